@@ -1,0 +1,77 @@
+// Data as users hold it: any numeric type, any strides; converted while rows are gathered.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace nncore {
+
+enum class ScalarType : std::uint8_t {
+  boolean,
+  int8,
+  int16,
+  int32,
+  int64,
+  uint8,
+  uint16,
+  uint32,
+  uint64,
+  float16,
+  float32,
+  float64,
+  long_double
+};
+
+/// A borrowed (rows, columns) table of numbers. Strides count bytes and may be anything.
+struct Table {
+  const void* data = nullptr;
+  ScalarType type = ScalarType::float32;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t row_stride = 0;
+  std::int64_t column_stride = 0;
+};
+
+template <class T>
+constexpr ScalarType scalar_type() {
+  if constexpr (std::is_same_v<T, bool>)
+    return ScalarType::boolean;
+  else if constexpr (std::is_same_v<T, std::int8_t>)
+    return ScalarType::int8;
+  else if constexpr (std::is_same_v<T, std::int16_t>)
+    return ScalarType::int16;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return ScalarType::int32;
+  else if constexpr (std::is_same_v<T, std::int64_t>)
+    return ScalarType::int64;
+  else if constexpr (std::is_same_v<T, std::uint8_t>)
+    return ScalarType::uint8;
+  else if constexpr (std::is_same_v<T, std::uint16_t>)
+    return ScalarType::uint16;
+  else if constexpr (std::is_same_v<T, std::uint32_t>)
+    return ScalarType::uint32;
+  else if constexpr (std::is_same_v<T, std::uint64_t>)
+    return ScalarType::uint64;
+  else if constexpr (std::is_same_v<T, float>)
+    return ScalarType::float32;
+  else if constexpr (std::is_same_v<T, double>)
+    return ScalarType::float64;
+  else {
+    static_assert(std::is_same_v<T, long double>, "no such scalar type");
+    return ScalarType::long_double;
+  }
+}
+
+/// A contiguous C array as a table.
+template <class T>
+constexpr Table table(const T* data, std::int64_t rows, std::int64_t columns) {
+  const auto size = static_cast<std::int64_t>(sizeof(T));
+  return {data, scalar_type<T>(), rows, columns, columns * size, size};
+}
+
+/// out[i, j] = source[rows[i], j], converted to To (float, double or int64; rows null: i itself).
+/// Integers beyond To's precision round to nearest. out is contiguous.
+template <class To>
+void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t count, To* out);
+
+}  // namespace nncore

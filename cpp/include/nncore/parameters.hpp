@@ -1,0 +1,116 @@
+// Parameters: the store of everything a model learns, and of what it remembers without learning it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nncore/aligned_buffer.hpp"
+#include "nncore/matrix.hpp"
+
+namespace nncore {
+
+enum class InitializerKind { zeros, constant, glorot_uniform, glorot_normal, he_uniform, he_normal };
+
+/// The one name an initializer has: "glorot_uniform", ...
+const char* name(InitializerKind kind);
+
+/// How a segment starts. With a weight of shape (O, I):
+///   glorot_uniform  U(-a, a), a = sqrt(6 / (I + O));   glorot_normal  N(0, 2 / (I + O))
+///   he_uniform      U(-a, a), a = sqrt(6 / I);         he_normal      N(0, 2 / I)
+/// (Glorot and Bengio 2010; He et al. 2015.)
+struct Initializer {
+  InitializerKind kind = InitializerKind::zeros;
+  double value = 0.0;  ///< of constant
+};
+
+/// One named piece of the flat arrays: a weight (O, I), stored column by column so that the outputs
+/// of one input lie together, or a vector (O).
+struct Segment {
+  std::string name;
+  std::int64_t rows = 0;
+  std::int64_t columns = 1;
+  bool is_vector = false;  ///< shape (rows) instead of (rows, columns)
+  Initializer initializer{};
+  bool trainable = true;
+  double learning_rate_multiplier = 1.0;
+  bool decay = false;  ///< whether decoupled weight decay applies
+
+  std::int64_t size() const { return rows * columns; }
+};
+
+Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t in_features,
+                       Initializer initializer = {InitializerKind::glorot_uniform});
+Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer = {});
+
+/// Who uses a store right now: many may predict, or one may train.
+class Usage {
+ public:
+  /// Throw std::runtime_error where somebody trains (read), or somebody uses it at all (write).
+  void begin_read();
+  void end_read() { users_.fetch_sub(1, std::memory_order_release); }
+  void begin_write();
+  void end_write() { users_.store(0, std::memory_order_release); }
+
+ private:
+  std::atomic<int> users_{0};  // readers; -1: a writer
+};
+
+/// The store: flat arrays of exactly the segments' elements, in their order, values and gradients of
+/// one length; and a state array of its own table, which no optimizer changes (running statistics).
+/// Several networks may share one store.
+template <class T>
+class Parameters {
+ public:
+  explicit Parameters(std::vector<Segment> segments, std::vector<Segment> state_segments = {});
+
+  std::int64_t count() const { return count_; }
+  std::int64_t state_count() const { return state_count_; }
+  T* values() { return values_.data(); }
+  T* gradients() { return gradients_.data(); }
+  T* state() { return state_.data(); }
+  const T* values() const { return values_.data(); }
+  const T* gradients() const { return gradients_.data(); }
+  const T* state() const { return state_.data(); }
+
+  const std::vector<Segment>& segments() const { return segments_; }
+  const std::vector<Segment>& state_segments() const { return state_segments_; }
+  /// Where segment `index` starts in values and gradients; in state.
+  std::int64_t offset(int index) const { return offsets_[static_cast<std::size_t>(index)]; }
+  std::int64_t state_offset(int index) const { return state_offsets_[static_cast<std::size_t>(index)]; }
+  /// The segment of that name; throws std::invalid_argument where there is none.
+  int index_of(std::string_view segment_name) const;
+
+  /// Segment `index` as the matrix (O, I) it stands for, or (O, 1).
+  Matrix<T> value(int index);
+  Matrix<T> gradient(int index);
+
+  /// Fills every segment by its initializer, numbers drawn from Philox under (seed, segment).
+  void initialize(std::uint64_t seed);
+
+  void set_trainable(int index, bool trainable);
+  void set_learning_rate_multiplier(int index, double multiplier);
+  void set_decay(int index, bool decay);
+
+  /// values = other's values (and state); throws std::invalid_argument where segments' shapes differ.
+  void copy_from(const Parameters& other);
+  /// values += fraction (other's values - values), the same for state.
+  void blend(const Parameters& other, double fraction);
+
+  Usage& usage() { return usage_; }
+
+ private:
+  void check_same_layout(const Parameters& other) const;
+
+  std::vector<Segment> segments_, state_segments_;
+  std::vector<std::int64_t> offsets_, state_offsets_;
+  std::int64_t count_ = 0, state_count_ = 0;
+  AlignedBuffer<T> values_, gradients_, state_;
+  Usage usage_;
+};
+
+}  // namespace nncore

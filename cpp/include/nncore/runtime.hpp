@@ -1,0 +1,71 @@
+// What the library runs on: instruction set, threads, floating-point mode.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nncore {
+
+/// "0.1.0"
+const char* version();
+
+/// Instruction sets this library was built with, weakest first, e.g. {"baseline", "avx2", "avx512"}.
+std::vector<std::string> built_instruction_sets();
+
+/// Those of them that this processor (and operating system) can run.
+std::vector<std::string> supported_instruction_sets();
+
+/// The one in use: chosen at first use, the strongest supported, or what NNCORE_ISA names.
+/// Throws std::invalid_argument where NNCORE_ISA names none, or one that cannot run here.
+const char* active_instruction_set();
+
+/// Switches to another; results do not change. Not while another thread computes: it is for tests.
+/// Throws std::invalid_argument as above.
+void use_instruction_set(std::string_view name);
+
+/// The compiler that built the library, and its thread backend: "pool", "openmp" or "none".
+const char* compiler();
+const char* thread_backend();
+
+/// Threads a call may use: NNCORE_NUM_THREADS, else the processors this process may run on.
+int num_threads();
+/// Throws std::invalid_argument for count < 1.
+void set_num_threads(int count);
+
+/// A borrowed callable: body(begin, end, worker), worker in [0, num_threads()).
+class ParallelBody {
+ public:
+  template <class F>
+  ParallelBody(const F& f)  // NOLINT(google-explicit-constructor)
+      : object_(&f), call_([](const void* object, std::int64_t begin, std::int64_t end, int worker) {
+          (*static_cast<const F*>(object))(begin, end, worker);
+        }) {}
+  void operator()(std::int64_t begin, std::int64_t end, int worker) const {
+    call_(object_, begin, end, worker);
+  }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, std::int64_t, std::int64_t, int);
+};
+
+/// Runs body over [0, count) in ranges of at least `grain` (the last may be shorter), on several
+/// threads if count > grain, and returns when all is done. A call from within a body, or while
+/// another thread has the pool, runs on its caller as worker 0. Bodies must not throw.
+void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body);
+
+/// Round to nearest and subnormals on, for as long as it lives: the mode that all results assume.
+class FloatingPointMode {
+ public:
+  FloatingPointMode();
+  ~FloatingPointMode();
+  FloatingPointMode(const FloatingPointMode&) = delete;
+  FloatingPointMode& operator=(const FloatingPointMode&) = delete;
+
+ private:
+  std::uint64_t saved_;
+};
+
+}  // namespace nncore

@@ -1,0 +1,4 @@
+#define NNCORE_VECTOR_BYTES 32
+#include "kernels.hpp"
+
+constexpr nncore::kernels::InstructionSet nncore::kernels::avx2{"avx2", &kFloat32, &kFloat64};

@@ -1,0 +1,4 @@
+#define NNCORE_VECTOR_BYTES 64
+#include "kernels.hpp"
+
+constexpr nncore::kernels::InstructionSet nncore::kernels::avx512{"avx512", &kFloat32, &kFloat64};

@@ -1,0 +1,33 @@
+// All kernels of one instruction set, gathered into its table. Included by exactly one translation
+// unit a set (baseline.cpp, avx2.cpp, ...), which says how wide a register is and what the set is called.
+#pragma once
+
+#include "table.hpp"
+#include "vec.hpp"
+//
+#include "elementary.hpp"
+//
+#include "elementwise.hpp"
+#include "loss_rows.hpp"
+#include "pack.hpp"
+#include "tile.hpp"
+#include "update.hpp"
+
+namespace {
+
+template <class T>
+constexpr nncore::kernels::Kernels<T> make_kernels() {
+  nncore::kernels::Kernels<T> k{};
+  k.lanes = kLanes<T>;
+  add_tile_kernels<T>(k);
+  add_pack_kernels<T>(k);
+  add_elementwise_kernels<T>(k);
+  add_loss_kernels<T>(k);
+  add_update_kernels<T>(k);
+  return k;
+}
+
+constexpr nncore::kernels::Kernels<float> kFloat32 = make_kernels<float>();
+constexpr nncore::kernels::Kernels<double> kFloat64 = make_kernels<double>();
+
+}  // namespace

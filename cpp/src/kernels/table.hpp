@@ -1,0 +1,115 @@
+// The table of kernels: everything the floors above may ask of an instruction set.
+//
+// A kernel knows registers and pointers, not layers, threads or blocking. Every set fills this table
+// from the same source (kernels.hpp), compiled once per set. All kernels of all sets give the same
+// bits: explicit fma, IEEE operations only, sums in an order that no lane count changes.
+#pragma once
+
+#include <cstdint>
+
+#include "nncore/activations.hpp"
+#include "nncore/losses.hpp"
+
+namespace nncore::kernels {
+
+inline constexpr int kMaxTileVectors = 4;
+inline constexpr int kMaxTileRows = 24;
+
+/// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
+/// N <= V vectors, V fixed by the tile; of the last vector only N - (V - 1) * lanes columns exist.
+template <class T>
+struct TileCall {
+  std::int64_t depth;
+  const T* a;  ///< element (r, k) at a[r * a_row_stride + k * a_depth_stride]
+  std::int64_t a_row_stride;
+  std::int64_t a_depth_stride;
+  const T* b;  ///< element (k, n) at b[k * b_depth_stride + n]
+  std::int64_t b_depth_stride;
+  T* c;  ///< element (r, n) at c[r * c_row_stride + n]
+  std::int64_t c_row_stride;
+  const T* bias;         ///< where each chain starts, one per column; null: zero
+  bool add;              ///< c += the chain, instead of c = the chain
+  std::int64_t columns;  ///< N
+};
+
+/// Scalars of one optimizer update, rounded to T once.
+template <class T>
+struct UpdateScalars {
+  T learning_rate;  ///< times the multiplier; adam: over 1 - beta1^t
+  T momentum;       ///< momentum, nesterov
+  T beta1, beta2;   ///< adam
+  T one_minus_beta1, one_minus_beta2;
+  T inverse_root_correction2;  ///< adam: 1 / sqrt(1 - beta2^t)
+  T epsilon;
+  T decay_factor;  ///< adamw: 1 - lr wd; 1: no decay
+};
+
+/// One loss over one sample: returns the sample's loss, sums in float64 and in fixed order; if
+/// gradient is not null, gradient[i] (+)= coefficient * dl/dprediction[i]. The target is `values`, or
+/// the one-hot row of `label` where values is null. mean_squared_error gives the sum over outputs.
+template <class T>
+using LossRow = double (*)(const T* prediction, const T* values, std::int64_t label, std::int64_t count,
+                           T coefficient, T* gradient, bool accumulate);
+
+template <class T>
+struct Kernels {
+  int lanes;  ///< elements in a vector
+
+  // Matrix products. tile[v - 1][r - 1] serves r rows and v vectors, r <= tile_rows[v - 1].
+  int tile_vectors;
+  int tile_rows[kMaxTileVectors];
+  void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
+
+  /// panel[k * width + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
+  /// columns <= j < width; one of the two strides is 1, width is a multiple of lanes.
+  void (*pack)(const T* source, std::int64_t depth_stride, std::int64_t column_stride, std::int64_t depth,
+               std::int64_t columns, std::int64_t width, T* panel);
+
+  /// sum[n] (+)= the sum over the rows of source, in order, in chains as for matrix products.
+  void (*add_rows)(const T* source, std::int64_t row_stride, std::int64_t rows, std::int64_t columns,
+                   bool add, T* sum);
+
+  // Elementwise, out may be an input.
+  void (*exp)(const T* in, T* out, std::int64_t count);
+  void (*log)(const T* in, T* out, std::int64_t count);
+  /// identity, sigmoid, tanh, relu: `count` elements; softmax, log_softmax: one row of `count`.
+  void (*activation_forward[kActivationCount])(const T* in, T* out, std::int64_t count);
+  /// grad_in (+)= grad_out o f', from the output.
+  void (*activation_backward[kActivationCount])(const T* grad_out, const T* output, T* grad_in,
+                                                std::int64_t count, bool accumulate);
+  void (*add)(const T* a, const T* b, T* out, std::int64_t count);       ///< out = a + b
+  void (*multiply)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a b
+  /// out += a b, product and sum each rounded (as add after multiply would give).
+  void (*multiply_add)(const T* a, const T* b, T* out, std::int64_t count);
+
+  LossRow<T> loss_row[kLossCount];
+
+  void (*sgd)(const UpdateScalars<T>&, T* p, const T* g, std::int64_t count);
+  void (*momentum)(const UpdateScalars<T>&, T* p, const T* g, T* m, std::int64_t count);
+  void (*nesterov)(const UpdateScalars<T>&, T* p, const T* g, T* m, std::int64_t count);
+  void (*adam)(const UpdateScalars<T>&, T* p, const T* g, T* m, T* v, std::int64_t count);
+};
+
+/// One instruction set: its name, its two tables. Constant-initialised in its own object file.
+struct InstructionSet {
+  const char* name;
+  const Kernels<float>* float32;
+  const Kernels<double>* float64;
+};
+
+extern const InstructionSet baseline;
+#if defined(NNCORE_HAVE_AVX2)
+extern const InstructionSet avx2;
+#endif
+#if defined(NNCORE_HAVE_AVX512)
+extern const InstructionSet avx512;
+#endif
+#if defined(NNCORE_HAVE_NEON)
+extern const InstructionSet neon;
+#endif
+
+/// The kernels in use (see nncore/runtime.hpp for how they are chosen).
+template <class T>
+const Kernels<T>& active();
+
+}  // namespace nncore::kernels

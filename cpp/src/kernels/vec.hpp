@@ -1,0 +1,228 @@
+// Vectors of the instruction set that this translation unit is compiled for, on GCC/Clang vector
+// extensions: arithmetic, comparison and blend (mask ? a : b) are the language's own operators; what
+// they lack is here. NNCORE_VECTOR_BYTES is the register size: 16, 32 or 64.
+//
+// Everything is in an anonymous namespace and nothing comes from the standard library: a linker that
+// merges inline functions must never find one here that was compiled for a newer processor.
+#pragma once
+
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace {
+
+template <class T, int N>
+struct VectorType {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+
+template <class T>
+inline constexpr int kLanes = NNCORE_VECTOR_BYTES / static_cast<int>(sizeof(T));
+
+/// A register of T, and the integers of the same size (also what a comparison gives: 0 or -1).
+template <class T>
+using Vec = typename VectorType<T, kLanes<T>>::type;
+
+template <class T>
+struct IntOf;
+template <>
+struct IntOf<float> {
+  typedef int32_t type;
+};
+template <>
+struct IntOf<double> {
+  typedef int64_t type;
+};
+template <class T>
+using Int = typename IntOf<T>::type;
+template <class T>
+using IntVec = Vec<Int<T>>;
+
+#define NNCORE_INLINE inline __attribute__((always_inline))
+
+template <class T>
+NNCORE_INLINE Vec<T> broadcast(T x) {
+  return x - Vec<T>{};  // x - 0 keeps every value, -0 and NaN too
+}
+
+template <class T>
+NNCORE_INLINE IntVec<T> broadcast_int(Int<T> x) {
+  return x + IntVec<T>{};
+}
+
+template <class T>
+NNCORE_INLINE Vec<T> load(const T* p) {
+  Vec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+NNCORE_INLINE void store(T* p, Vec<T> v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+template <class To, class From>
+NNCORE_INLINE To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+/// 0, 1, 2, ...
+template <class T>
+NNCORE_INLINE IntVec<T> lane_numbers() {
+  IntVec<T> v;
+  for (int i = 0; i < kLanes<T>; ++i) v[i] = i;
+  return v;
+}
+
+#if NNCORE_VECTOR_BYTES == 64
+NNCORE_INLINE __m512 as_register(Vec<float> v) { return bit_cast<__m512>(v); }
+NNCORE_INLINE __m512d as_register(Vec<double> v) { return bit_cast<__m512d>(v); }
+
+/// The first n elements (0 <= n <= lanes), zero behind them; touches no memory beyond.
+NNCORE_INLINE Vec<float> load_first(const float* p, int n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+NNCORE_INLINE Vec<double> load_first(const double* p, int n) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+}
+NNCORE_INLINE void store_first(float* p, Vec<float> v, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+}
+NNCORE_INLINE void store_first(double* p, Vec<double> v, int n) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+/// a b + c, rounded once.
+NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm512_fmadd_ps(a, b, c); }
+NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm512_sqrt_ps(v); }
+NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm512_sqrt_pd(v); }
+
+#elif NNCORE_VECTOR_BYTES == 32
+NNCORE_INLINE Vec<float> load_first(const float* p, int n) {
+  return _mm256_maskload_ps(p, bit_cast<__m256i>(lane_numbers<float>() < n));
+}
+NNCORE_INLINE Vec<double> load_first(const double* p, int n) {
+  return _mm256_maskload_pd(p, bit_cast<__m256i>(lane_numbers<double>() < n));
+}
+NNCORE_INLINE void store_first(float* p, Vec<float> v, int n) {
+  _mm256_maskstore_ps(p, bit_cast<__m256i>(lane_numbers<float>() < n), v);
+}
+NNCORE_INLINE void store_first(double* p, Vec<double> v, int n) {
+  _mm256_maskstore_pd(p, bit_cast<__m256i>(lane_numbers<double>() < n), v);
+}
+NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm256_fmadd_ps(a, b, c); }
+NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return _mm256_fmadd_pd(a, b, c);
+}
+NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm256_sqrt_ps(v); }
+NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm256_sqrt_pd(v); }
+
+#else  // 16 bytes: plain x86-64, or arm64
+template <class T>
+NNCORE_INLINE Vec<T> load_first(const T* p, int n) {
+  Vec<T> v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+template <class T>
+NNCORE_INLINE void store_first(T* p, Vec<T> v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+#if defined(NNCORE_KERNELS_NEON)
+NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return bit_cast<Vec<float>>(
+      vfmaq_f32(bit_cast<float32x4_t>(c), bit_cast<float32x4_t>(a), bit_cast<float32x4_t>(b)));
+}
+NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return bit_cast<Vec<double>>(
+      vfmaq_f64(bit_cast<float64x2_t>(c), bit_cast<float64x2_t>(a), bit_cast<float64x2_t>(b)));
+}
+#else
+/// float64 of a b is exact; its sum with c, rounded to odd, rounds to float32 as the exact sum would
+/// (Boldo and Melquiond 2008): 53 bits are more than 2 x 24 + 2.
+NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  typedef VectorType<float, 2>::type Half;
+  typedef VectorType<double, 2>::type Wide;
+  typedef VectorType<int64_t, 2>::type WideInt;
+  Vec<float> result;
+  for (int half = 0; half < 2; ++half) {
+    const int i = 2 * half;
+    const Wide product = __builtin_convertvector((Half{a[i], a[i + 1]}), Wide) *
+                         __builtin_convertvector((Half{b[i], b[i + 1]}), Wide);
+    const Wide addend = __builtin_convertvector((Half{c[i], c[i + 1]}), Wide);
+    const Wide sum = product + addend;
+    const Wide back = sum - product;
+    const Wide error = (product - (sum - back)) + (addend - back);  // sum + error is exact
+    const WideInt bits = bit_cast<WideInt>(sum);
+    // Inexact and even: step to the odd neighbour on the error's side. NaN compares false throughout.
+    const WideInt inexact = (error > 0) | (error < 0);
+    const WideInt away = (error > 0) ^ (sum < 0);  // -1: the error grows the magnitude
+    const WideInt step = (-away * 2 - 1) & inexact & ((bits & 1) - 1);
+    const Wide odd = bit_cast<Wide>(bits + step);
+    result[i] = static_cast<float>(odd[0]);
+    result[i + 1] = static_cast<float>(odd[1]);
+  }
+  return result;
+}
+/// No fused operation here: the compiler's own, which is the C library's.
+NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return Vec<double>{__builtin_fma(a[0], b[0], c[0]), __builtin_fma(a[1], b[1], c[1])};
+}
+#endif
+#if defined(__x86_64__)
+NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm_sqrt_ps(v); }
+NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm_sqrt_pd(v); }
+#elif defined(__aarch64__)
+NNCORE_INLINE Vec<float> sqrt(Vec<float> v) {
+  return bit_cast<Vec<float>>(vsqrtq_f32(bit_cast<float32x4_t>(v)));
+}
+NNCORE_INLINE Vec<double> sqrt(Vec<double> v) {
+  return bit_cast<Vec<double>>(vsqrtq_f64(bit_cast<float64x2_t>(v)));
+}
+#else
+template <class V>
+NNCORE_INLINE V sqrt(V v) {
+  for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i) v[i] = __builtin_sqrt(v[i]);
+  return v;
+}
+#endif
+#endif
+
+/// A NaN in the second operand gives NaN, one in the first is dropped: callers order them.
+template <class V>
+NNCORE_INLINE V max(V a, V b) {
+  return a > b ? a : b;
+}
+template <class V>
+NNCORE_INLINE V min(V a, V b) {
+  return a < b ? a : b;
+}
+
+/// body(load, store) for each register's worth of [0, count), the last one partial: load(p) reads and
+/// store(p, v) writes the elements of p that belong to it.
+template <class T, class Body>
+NNCORE_INLINE void for_each_vector(int64_t count, Body body) {
+  constexpr int lanes = kLanes<T>;
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    body([i](const T* p) __attribute__((always_inline)) { return load(p + i); },
+         [i](T* p, Vec<T> v) __attribute__((always_inline)) { store(p + i, v); });
+  }
+  if (const int rest = static_cast<int>(count - i); rest > 0) {
+    body([i, rest](const T* p) __attribute__((always_inline)) { return load_first(p + i, rest); },
+         [i, rest](T* p, Vec<T> v) __attribute__((always_inline)) { store_first(p + i, v, rest); });
+  }
+}
+
+}  // namespace
