@@ -231,9 +231,13 @@ class Network_float32:
         tick: Callable[[int, float], object] | None = None,  # (steps done, mean loss so far), every ~50 ms, between steps
     ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
     def update(self, optimizer: Optimizer, state: OptimizerState_float32) -> None: ...
-    def hold(self) -> None: ...  # one step made of several calls: until release(), other threads and
-    def release(self) -> None: ...  # re-entrant calls that go through another Network method raise RuntimeError
-    @property
-    def held_call(self) -> Network_float32: ...  # the same network, for the calls of the holder itself
+    def train_step_with(
+        self,
+        loss: Callable[[list[NDArray[np.float32]]], tuple[float, Sequence[NDArray[np.float32]]]],
+        x: Sequence[NDArray[Any]],
+        optimizer: Optimizer,
+        state: OptimizerState_float32,
+        rows: NDArray[np.int64] | None = None,
+    ) -> float: ...  # a step whose loss is Python: outputs -> (loss, one gradient an output)
 
 class Network_float64: ...  # the same
