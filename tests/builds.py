@@ -1,4 +1,4 @@
-"""Builds of the C++ side for tests: one tree a configuration under build/tests, kept and brought up to date."""
+"""Builds of the C++ side for tests: one tree a configuration in build/tests, kept and updated."""
 
 from __future__ import annotations
 

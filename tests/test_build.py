@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import nncore
 from builds import (
     REPOSITORY,
     build,
@@ -20,11 +22,9 @@ from builds import (
     runnable_instruction_sets,
 )
 
-import nncore
-
 SETS = expected_instruction_sets()
 
-#: All that kernels may call: the C library's fma, which baseline float64 uses, and what compilers make of copies.
+#: All that kernels may call: baseline float64 uses the C library's fma, and compilers make copies into calls.
 MAY_CALL = {"fma", "memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"}
 
 #: What a disassembly must and must not contain: {set: (must, must not)}. A mnemonic with v is AVX.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from pathlib import Path
-
 import pytest
-from builds import REPOSITORY, build, installed, run, runnable_instruction_sets
+
+from builds import REPOSITORY, build, run, runnable_instruction_sets
 
 PROGRAMS = sorted(path.stem for path in (REPOSITORY / "tests" / "cpp").glob("test_*.cpp"))
 

@@ -164,6 +164,7 @@ class OptimizerState_float32:
     def second_moment(self) -> NDArray[np.float32]: ...
 
 class OptimizerState_float64: ...  # the same
+
 class Objective: ...
 
 class EpochResult:
@@ -184,9 +185,7 @@ class Network_float32:
     def predict(
         self, x: Sequence[NDArray[Any]], out: Sequence[NDArray[np.float32]] | None = None
     ) -> list[NDArray[np.float32]]: ...
-    def forward(
-        self, x: Sequence[NDArray[Any]], training: bool = True
-    ) -> list[NDArray[np.float32]]: ...  # copies out
+    def forward(self, x: Sequence[NDArray[Any]], training: bool = True) -> list[NDArray[np.float32]]: ...  # copies out
     def backward(
         self,
         grad_outputs: Sequence[NDArray[np.float32]],
@@ -229,8 +228,7 @@ class Network_float32:
         state: OptimizerState_float32,
         rows: NDArray[np.int64] | None = None,
         sample_weight: NDArray[Any] | None = None,
-        tick: Callable[[int, float], object]
-        | None = None,  # (steps done, mean loss so far), every ~50 ms, between steps
+        tick: Callable[[int, float], object] | None = None,  # (steps done, mean loss so far), every ~50 ms, between steps
     ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
     def update(self, optimizer: Optimizer, state: OptimizerState_float32) -> None: ...
     def train_step_with(
