@@ -15,6 +15,7 @@ pybind11_add_module(
   _core
   MODULE
   NO_EXTRAS
+  cpp/bindings/arrays.cpp
   cpp/bindings/module.cpp
   cpp/bindings/register_functional.cpp
   cpp/bindings/register_network.cpp

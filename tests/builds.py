@@ -92,8 +92,10 @@ def build(configuration: str) -> Path:
 
 @functools.cache
 def installed(configuration: str) -> Path:
-    """Where a build is installed: the CMake package, and nncore/ with the Python module if it was built."""
-    prefix = BUILDS / f"{configuration}-installed"
+    """Where a build is installed: the CMake package, and the Python package if its module was built."""
+    tree, prefix = build(configuration), BUILDS / f"{configuration}-installed"
     shutil.rmtree(prefix, ignore_errors=True)
-    run(tool("cmake"), "--install", build(configuration), "--prefix", prefix)
+    run(tool("cmake"), "--install", tree, "--prefix", prefix)
+    if (prefix / "nncore").is_dir():
+        shutil.copytree(REPOSITORY / "python" / "nncore", prefix / "nncore", dirs_exist_ok=True)
     return prefix

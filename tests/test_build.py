@@ -93,8 +93,8 @@ def test_everything_but_kernels_runs_on_any_processor() -> None:
 
 def test_sets_built_and_run_are_those_of_this_processor() -> None:
     config = nncore.show_config()
-    assert list(config["built"]) == SETS
-    assert list(config["supported"]) == runnable_instruction_sets()
+    assert list(config["instruction_sets_built"]) == SETS
+    assert list(config["instruction_sets_supported"]) == runnable_instruction_sets()
 
 
 def test_installed_package_serves_find_package(tmp_path: Path) -> None:
