@@ -9,8 +9,8 @@ namespace nncore::bindings {
 namespace {
 
 constexpr std::array<std::size_t, 13> kItemSize = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, sizeof(long double)};
-constexpr std::array<const char*, 13> kTypeName = {"bool",   "int8",    "int16",   "int32",  "int64",
-                                                   "uint8",  "uint16",  "uint32",  "uint64", "float16",
+constexpr std::array<const char*, 13> kTypeName = {"bool",    "int8",    "int16",     "int32",  "int64",
+                                                   "uint8",   "uint16",  "uint32",    "uint64", "float16",
                                                    "float32", "float64", "longdouble"};
 
 std::size_t item_size(ScalarType type) { return kItemSize[static_cast<std::size_t>(type)]; }
@@ -22,8 +22,7 @@ const char* type_name(ScalarType type) { return kTypeName[static_cast<std::size_
 
 std::string shape_text(const py::array& array) {
   std::string text = "(";
-  for (py::ssize_t i = 0; i < array.ndim(); ++i)
-    text += (i > 0 ? ", " : "") + std::to_string(array.shape(i));
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) text += (i > 0 ? ", " : "") + std::to_string(array.shape(i));
   return text + (array.ndim() == 1 ? ",)" : ")");
 }
 
@@ -63,8 +62,8 @@ std::optional<ScalarType> find_type(const py::array& array) {
 }
 
 [[noreturn]] void refuse_dtype(const py::array& array, Argument argument, const std::string& allowed) {
-  throw py::type_error(argument.text() + " has dtype " + py::str(array.dtype()).cast<std::string>() + "; needed: " +
-                       allowed + ", in native byte order");
+  throw py::type_error(argument.text() + " has dtype " + py::str(array.dtype()).cast<std::string>() +
+                       "; needed: " + allowed + ", in native byte order");
 }
 
 void check_type(const py::array& array, Argument argument, ScalarType type) {
@@ -78,17 +77,32 @@ void check_memory(const py::array& array, Argument argument, ScalarType type, bo
     refuse(argument, "is not aligned to its elements; copy it first");
 }
 
+[[noreturn]] void refuse_shape(const py::array& array, Argument argument, const std::string& wanted) {
+  refuse(argument, "has shape " + shape_text(array) + "; needed: " + wanted);
+}
+
+std::string wanted_shape(std::int64_t rows, std::int64_t columns, bool vector_allowed) {
+  const auto extent = [](std::int64_t n) { return n == kAny ? "any" : std::to_string(n); };
+  std::string text =
+      rows == kAny && columns == kAny ? "two dimensions" : "(" + extent(rows) + ", " + extent(columns) + ")";
+  if (vector_allowed && columns == kAny) text += ", or one dimension";
+  if (vector_allowed && columns == 1) text += " or (" + extent(rows) + ",)";
+  return text;
+}
+
 std::string wanted_shape(Wanted wanted) {
-  const auto extent = [](std::int64_t n, const char* any) { return n == kAny ? any : std::to_string(n); };
-  if (wanted.rows == kAny && wanted.columns == kAny)
-    return wanted.layout == Layout::rows_or_vector ? "a 2-D or 1-D array" : "a 2-D array";
-  return "(" + extent(wanted.rows, "any") + ", " + extent(wanted.columns, "any") + ")";
+  return wanted_shape(wanted.rows, wanted.columns, wanted.layout == Layout::rows_or_vector);
+}
+
+std::string wanted_shape(TableWanted wanted) {
+  return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed);
 }
 
 [[noreturn]] void refuse_layout(const py::array& array, Argument argument, Layout layout) {
-  const char* need = layout == Layout::one_unit_stride
-                         ? "one stride of one element, the other at least the extent (C or F order), is needed"
-                         : "contiguous rows (C order, or rows cut from it) are needed";
+  const char* need =
+      layout == Layout::one_unit_stride
+          ? "one stride of one element, the other at least the extent (C or F order), is needed"
+          : "contiguous rows (C order, or rows cut from it) are needed";
   refuse(argument, "has shape " + shape_text(array) + " and strides of (" + strides_text(array) +
                        ") bytes; " + need + "; numpy.ascontiguousarray makes such a copy");
 }
@@ -144,12 +158,11 @@ RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType typ
                        bool written) {
   check_type(array, argument, type);
   const bool is_vector = array.ndim() == 1 && wanted.layout == Layout::rows_or_vector;
-  if (!is_vector && array.ndim() != 2)
-    refuse(argument, "has shape " + shape_text(array) + "; " + wanted_shape(wanted) + " is needed");
+  if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
   const std::int64_t rows = is_vector ? 1 : array.shape(0);
   const std::int64_t columns = array.shape(is_vector ? 0 : 1);
   if ((wanted.rows != kAny && rows != wanted.rows) || (wanted.columns != kAny && columns != wanted.columns))
-    refuse(argument, "has shape " + shape_text(array) + "; " + wanted_shape(wanted) + " is needed");
+    refuse_shape(array, argument, wanted_shape(wanted));
   check_memory(array, argument, type, written);
 
   RawMatrix raw{const_cast<void*>(array.data()), rows, columns, columns, 1};
@@ -172,9 +185,7 @@ void* check_vector(const py::array& array, Argument argument, ScalarType type, s
                    bool written) {
   check_type(array, argument, type);
   if (array.ndim() != 1 || (length != kAny && array.shape(0) != length))
-    refuse(argument, "has shape " + shape_text(array) + "; " +
-                         (length == kAny ? "a 1-D array" : "(" + std::to_string(length) + ",)") +
-                         " is needed");
+    refuse_shape(array, argument, length == kAny ? "one dimension" : "(" + std::to_string(length) + ",)");
   check_memory(array, argument, type, written);
   if (array.shape(0) > 1 && array.strides(0) != static_cast<py::ssize_t>(item_size(type)))
     refuse(argument, "has a stride of " + strides_text(array) + " bytes; a contiguous array is needed");
@@ -184,8 +195,7 @@ void* check_vector(const py::array& array, Argument argument, ScalarType type, s
 void check_same_shape(const py::array& array, Argument argument, const py::array& other,
                       Argument other_argument) {
   if (array.ndim() != other.ndim() || !std::equal(array.shape(), array.shape() + array.ndim(), other.shape()))
-    refuse(argument, "has shape " + shape_text(array) + "; that of " + other_argument.text() + ", " +
-                         shape_text(other) + ", is needed");
+    refuse_shape(array, argument, shape_text(other) + ", as " + other_argument.text() + " has");
 }
 
 void check_no_overlap(const py::array& written, Argument argument, const py::array& other,
@@ -195,8 +205,9 @@ void check_no_overlap(const py::array& written, Argument argument, const py::arr
   if (same_allowed && is_same_view(written, other)) return;
   // Columns of one array interleave without meeting: only then is the exact answer worth its price.
   if (py::module_::import("numpy").attr("shares_memory")(written, other).cast<bool>())
-    refuse(argument, std::string("shares memory with ") + other_argument.text() +
-                         (same_allowed ? "; it must be separate, or that very array" : "; it must be separate"));
+    refuse(argument,
+           std::string("shares memory with ") + other_argument.text() +
+               (same_allowed ? "; it must be separate, or that very array" : "; it must be separate"));
 }
 
 bool touches(const py::array& array, const void* data, std::int64_t bytes) {
@@ -220,15 +231,21 @@ py::array as_array(py::handle object, Argument argument) {
   return py::reinterpret_borrow<py::array>(object);
 }
 
-Table as_table(const py::array& array, Argument argument, bool vector_allowed) {
+Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
   const std::optional<ScalarType> type = find_type(array);
-  if (!type) refuse_dtype(array, argument, "bool, an integer, float16, float32, float64 or longdouble");
-  const bool is_vector = vector_allowed && array.ndim() == 1;
-  if (!is_vector && array.ndim() != 2)
-    refuse(argument, "has shape " + shape_text(array) + "; a 2-D array " +
-                         (vector_allowed ? "(or 1-D: one column) is needed" : "is needed"));
-  if (is_vector) return {array.data(), *type, array.shape(0), 1, array.strides(0), array.itemsize()};
-  return {array.data(), *type, array.shape(0), array.shape(1), array.strides(0), array.strides(1)};
+  if (!type || (wanted.integers && !is_integer(*type)))
+    refuse_dtype(
+        array, argument,
+        wanted.integers ? "an integer" : "bool, an integer, float16, float32, float64 or longdouble");
+  const bool is_vector = wanted.vector_allowed && array.ndim() == 1;
+  if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
+  const Table table{array.data(),     *type,
+                    array.shape(0),   is_vector ? 1 : array.shape(1),
+                    array.strides(0), is_vector ? array.itemsize() : array.strides(1)};
+  if ((wanted.rows != kAny && table.rows != wanted.rows) ||
+      (wanted.columns != kAny && table.columns != wanted.columns))
+    refuse_shape(array, argument, wanted_shape(wanted));
+  return table;
 }
 
 const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64_t row_count) {
@@ -247,8 +264,7 @@ void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int
   for (std::int64_t first = 0; first < count; first += kChunk) {
     const std::int64_t length = std::min(kChunk, count - first);
     Table chunk = weight;
-    if (rows == nullptr)
-      chunk.data = static_cast<const std::byte*>(weight.data) + first * weight.row_stride;
+    if (rows == nullptr) chunk.data = static_cast<const std::byte*>(weight.data) + first * weight.row_stride;
     gather_rows(chunk, rows == nullptr ? nullptr : rows + first, length, values.data());
     for (std::int64_t i = 0; i < length; ++i) {
       const double value = values[static_cast<std::size_t>(i)];
@@ -271,15 +287,13 @@ LossTarget<T>::LossTarget(Loss loss, const py::array& array, Matrix<const T> pre
       refuse_dtype(array, "target",
                    std::string(type_name(scalar_type<T>())) +
                        " values (B, O), or labels (B,) or (B, 1) of an integer dtype");
-    target.values = input_matrix<T>(array, "target",
-                                    {Layout::contiguous_rows, prediction.rows, prediction.columns});
+    target.values =
+        input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, prediction.columns});
     check_no_nan(target.values);
     return;
   }
-  const Table labels = as_table(array, "target", true);
-  if (labels.rows != prediction.rows)
-    refuse("target", "has " + std::to_string(labels.rows) + " labels for " +
-                         std::to_string(prediction.rows) + " predictions");
+  const Table labels = as_table(
+      array, "target", {.rows = prediction.rows, .columns = 1, .integers = true, .vector_allowed = true});
   const bool in_place = labels.type == ScalarType::int64 &&
                         (labels.rows <= 1 || labels.row_stride == sizeof(std::int64_t)) &&
                         reinterpret_cast<std::uintptr_t>(labels.data) % alignof(std::int64_t) == 0;

@@ -50,8 +50,10 @@ struct RawMatrix {
   std::int64_t rows, columns, row_stride, column_stride;
 };
 
-RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType type, Wanted wanted, bool written);
-void* check_vector(const py::array& array, Argument argument, ScalarType type, std::int64_t length, bool written);
+RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType type, Wanted wanted,
+                       bool written);
+void* check_vector(const py::array& array, Argument argument, ScalarType type, std::int64_t length,
+                   bool written);
 
 template <class T>
 Matrix<const T> input_matrix(const py::array& array, Argument argument, Wanted wanted = {}) {
@@ -104,8 +106,15 @@ auto with_precision_of(const py::array& array, Argument argument, Function&& fun
 /// The array that an object must be, without conversion.
 py::array as_array(py::handle object, Argument argument);
 
-/// Data of any real dtype and any strides, 2-D; 1-D is taken as one column where `vector_allowed`.
-Table as_table(const py::array& array, Argument argument, bool vector_allowed = false);
+/// What a function asks of data that it converts while it reads: any real dtype, any strides.
+struct TableWanted {
+  std::int64_t rows = kAny;
+  std::int64_t columns = kAny;
+  bool integers = false;        ///< only integer dtypes
+  bool vector_allowed = false;  ///< 1-D is one column
+};
+
+Table as_table(const py::array& array, Argument argument, TableWanted wanted);
 
 bool is_integer(ScalarType type);
 

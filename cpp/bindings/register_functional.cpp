@@ -98,17 +98,18 @@ constexpr ActivationRow kActivationRows[kActivationCount] = {
 };
 
 constexpr const char* kArrayRules =
-    "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array is\n"
+    "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
+    "is\n"
     "made; with it, out is filled and returned.\n\n"
-    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, an out that is read-only or\n"
+    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, an out that is "
+    "read-only or\n"
     "shares memory with an input. Formulas: docs/math.md.";
 
 void register_activations(py::module_& m) {
   for (const Activation activation : kActivations) {
     const ActivationRow& row = kActivationRows[static_cast<int>(activation)];
-    const std::string shape = is_elementwise(activation)
-                                  ? "(B, O) with contiguous rows, or (N,)"
-                                  : "(B, O) with contiguous rows";
+    const std::string shape =
+        is_elementwise(activation) ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
     const std::string name_text = name(activation);
     const std::string forward_doc = name_text + ": " + row.formula + ".\n\nz: " + shape +
                                     ". out: of the same shape; may be z itself." + kArrayRules;
@@ -123,10 +124,11 @@ void register_activations(py::module_& m) {
         py::arg("z"), py::kw_only(), py::arg("out") = py::none(), forward_doc.c_str());
 
     const std::string backward_doc =
-        "The gradient of " + name_text + " with respect to z, from g = grad_output and a = output: " +
-        row.derivative + (is_elementwise(activation) ? ", grad_z = g f'" : "") +
-        ".\n\ngrad_output, output: " + shape +
-        ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of replacing it." +
+        "The gradient of " + name_text +
+        " with respect to z, from g = grad_output and a = output: " + row.derivative +
+        (is_elementwise(activation) ? ", grad_z = g f'" : "") + ".\n\ngrad_output, output: " + shape +
+        ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of replacing "
+        "it." +
         kArrayRules;
     m.def(
         (name_text + "_backward").c_str(),
@@ -204,13 +206,10 @@ py::tuple bound_dense_backward(const py::array& grad_output, const py::array& x,
       check_no_overlap(arrays[i], {"out", i}, grad_output, "grad_output");
       check_no_overlap(arrays[i], {"out", i}, x, "x");
       check_no_overlap(arrays[i], {"out", i}, weight, "weight");
-      for (py::ssize_t j = 0; j < i; ++j)
-        check_no_overlap(arrays[i], {"out", i}, arrays[j], {"out", j});
+      for (py::ssize_t j = 0; j < i; ++j) check_no_overlap(arrays[i], {"out", i}, arrays[j], {"out", j});
     }
     const double flops = 4.0 * static_cast<double>(delta.rows) * static_cast<double>(weight.size());
-    compute(flops, [&] {
-      dense_backward<T>(delta, inputs, w, grad_x, grad_weight, grad_bias, accumulate);
-    });
+    compute(flops, [&] { dense_backward<T>(delta, inputs, w, grad_x, grad_weight, grad_bias, accumulate); });
     return result;
   });
 }
@@ -219,19 +218,24 @@ void register_dense(py::module_& m) {
   m.def("dense_forward", &bound_dense_forward, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(),
         py::kw_only(), py::arg("activation") = "identity", py::arg("out") = py::none(),
         (std::string("dense_forward: f(x weight^T + bias), f the activation.\n\n"
-                     "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F order with any\n"
+                     "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F "
+                     "order with any\n"
                      "leading dimension; rows of out must be contiguous where there is an activation.") +
          kArrayRules)
             .c_str());
-  m.def("dense_backward", &bound_dense_backward, py::arg("grad_output"), py::arg("x"), py::arg("weight"),
-        py::kw_only(), py::arg("out") = py::none(), py::arg("accumulate") = false,
-        (std::string("dense_backward: the gradients of a dense layer from grad_output = dL/dz.\n\n"
-                     "grad_x = grad_output weight; grad_weight = grad_output^T x; grad_bias = the sum over the batch.\n"
-                     "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) of the shapes of\n"
-                     "x, weight and bias; out: a tuple of three such arrays, which is returned. Matrices are in C or F order\n"
-                     "with any leading dimension. accumulate: add to out instead of replacing it.") +
-         kArrayRules)
-            .c_str());
+  m.def(
+      "dense_backward", &bound_dense_backward, py::arg("grad_output"), py::arg("x"), py::arg("weight"),
+      py::kw_only(), py::arg("out") = py::none(), py::arg("accumulate") = false,
+      (std::string(
+           "dense_backward: the gradients of a dense layer from grad_output = dL/dz.\n\n"
+           "grad_x = grad_output weight; grad_weight = grad_output^T x; grad_bias = the sum over the batch.\n"
+           "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) of the "
+           "shapes of\n"
+           "x, weight and bias; out: a tuple of three such arrays, which is returned. Matrices are in C or F "
+           "order\n"
+           "with any leading dimension. accumulate: add to out instead of replacing it.") +
+       kArrayRules)
+          .c_str());
 }
 
 // Losses ---------------------------------------------------------------------------------------------
@@ -324,10 +328,12 @@ void register_losses(py::module_& m) {
     const std::string arguments =
         std::string("\n\nprediction: (B, O) with contiguous rows. target: (B, O) of the same dtype") +
         (takes_labels(loss) ? ", or labels (B,) or (B, 1) of any\ninteger dtype, each in [0, O)" : "") +
-        ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; \"sum\",\n"
+        ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; "
+        "\"sum\",\n"
         "sum w l; \"none\", an array (B,) of each w l.";
     const std::string name_text = name(loss);
-    const std::string value_doc = name_text + ", of one sample: l = " + row.formula + "." + arguments + kArrayRules;
+    const std::string value_doc =
+        name_text + ", of one sample: l = " + row.formula + "." + arguments + kArrayRules;
     m.def(
         name_text.c_str(),
         [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
@@ -340,18 +346,18 @@ void register_losses(py::module_& m) {
     const std::string gradient_doc =
         name_text + " and its gradient with respect to the prediction, of one sample: " + row.gradient +
         ".\n\nReturns (value, gradient)." + arguments +
-        "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to out instead of\n"
+        "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to out "
+        "instead of\n"
         "replacing it. With reduction=\"none\" the gradient is that of the sum." +
         kArrayRules;
-    m.def(
-        (name_text + "_and_gradient").c_str(),
-        [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
-               const std::string& reduction, const OptionalArray& out, bool accumulate) {
-          return loss_with_gradient(loss, prediction, target, sample_weight, reduction, out, accumulate);
-        },
-        py::arg("prediction"), py::arg("target"), py::kw_only(), py::arg("sample_weight") = py::none(),
-        py::arg("reduction") = "mean", py::arg("out") = py::none(), py::arg("accumulate") = false,
-        gradient_doc.c_str());
+    m.def((name_text + "_and_gradient").c_str(),
+          [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
+                 const std::string& reduction, const OptionalArray& out, bool accumulate) {
+            return loss_with_gradient(loss, prediction, target, sample_weight, reduction, out, accumulate);
+          },
+          py::arg("prediction"), py::arg("target"), py::kw_only(), py::arg("sample_weight") = py::none(),
+          py::arg("reduction") = "mean", py::arg("out") = py::none(), py::arg("accumulate") = false,
+          gradient_doc.c_str());
   }
 }
 

@@ -58,9 +58,10 @@ py::array shuffled(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) 
 }  // namespace
 
 void register_runtime(py::module_& m) {
-  m.def("show_config", &show_config,
-        "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
-        "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
+  m.def(
+      "show_config", &show_config,
+      "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
+      "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
   m.def("num_threads", &num_threads, "Threads that a call may use.");
   m.def("set_num_threads", &set_num_threads, py::arg("count"),
         "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
@@ -84,7 +85,8 @@ void register_runtime(py::module_& m) {
         });
       },
       py::arg("out"), py::arg("low"), py::arg("high"), py::arg("seed"), py::arg("index"),
-      "Fills a contiguous 1-D array with numbers uniform in [low, high), a function of seed, index and place.");
+      "Fills a contiguous 1-D array with numbers uniform in [low, high), a function of seed, index and "
+      "place.");
   m.def(
       "fill_normal",
       [](const py::array& out, double mean, double standard_deviation, std::uint64_t seed,
