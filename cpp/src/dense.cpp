@@ -20,7 +20,8 @@ void check_shape(const char* argument, Matrix<const T> matrix, std::int64_t rows
     throw std::invalid_argument(std::string(argument) + " has shape " + shape(matrix.rows, matrix.columns) +
                                 "; expected " + meaning + " = " + shape(rows, columns));
   }
-  const bool one_unit_stride = (matrix.column_stride == 1 || columns <= 1 || matrix.row_stride == 1 || rows <= 1);
+  const bool one_unit_stride =
+      (matrix.column_stride == 1 || columns <= 1 || matrix.row_stride == 1 || rows <= 1);
   if (!one_unit_stride) {
     throw std::invalid_argument(std::string(argument) + " has strides " +
                                 shape(matrix.row_stride, matrix.column_stride) +
@@ -32,8 +33,10 @@ void check_shape(const char* argument, Matrix<const T> matrix, std::int64_t rows
 template <class T>
 Matrix<T> with_unit_stride(Matrix<T> matrix) {
   if (matrix.column_stride == 1 || matrix.row_stride == 1) return matrix;
-  if (matrix.columns <= 1) matrix.column_stride = 1;
-  else if (matrix.rows <= 1) matrix.row_stride = 1;
+  if (matrix.columns <= 1)
+    matrix.column_stride = 1;
+  else if (matrix.rows <= 1)
+    matrix.row_stride = 1;
   return matrix;
 }
 
@@ -74,8 +77,8 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
     const T one{1};
     MatmulOptions<T> options;
     options.accumulate = gradients.accumulate_bias;
-    matmul<T>({&one, 1, grad_output.rows, 0, 0}, grad_output, {gradients.bias, 1, grad_output.columns}, options,
-              scratch);
+    matmul<T>({&one, 1, grad_output.rows, 0, 0}, grad_output, {gradients.bias, 1, grad_output.columns},
+              options, scratch);
   }
   if (gradients.x.data != nullptr) {
     MatmulOptions<T> options;
@@ -108,18 +111,20 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
     check_shape<T>("grad_weight", grad_weight, weight.rows, weight.columns, "(O, I)");
   }
   const OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
-  const DenseGradients<T> gradients{with_unit_stride(grad_x), with_unit_stride(grad_weight), grad_bias, accumulate,
-                                    accumulate, accumulate};
+  const DenseGradients<T> gradients{
+      with_unit_stride(grad_x), with_unit_stride(grad_weight), grad_bias, accumulate, accumulate, accumulate};
   dense_backward<T>(with_unit_stride(grad_output), with_unit_stride(x), with_unit_stride(weight), gradients,
                     scratch);
 }
 
-#define NNCORE_INSTANTIATE(T)                                                                                   \
-  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation, Scratch);   \
-  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);            \
-  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, const DenseGradients<T>&,  \
-                                  Scratch);                                                                     \
-  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>, T*, bool);
+#define NNCORE_INSTANTIATE(T)                                                                              \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation,        \
+                                 Scratch);                                                                 \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);       \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                       \
+                                  const DenseGradients<T>&, Scratch);                                      \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>, \
+                                  T*, bool);
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)
 #undef NNCORE_INSTANTIATE

@@ -9,14 +9,15 @@
 namespace nncore {
 
 /// Scratch that one worker needs for all products of a layer with a batch of `rows`.
-constexpr std::int64_t dense_scratch_bytes(std::int64_t in_features, std::int64_t out_features, std::int64_t rows) {
+constexpr std::int64_t dense_scratch_bytes(std::int64_t in_features, std::int64_t out_features,
+                                           std::int64_t rows) {
   const std::int64_t deepest = std::max({in_features, out_features, rows});
   return std::min(deepest, kMaxChain) * kPanelRowBytes;
 }
 
 template <class T>
 struct DenseGradients {
-  Matrix<T> x;        ///< each: data null where not wanted
+  Matrix<T> x;  ///< each: data null where not wanted
   Matrix<T> weight;
   T* bias = nullptr;
   bool accumulate_x = false;

@@ -17,7 +17,8 @@ void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
   const Node& node = nodes[index];
   if (node.operation == nullptr) {
     if (!node.inputs.empty()) fail(node, "is an input of the graph but reads other nodes");
-    if (node.features < 1) fail(node, "has features = " + std::to_string(node.features) + "; at least 1 is needed");
+    if (node.features < 1)
+      fail(node, "has features = " + std::to_string(node.features) + "; at least 1 is needed");
     return;
   }
   if (node.inputs.empty()) fail(node, std::string("(") + node.operation->kind() + ") reads nothing");
@@ -62,7 +63,8 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     } else {
       node.features = derive_features(nodes_, node);
     }
-    for (const int input : node.inputs) readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
+    for (const int input : node.inputs)
+      readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
   }
   for (const int output : outputs_) {
     if (output < 0 || static_cast<std::size_t>(output) >= nodes_.size()) {

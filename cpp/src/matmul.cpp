@@ -32,12 +32,14 @@ struct Product {
 };
 
 template <class T>
-void Product<T>::finish(std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) const {
+void Product<T>::finish(std::int64_t row, std::int64_t rows, std::int64_t column,
+                        std::int64_t columns) const {
   const auto activation = static_cast<std::size_t>(options.finish.activation);
   for (std::int64_t r = row; r < row + rows; ++r) {
     T* values = &c(r, column);
     if (options.finish.derivative) {
-      kernels.activation_backward[activation](values, &options.finish.output(r, column), values, columns, false);
+      kernels.activation_backward[activation](values, &options.finish.output(r, column), values, columns,
+                                              false);
     } else {
       kernels.activation_forward[activation](values, values, columns);
     }
@@ -105,7 +107,8 @@ void fill_empty_sum(Matrix<T> c, const T* bias) {
 }  // namespace
 
 template <class T>
-void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options, Scratch scratch) {
+void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+            Scratch scratch) {
   if (c.rows == 0 || c.columns == 0) return;
   if (a.columns == 0) {
     if (!options.accumulate) fill_empty_sum(c, options.bias);
@@ -120,11 +123,11 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
 
   const std::int64_t panels = (c.columns + panel_width - 1) / panel_width;
   const std::int64_t row_blocks = (c.rows + kRowBlock - 1) / kRowBlock;
-  const double flops = 2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) *
-                       static_cast<double>(a.columns);
+  const double flops =
+      2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
   const std::int64_t tasks = panels * row_blocks;
-  const auto grain =
-      std::clamp(static_cast<std::int64_t>(kMinimumFlops / flops * static_cast<double>(tasks)), std::int64_t{1}, tasks);
+  const auto grain = std::clamp(static_cast<std::int64_t>(kMinimumFlops / flops * static_cast<double>(tasks)),
+                                std::int64_t{1}, tasks);
   parallel_for(tasks, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
     for (std::int64_t task = begin; task < end; ++task) {
       product.run_task(task / panels * kRowBlock, task % panels * panel_width, worker);
@@ -132,8 +135,8 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   });
 }
 
-template void matmul<float>(Matrix<const float>, Matrix<const float>, Matrix<float>, const MatmulOptions<float>&,
-                            Scratch);
+template void matmul<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,
+                            const MatmulOptions<float>&, Scratch);
 template void matmul<double>(Matrix<const double>, Matrix<const double>, Matrix<double>,
                              const MatmulOptions<double>&, Scratch);
 

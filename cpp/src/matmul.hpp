@@ -47,6 +47,7 @@ inline constexpr std::int64_t kPanelRowBytes = 256;
 /// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a finish or a
 /// bias), b has one unit stride, a any strides. c overlaps nothing else.
 template <class T>
-void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options, Scratch scratch);
+void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+            Scratch scratch);
 
 }  // namespace nncore

@@ -46,7 +46,8 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     if (weight.is_vector || weight.rows != rows || weight.columns != columns) {
       throw std::invalid_argument("weight segment '" + weight.name + "' has shape (" +
                                   std::to_string(weight.rows) + ", " + std::to_string(weight.columns) +
-                                  "); expected (" + std::to_string(rows) + ", " + std::to_string(columns) + ")");
+                                  "); expected (" + std::to_string(rows) + ", " + std::to_string(columns) +
+                                  ")");
     }
     if (!has_bias_) return;
     const Segment& bias = segments[static_cast<std::size_t>(segments_[1])];
@@ -103,7 +104,9 @@ class ActivationOperation final : public OperationOf<ActivationOperation> {
 
   const char* kind() const override { return name(activation_); }
   std::optional<Activation> activation() const override { return activation_; }
-  std::int64_t out_features(std::span<const std::int64_t> in_features) const override { return in_features[0]; }
+  std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
+    return in_features[0];
+  }
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
@@ -138,8 +141,10 @@ std::int64_t elements(const M& matrix) {
 
 template <class T>
 void copy_or_add(Matrix<const T> from, Matrix<T> to, bool add) {
-  if (add) kernels::active<T>().add(to.data, from.data, to.data, elements(to));
-  else std::copy_n(from.data, elements(to), to.data);
+  if (add)
+    kernels::active<T>().add(to.data, from.data, to.data, elements(to));
+  else
+    std::copy_n(from.data, elements(to), to.data);
 }
 
 class AddOperation final : public OperationOf<AddOperation> {
@@ -245,7 +250,8 @@ Node input_node(std::string name, std::int64_t features, bool is_integer) {
 Node dense_node(std::string name, int input, int weight, int bias, std::int64_t in_features,
                 std::int64_t out_features, bool transposed) {
   return node_of(std::move(name),
-                 std::make_shared<DenseOperation>(weight, bias, in_features, out_features, transposed), {input});
+                 std::make_shared<DenseOperation>(weight, bias, in_features, out_features, transposed),
+                 {input});
 }
 
 Node activation_node(std::string name, int input, Activation activation) {

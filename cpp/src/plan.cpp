@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "nncore/operation.hpp"
@@ -26,7 +27,8 @@ std::vector<char> find_needed(const Graph& graph, std::span<const int> sinks) {
 
 /// The activation node that can be computed on the result of node `index` while it is hot, or -1: the only
 /// needed reader, elementwise, and nobody wants the value before it.
-int find_fused_reader(const Graph& graph, std::span<const int> sinks, const std::vector<char>& needed, int index) {
+int find_fused_reader(const Graph& graph, std::span<const int> sinks, const std::vector<char>& needed,
+                      int index) {
   const Node& node = graph.node(index);
   if (node.operation == nullptr || !node.operation->fuses_activation() || contains(sinks, index)) return -1;
   int only = -1;
@@ -86,9 +88,11 @@ void plan_backward(const Graph& graph, Plan& plan) {
       plan.accumulate_edge[edge] = writers[at(plan.edge_value[edge])]++ > 0;
     }
     for (std::size_t i = 0; i < operation.segments().size(); ++i) {
-      plan.accumulate_segment[step->first_segment_use + i] = !written_segments.insert(operation.segments()[i]).second;
+      plan.accumulate_segment[step->first_segment_use + i] =
+          !written_segments.insert(operation.segments()[i]).second;
     }
   }
+  plan.accumulate_all.assign(plan.accumulate_segment.size(), 1);
   plan.segments.assign(written_segments.begin(), written_segments.end());
 
   // Where one step alone writes a gradient, it may multiply by the derivative of what made the value.
@@ -110,7 +114,9 @@ void plan_backward(const Graph& graph, Plan& plan) {
 }  // namespace
 
 Plan make_plan(const Graph& graph, std::span<const int> sinks) {
+  static std::atomic<std::uint64_t> plans{0};
   Plan plan;
+  plan.id = ++plans;
   plan.sinks.assign(sinks.begin(), sinks.end());
   plan.value_of.assign(graph.nodes().size(), -1);
   plan.reaches_parameters.assign(graph.nodes().size(), 0);

@@ -2,6 +2,7 @@
 // meet.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct PlannedStep {
 };
 
 struct Plan {
+  std::uint64_t id = 0;  ///< no two plans of a process share one: workspaces remember it
+
   std::vector<PlannedStep> steps;  ///< forward order; backward runs them from the last
   std::vector<int> inputs;         ///< graph inputs that are read
   std::vector<int> sinks;          ///< nodes whose gradient comes from outside
@@ -31,12 +34,13 @@ struct Plan {
   std::vector<char> reaches_parameters, reaches_inputs;
 
   // Per edge (step, input).
-  std::vector<int> edge_value;                     ///< the buffer it reads
-  std::vector<char> accumulate_edge;               ///< backward: others have written its gradient before
-  std::vector<Activation> edge_derivative;         ///< backward: of the activation that made it
-  std::vector<char> accumulate_sink;               ///< per sink
-  std::vector<char> accumulate_segment;            ///< per segment use
-  std::vector<int> segments;                       ///< used by any step, ascending
+  std::vector<int> edge_value;              ///< the buffer it reads
+  std::vector<char> accumulate_edge;        ///< backward: others have written its gradient before
+  std::vector<Activation> edge_derivative;  ///< backward: of the activation that made it
+  std::vector<char> accumulate_sink;        ///< per sink
+  std::vector<char> accumulate_segment;     ///< per segment use
+  std::vector<char> accumulate_all;         ///< the same, for adding to gradients that are there
+  std::vector<int> segments;                ///< used by any step, ascending
 };
 
 /// The plan that computes `sinks` (and nothing else), and their gradients back to parameters and inputs.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,18 +25,21 @@ struct LossTerm {
   double weight = 1.0;
 };
 
-/// Loss terms planned with a graph. A final softmax under cross_entropy, or sigmoid under binary_cross_entropy,
-/// is computed from logits; what only predictions need is left out.
+struct Plan;
+
+/// Loss terms planned with a graph. A final softmax under cross_entropy, or sigmoid under
+/// binary_cross_entropy, is computed from logits; what only predictions need is left out.
 struct Objective;
 
 /// Samples: one table per graph input, one per loss term (a column of integers where the loss takes class
 /// indices; values (B, O) otherwise), optionally a weight per sample.
-/// `rows` picks `count` of them, in order; null: the first `count`.
+/// `rows` picks `count` of them, in order; null: `count` from row `first` on.
 struct Batch {
   std::span<const Table> inputs;
   std::span<const Table> targets;
   const Table* sample_weight = nullptr;
   const std::int64_t* rows = nullptr;
+  std::int64_t first = 0;
   std::int64_t count = 0;
 };
 
@@ -48,40 +52,48 @@ struct OptimizerState {
   AlignedBuffer<T> first_moment, second_moment;  ///< empty where the optimizer has none
 };
 
-/// What train_epoch tells between two steps: the steps made so far and the mean loss over their samples; return
-/// false to stop there.
+/// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
+struct WeightedLoss {
+  double loss = 0.0;
+  double weight = 0.0;
+};
+
+/// What train_epoch tells between two steps: the steps made so far and the mean loss over their samples;
+/// return false to stop there.
 using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
 struct EpochResult {
   double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
   std::int64_t steps = 0;
-  /// The loss that ended the epoch because it is not finite; its step was not made. 0: none.
-  double bad_loss = 0.0;
+  /// The loss that ended the epoch because it is not finite; its step was not made.
+  std::optional<double> bad_loss;
 };
 
 template <class T>
 class Network {
  public:
-  /// Throws std::invalid_argument where a node names a segment that the store lacks or whose shape does not fit.
+  /// Throws std::invalid_argument where a node names a segment that the store lacks or whose shape does not
+  /// fit.
   Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Parameters<T>> parameters);
   ~Network();
 
   const Graph& graph() const { return *graph_; }
   Parameters<T>& parameters() const { return *parameters_; }
 
-  /// outputs[i] (count, features), contiguous rows, from the tables' first `count` rows; computed in chunks of
-  /// rows that fit the cache.
+  /// outputs[i] (count, features), contiguous rows, from the tables' first `count` rows; computed in chunks
+  /// of rows that fit the cache.
   void predict(std::span<const Table> inputs, std::int64_t count, std::span<const Matrix<T>> outputs,
                Workspace<T>& workspace) const;
 
   /// The pieces of a step. forward copies its inputs and keeps what backward needs in the workspace;
   /// output(i) is valid until the workspace's next use.
-  void forward(std::span<const Table> inputs, std::int64_t count, bool training, Workspace<T>& workspace) const;
+  void forward(std::span<const Table> inputs, std::int64_t count, bool training,
+               Workspace<T>& workspace) const;
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
 
-  /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's gradients.
-  /// grad_inputs: one per graph input, or none; those with null data are not computed. Throws std::logic_error
-  /// where this network's forward was not the workspace's last use.
+  /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's
+  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. Throws
+  /// std::logic_error where this network's forward was not the workspace's last use.
   void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
                 bool accumulate, Workspace<T>& workspace) const;
 
@@ -98,8 +110,8 @@ class Network {
   double loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
                             Workspace<T>& workspace) const;
 
-  /// One step over a checked batch: forward, loss, backward, update. A loss that is not finite is returned and
-  /// nothing is updated; nor is it for a batch of no rows, or of no weight.
+  /// One step over a checked batch: forward, loss, backward, update. A loss that is not finite is returned
+  /// and nothing is updated; nor is it for a batch of no rows, or of no weight.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 
@@ -113,22 +125,22 @@ class Network {
   void update(const Optimizer& optimizer, OptimizerState<T>& state) const;
 
  private:
-  struct StepLoss {
-    double loss = 0.0;
-    double weight = 0.0;  ///< samples, or the sum of their weights
+  /// Where a batch's values come from: a plan, rows of tables, and whether to keep a copy of them.
+  struct Source {
+    std::span<const Table> inputs;
+    const std::int64_t* rows;
+    std::int64_t first;
+    std::int64_t count;
+    bool keep;
   };
 
-  void bind(const Plan& plan, std::span<const Loss> losses, std::int64_t rows, Workspace<T>& workspace) const;
-  void load_inputs(const Plan& plan, std::span<const Table> inputs, const std::int64_t* rows, bool copy,
-                   Workspace<T>& workspace) const;
+  void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
   void run_forward(const Plan& plan, bool training, Workspace<T>& workspace) const;
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace) const;
-  StepLoss run_losses(const Objective& objective, const Batch& batch, bool gradients,
-                      Workspace<T>& workspace) const;
-  StepLoss evaluate(const Objective& objective, const Batch& batch, bool gradients, bool accumulate,
-                    Workspace<T>& workspace) const;
-  StepLoss step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
-                OptimizerState<T>& state, Workspace<T>& workspace) const;
+  WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
+                        bool accumulate, Workspace<T>& workspace) const;
+  WeightedLoss step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
+                    OptimizerState<T>& state, Workspace<T>& workspace) const;
 
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<Parameters<T>> parameters_;

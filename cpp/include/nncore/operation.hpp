@@ -15,16 +15,16 @@ namespace nncore {
 /// What an operation sees of a running call: B rows of everything its node touches.
 template <class T>
 struct NodeCall {
-  std::span<const Matrix<const T>> inputs;    ///< values of the nodes it reads, in order
+  std::span<const Matrix<const T>> inputs;        ///< values of the nodes it reads, in order
   std::span<const std::int64_t* const> integers;  ///< (B, features) of integer inputs; null for the others
-  Matrix<T> output;                           ///< forward writes it; backward reads it
-  Activation fused = Activation::identity;    ///< forward: also apply this (only where fuses_activation())
+  Matrix<T> output;                               ///< forward writes it; backward reads it
+  Activation fused = Activation::identity;  ///< forward: also apply this (only where fuses_activation())
   bool training = false;
 
   // Backward only.
   Matrix<const T> grad_output{};
-  std::span<const Matrix<T>> grad_inputs{};   ///< data null where nobody asks
-  std::span<const char> accumulate_input{};   ///< add, instead of replacing
+  std::span<const Matrix<T>> grad_inputs{};  ///< data null where nobody asks
+  std::span<const char> accumulate_input{};  ///< add, instead of replacing
   /// Multiply by the derivative of the activation that made inputs[i] (only where fuses_activation()).
   std::span<const Activation> input_derivative{};
   std::span<const char> accumulate_segment{};  ///< parallel to segments()

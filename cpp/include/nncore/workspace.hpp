@@ -11,10 +11,9 @@
 
 namespace nncore {
 
-struct Plan;  // src/plan.hpp
-
-/// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time may
-/// use it. Between forward and backward it holds what backward needs; everything here is the network's business.
+/// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time
+/// may use it. Between forward and backward it holds what backward needs; everything here is the network's
+/// business.
 template <class T>
 struct Workspace {
   AlignedBuffer<std::byte> arena;
@@ -34,10 +33,16 @@ struct Workspace {
   std::byte* scratch = nullptr;
   std::int64_t scratch_bytes_per_worker = 0;
 
-  const Plan* plan = nullptr;  ///< what the pointers belong to; null: nothing yet
-  std::int64_t rows = 0;
-  int workers = 0;
-  bool ran_forward = false;
+  /// What the pointers above were laid out for. Plans are numbered from 1.
+  struct Layout {
+    std::uint64_t plan = 0;
+    std::int64_t rows = 0;
+    int workers = 0;
+    bool gradients = false;
+    bool operator==(const Layout&) const = default;
+  };
+  Layout layout;
+  bool ran_forward = false;  ///< backward may follow
 };
 
 }  // namespace nncore

@@ -48,7 +48,8 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
     T* to = panel + k * width;
     for (int64_t j = 0; j < width; j += kLanes<T>) {
       const int64_t left = columns - j;
-      store(to + j, left >= kLanes<T> ? load(from + j) : load_first(from + j, left > 0 ? static_cast<int>(left) : 0));
+      store(to + j,
+            left >= kLanes<T> ? load(from + j) : load_first(from + j, left > 0 ? static_cast<int>(left) : 0));
     }
   }
 }
@@ -80,8 +81,10 @@ NNCORE_INLINE void pack_columns(const T* source, int64_t column_stride, int64_t 
 template <class T>
 void pack(const T* source, int64_t depth_stride, int64_t column_stride, int64_t depth, int64_t columns,
           int64_t width, T* panel) {
-  if (column_stride == 1) pack_rows(source, depth_stride, depth, columns, width, panel);
-  else pack_columns(source, column_stride, depth, columns, width, panel);
+  if (column_stride == 1)
+    pack_rows(source, depth_stride, depth, columns, width, panel);
+  else
+    pack_columns(source, column_stride, depth, columns, width, panel);
 }
 
 template <class T>

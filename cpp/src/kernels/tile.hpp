@@ -30,8 +30,10 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
   constexpr int lanes = kLanes<T>;
   const int rest = static_cast<int>(call.columns - (Vectors - 1) * lanes);
   const auto load_b = [rest](const T* row, int v) __attribute__((always_inline)) {
-    if constexpr (Partial) return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
-    else return load(row + v * lanes);
+    if constexpr (Partial)
+      return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
+    else
+      return load(row + v * lanes);
   };
 
   Vec<T> sum[Rows][Vectors];
