@@ -139,13 +139,6 @@ void check_no_nan(Matrix<const T> values) {
         refuse("target", "is NaN in row " + std::to_string(i) + ", column " + std::to_string(j));
 }
 
-void check_labels(const std::int64_t* labels, std::int64_t count, std::int64_t classes) {
-  for (std::int64_t i = 0; i < count; ++i)
-    if (labels[i] < 0 || labels[i] >= classes)
-      refuse("target", "has label " + std::to_string(labels[i]) + " in row " + std::to_string(i) +
-                           "; labels from 0 to " + std::to_string(classes - 1) + " are allowed");
-}
-
 }  // namespace
 
 std::string Argument::text() const {
@@ -305,7 +298,6 @@ LossTarget<T>::LossTarget(Loss loss, const py::array& array, Matrix<const T> pre
   } else {
     target.labels = static_cast<const std::int64_t*>(labels.data);
   }
-  check_labels(target.labels, prediction.rows, prediction.columns);
 }
 
 template struct LossTarget<float>;

@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "../src/kernels/table.hpp"
 #include "arrays.hpp"
 #include "guards.hpp"
+#include "kernels/table.hpp"
 #include "names.hpp"
 #include "nncore/dense.hpp"
 #include "register.hpp"

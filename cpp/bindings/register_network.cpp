@@ -177,7 +177,7 @@ class BoundNetwork {
       return network_.train_epoch(*objective.objective, batch, batch_size, unchanging, state, call->workspace,
                                   between_steps);
     });
-    if (result.bad_loss != 0.0) raise_not_finite(result.bad_loss, state.steps + 1);
+    if (result.bad_loss) raise_not_finite(*result.bad_loss, state.steps + 1);
     return result;
   }
 
