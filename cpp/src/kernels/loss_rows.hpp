@@ -77,7 +77,7 @@ NNCORE_INLINE double cross_entropy(const T* prediction, TargetRow<T> target, int
     sum.add_product(span, y, y == T(0) ? nothing : log<T>(a));
     if (gradient) gradient.store(span, y == T(0) ? nothing : -y / a);
   });
-  return -sum.total();
+  return 0.0 - sum.total();  // not -0
 }
 
 /// log(1 - a) to full precision: rounding 1 - a to b loses (1 - b) - a exactly.
@@ -107,7 +107,7 @@ NNCORE_INLINE double binary_cross_entropy(const T* prediction, TargetRow<T> targ
       gradient.store(span, numerator / denominator);
     }
   });
-  return -sum.total();
+  return 0.0 - sum.total();  // not -0
 }
 
 /// sum y (log sum e^z - z) and its gradient softmax(z) sum y - y. Only differences from the largest logit
