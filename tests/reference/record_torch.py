@@ -206,7 +206,9 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(20240229)
     values = {
-        "versions": np.array(f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}")
+        "versions": np.array(
+            f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
+        )
     }
     for name in CASES:
         values |= {f"{name}/{key}": array for key, array in record_case(name, rng).items()}
