@@ -18,7 +18,11 @@ with np.load(Path(__file__).parent / "reference" / "values.npz") as file:
 
 
 def recorded(prefix: str) -> dict[str, NDArray]:
-    return {key.removeprefix(f"{prefix}/"): array for key, array in RECORDED.items() if key.startswith(f"{prefix}/")}
+    return {
+        key.removeprefix(f"{prefix}/"): array
+        for key, array in RECORDED.items()
+        if key.startswith(f"{prefix}/")
+    }
 
 
 def assert_agrees(actual: object, expected: Array, what: str) -> None:
