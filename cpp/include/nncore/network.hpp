@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,14 +25,21 @@ struct LossTerm {
   double weight = 1.0;
 };
 
-/// Samples: one table per graph input, one per loss term (a labels column where the loss takes class
-/// indices and the table has one column of integers), optionally a weight per sample.
-/// `rows` picks `count` of them, in order; null: the first `count`.
+struct Plan;
+
+/// Loss terms planned with a graph. A final softmax under cross_entropy, or sigmoid under
+/// binary_cross_entropy, is computed from logits; what only predictions need is left out.
+struct Objective;
+
+/// Samples: one table per graph input, one per loss term (a column of integers where the loss takes class
+/// indices; values (B, O) otherwise), optionally a weight per sample.
+/// `rows` picks `count` of them, in order; null: `count` from row `first` on.
 struct Batch {
   std::span<const Table> inputs;
   std::span<const Table> targets;
   const Table* sample_weight = nullptr;
   const std::int64_t* rows = nullptr;
+  std::int64_t first = 0;
   std::int64_t count = 0;
 };
 
@@ -44,66 +52,99 @@ struct OptimizerState {
   AlignedBuffer<T> first_moment, second_moment;  ///< empty where the optimizer has none
 };
 
-/// What train_epoch tells between two steps: the steps made so far and the sum over them of
-/// loss x samples; return false to stop there.
-using EpochTick = std::function<bool(std::int64_t steps_done, double loss_sum)>;
+/// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
+struct WeightedLoss {
+  double loss = 0.0;
+  double weight = 0.0;
+};
+
+/// What train_epoch tells between two steps: the steps made so far and the mean loss over their samples;
+/// return false to stop there.
+using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
 struct EpochResult {
-  double mean_loss = 0.0;  ///< over the samples of the whole steps made
+  double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
   std::int64_t steps = 0;
-  bool finite = true;  ///< false: the next step's loss was not finite; it was not made
+  /// The loss that ended the epoch because it is not finite; its step was not made.
+  std::optional<double> bad_loss;
 };
 
 template <class T>
 class Network {
  public:
-  /// Throws std::invalid_argument where a node names a segment that the store lacks, or whose shape
-  /// does not fit.
+  /// Throws std::invalid_argument where a node names a segment that the store lacks or whose shape does not
+  /// fit.
   Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Parameters<T>> parameters);
+  ~Network();
 
   const Graph& graph() const { return *graph_; }
-  Parameters<T>& parameters() { return *parameters_; }
+  Parameters<T>& parameters() const { return *parameters_; }
 
-  /// outputs[i] (rows, features), contiguous rows, from the tables' `count` rows, in row chunks that fit the
-  /// cache.
+  /// outputs[i] (count, features), contiguous rows, from the tables' first `count` rows; computed in chunks
+  /// of rows that fit the cache.
   void predict(std::span<const Table> inputs, std::int64_t count, std::span<const Matrix<T>> outputs,
                Workspace<T>& workspace) const;
 
-  /// The pieces of a step. forward keeps what backward needs in the workspace; results are read there.
-  void forward(const Batch& batch, bool training, Workspace<T>& workspace) const;
+  /// The pieces of a step. forward copies its inputs and keeps what backward needs in the workspace;
+  /// output(i) is valid until the workspace's next use.
+  void forward(std::span<const Table> inputs, std::int64_t count, bool training,
+               Workspace<T>& workspace) const;
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
-  /// From dL/d(output) of every output (rows as in the last forward): fills (or adds to) the store's
-  /// gradients; grad_inputs, one per graph input, may have null data.
-  void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
-                bool accumulate, Workspace<T>& workspace);
 
-  /// A step bound to its losses: planned once. A final softmax under cross_entropy, or sigmoid under
-  /// binary_cross_entropy, is computed from logits. Throws std::invalid_argument for a loss that does not
-  /// fit its output, naming the right choice.
-  struct Objective;
+  /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's
+  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. Throws
+  /// std::logic_error where this network's forward was not the workspace's last use.
+  void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
+                bool accumulate, Workspace<T>& workspace) const;
+
+  /// Throws std::invalid_argument for a loss that does not fit its output, naming the right choice.
   std::shared_ptr<const Objective> plan(std::span<const LossTerm> terms) const;
 
-  /// Checks that the batch's targets are what the losses can use: shapes, labels in range, no NaN.
-  void check_targets(const Objective& objective, const Batch& batch) const;
+  /// Checks what train_step and train_epoch rely on: widths, labels in range, no NaN among targets, weights
+  /// finite and not negative. Throws std::invalid_argument naming the row.
+  void check_batch(const Objective& objective, const Batch& batch) const;
 
-  /// The weighted loss; fills (or adds to) gradients.
-  double loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
-                            Workspace<T>& workspace);
+  /// The loss over a checked batch: sum of the terms' weighted means.
   double loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const;
+  /// The same, and fills (or adds to) the store's gradients.
+  double loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
+                            Workspace<T>& workspace) const;
 
-  /// One step: forward, loss, backward, update. A loss that is not finite is returned and nothing
-  /// is updated.
+  /// One step over a checked batch: forward, loss, backward, update. A loss that is not finite is returned
+  /// and nothing is updated; nor is it for a batch of no rows, or of no weight.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
-                    OptimizerState<T>& state, Workspace<T>& workspace);
+                    OptimizerState<T>& state, Workspace<T>& workspace) const;
 
-  /// Steps over batch.rows, `batch_size` rows at a time. `tick` is called after the first step and then
-  /// at least every 50 ms, always between steps.
+  /// Steps over a checked batch, `batch_size` rows at a time. `tick` is called between steps, after the first
+  /// and then at least every 50 ms (or after the current step, where one takes longer).
   EpochResult train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
                           const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
-                          const EpochTick& tick = {});
+                          const EpochTick& tick = {}) const;
 
-  /// Applies one update from the store's gradients to the segments that this graph uses.
-  void update(const Optimizer& optimizer, OptimizerState<T>& state);
+  /// One update, from the store's gradients, of the trainable segments that this graph uses.
+  void update(const Optimizer& optimizer, OptimizerState<T>& state) const;
+
+ private:
+  /// Where a batch's values come from: a plan, rows of tables, and whether to keep a copy of them.
+  struct Source {
+    std::span<const Table> inputs;
+    const std::int64_t* rows;
+    std::int64_t first;
+    std::int64_t count;
+    bool keep;
+  };
+
+  void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
+  void run_forward(const Plan& plan, bool training, Workspace<T>& workspace) const;
+  void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace) const;
+  WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
+                        bool accumulate, Workspace<T>& workspace) const;
+  WeightedLoss step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
+                    OptimizerState<T>& state, Workspace<T>& workspace) const;
+
+  std::shared_ptr<const Graph> graph_;
+  std::shared_ptr<Parameters<T>> parameters_;
+  std::unique_ptr<const Plan> plan_;  ///< of all outputs
 };
 
 }  // namespace nncore

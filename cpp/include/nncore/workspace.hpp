@@ -1,27 +1,48 @@
 // Workspace: the arena of one running call.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "nncore/aligned_buffer.hpp"
+#include "nncore/losses.hpp"
 #include "nncore/matrix.hpp"
 
 namespace nncore {
 
 /// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time
-/// may use it; what it holds between forward and backward is the network's business.
+/// may use it. Between forward and backward it holds what backward needs; everything here is the network's
+/// business.
 template <class T>
 struct Workspace {
   AlignedBuffer<std::byte> arena;
-  std::vector<Matrix<T>> values, gradients;  ///< one per node: activations, dL/d(them)
-  std::vector<std::int64_t*> integers;       ///< one per node: gathered integer inputs
-  std::vector<Matrix<T>> targets;            ///< one per loss term
-  std::vector<std::int64_t*> labels;         ///< one per loss term, where it takes class indices
+
+  // Where things lie in the arena for the last batch. Per node:
+  std::vector<Matrix<T>> values, gradients;
+  std::vector<std::int64_t*> integers;
+  // per edge of the plan:
+  std::vector<Matrix<const T>> edge_values;
+  std::vector<Matrix<T>> edge_gradients;
+  std::vector<const std::int64_t*> edge_integers;
+  // per loss term:
+  std::vector<Matrix<T>> targets;
+  std::vector<std::int64_t*> labels;
+
   T* sample_weight = nullptr;
-  std::byte* scratch = nullptr;  ///< packed panels of the threads
-  std::int64_t rows = 0;         ///< of the last forward; 0: none
-  std::uint64_t owner = 0;       ///< which network's plan the pointers belong to
+  std::byte* scratch = nullptr;
+  std::int64_t scratch_bytes_per_worker = 0;
+
+  /// What the pointers above were laid out for. Plans are numbered from 1.
+  struct Layout {
+    std::uint64_t plan = 0;
+    std::int64_t rows = 0;
+    int workers = 0;
+    bool gradients = false;
+    bool operator==(const Layout&) const = default;
+  };
+  Layout layout;
+  bool ran_forward = false;  ///< backward may follow
 };
 
 }  // namespace nncore

@@ -13,7 +13,7 @@
 namespace nncore::kernels {
 
 inline constexpr int kMaxTileVectors = 4;
-inline constexpr int kMaxTileRows = 24;
+inline constexpr int kMaxTileRows = 12;
 
 /// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
 /// N <= V vectors, V fixed by the tile; of the last vector only N - (V - 1) * lanes columns exist.

@@ -1,0 +1,30 @@
+# The kernels: one source compiled once per instruction set, each with options that no other file gets.
+#
+# An object file here may hold instructions that this processor lacks. The linker must therefore find
+# nothing in it to share with the rest of the program: no exceptions, no run-time types, no link-time
+# optimisation, nothing visible but the table (tests/test_build.py looks at the object files).
+
+set(NNCORE_KERNEL_OBJECTS)
+set(NNCORE_KERNEL_DEFINITIONS)
+
+function(nncore_add_kernels name)
+  set(target nncore_kernels_${name})
+  add_library(${target} OBJECT cpp/src/kernels/${name}.cpp)
+  nncore_compile_options(${target})
+  nncore_spell_options(options -fno-exceptions -fno-rtti -fno-lto ${ARGN})
+  target_compile_options(${target} PRIVATE ${options})
+  target_include_directories(${target} PRIVATE cpp/include)
+  set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden INTERPROCEDURAL_OPTIMIZATION OFF)
+  string(TOUPPER "NNCORE_HAVE_${name}" have)
+  target_compile_definitions(${target} PRIVATE ${have})
+  set(NNCORE_KERNEL_OBJECTS ${NNCORE_KERNEL_OBJECTS} $<TARGET_OBJECTS:${target}> PARENT_SCOPE)
+  set(NNCORE_KERNEL_DEFINITIONS ${NNCORE_KERNEL_DEFINITIONS} ${have} PARENT_SCOPE)
+endfunction()
+
+nncore_add_kernels(baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  nncore_add_kernels(avx2 -mavx2 -mfma)
+  nncore_add_kernels(avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  nncore_add_kernels(neon)
+endif()

@@ -1,0 +1,27 @@
+# The Python module nncore._core.
+
+find_package(Python 3.11 COMPONENTS Interpreter Development.Module)
+if(NOT Python_Development.Module_FOUND)
+  message(
+    FATAL_ERROR
+      "Python.h was not found for ${Python_EXECUTABLE}: the Python module cannot be built. On Debian or Ubuntu:\n"
+      "    apt install g++ python3-dev python3-venv")
+endif()
+set(PYBIND11_FINDPYTHON ON)
+find_package(pybind11 3 CONFIG REQUIRED)
+
+# NO_EXTRAS: pybind11 would switch link-time optimisation on.
+pybind11_add_module(
+  _core
+  MODULE
+  NO_EXTRAS
+  cpp/bindings/arrays.cpp
+  cpp/bindings/module.cpp
+  cpp/bindings/register_functional.cpp
+  cpp/bindings/register_network.cpp
+  cpp/bindings/register_parameters.cpp
+  cpp/bindings/register_runtime.cpp)
+nncore_compile_options(_core)
+target_include_directories(_core PRIVATE cpp/src)
+target_link_libraries(_core PRIVATE nncore::nncore)
+install(TARGETS _core DESTINATION nncore COMPONENT python)

@@ -1,0 +1,76 @@
+// Operation: what a node does. Deriving from OperationOf adds a kind of node without touching the executor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "nncore/activations.hpp"
+#include "nncore/matrix.hpp"
+#include "nncore/parameters.hpp"
+
+namespace nncore {
+
+/// What an operation sees of a running call: B rows of everything its node touches.
+template <class T>
+struct NodeCall {
+  std::span<const Matrix<const T>> inputs;        ///< values of the nodes it reads, in order
+  std::span<const std::int64_t* const> integers;  ///< (B, features) of integer inputs; null for the others
+  Matrix<T> output;                               ///< forward writes it; backward reads it
+  Activation fused = Activation::identity;  ///< forward: also apply this (only where fuses_activation())
+  bool training = false;
+
+  // Backward only.
+  Matrix<const T> grad_output{};
+  std::span<const Matrix<T>> grad_inputs{};  ///< data null where nobody asks
+  std::span<const char> accumulate_input{};  ///< add, instead of replacing
+  /// Multiply by the derivative of the activation that made inputs[i] (only where fuses_activation()).
+  std::span<const Activation> input_derivative{};
+  std::span<const char> accumulate_segment{};  ///< parallel to segments()
+
+  Parameters<T>* parameters = nullptr;
+  std::byte* scratch = nullptr;
+  std::int64_t scratch_bytes_per_worker = 0;
+};
+
+class Operation {
+ public:
+  virtual ~Operation() = default;
+
+  /// The file-format name: "dense", "tanh", "add", ...
+  virtual const char* kind() const = 0;
+  /// The width of the result; throws std::invalid_argument where the widths do not fit.
+  virtual std::int64_t out_features(std::span<const std::int64_t> in_features) const = 0;
+  /// The parameters it reads: segments of the store, and of the store's non-trained state.
+  virtual std::span<const int> segments() const { return {}; }
+  virtual std::span<const int> state_segments() const { return {}; }
+  /// Throws std::invalid_argument where the store's segments do not have the shapes it needs.
+  virtual void check_segments(std::span<const Segment>) const {}
+  virtual bool reads_integers() const { return false; }
+  /// Whether forward can apply an elementwise activation to its result, and backward that of its input.
+  virtual bool fuses_activation() const { return false; }
+  /// Which activation it is, if it is one.
+  virtual std::optional<Activation> activation() const { return std::nullopt; }
+  virtual std::int64_t scratch_bytes(std::int64_t /*rows*/) const { return 0; }
+
+  virtual void forward(const NodeCall<float>& call) const = 0;
+  virtual void forward(const NodeCall<double>& call) const = 0;
+  virtual void backward(const NodeCall<float>& call) const = 0;
+  virtual void backward(const NodeCall<double>& call) const = 0;
+};
+
+/// Derived writes each pass once, as a template: compute_forward<T>(call), compute_backward<T>(call).
+template <class Derived>
+class OperationOf : public Operation {
+ public:
+  void forward(const NodeCall<float>& call) const final { self().template compute_forward<float>(call); }
+  void forward(const NodeCall<double>& call) const final { self().template compute_forward<double>(call); }
+  void backward(const NodeCall<float>& call) const final { self().template compute_backward<float>(call); }
+  void backward(const NodeCall<double>& call) const final { self().template compute_backward<double>(call); }
+
+ private:
+  const Derived& self() const { return static_cast<const Derived&>(*this); }
+};
+
+}  // namespace nncore

@@ -1,0 +1,132 @@
+#include "dense.hpp"
+
+#include <stdexcept>
+#include <string>
+
+#include "nncore/aligned_buffer.hpp"
+#include "nncore/runtime.hpp"
+
+namespace nncore {
+namespace {
+
+std::string shape(std::int64_t rows, std::int64_t columns) {
+  return "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+}
+
+template <class T>
+void check_shape(const char* argument, Matrix<const T> matrix, std::int64_t rows, std::int64_t columns,
+                 const char* meaning) {
+  if (matrix.rows != rows || matrix.columns != columns) {
+    throw std::invalid_argument(std::string(argument) + " has shape " + shape(matrix.rows, matrix.columns) +
+                                "; expected " + meaning + " = " + shape(rows, columns));
+  }
+  const bool one_unit_stride =
+      (matrix.column_stride == 1 || columns <= 1 || matrix.row_stride == 1 || rows <= 1);
+  if (!one_unit_stride) {
+    throw std::invalid_argument(std::string(argument) + " has strides " +
+                                shape(matrix.row_stride, matrix.column_stride) +
+                                " (elements); one of them must be 1");
+  }
+}
+
+/// A single row or column has one stride that nobody walks: make it look like the layout that is cheapest.
+template <class T>
+Matrix<T> with_unit_stride(Matrix<T> matrix) {
+  if (matrix.column_stride == 1 || matrix.row_stride == 1) return matrix;
+  if (matrix.columns <= 1)
+    matrix.column_stride = 1;
+  else if (matrix.rows <= 1)
+    matrix.row_stride = 1;
+  return matrix;
+}
+
+/// Scratch of one call from outside, which has no workspace to take it from.
+class OwnScratch {
+ public:
+  explicit OwnScratch(std::int64_t bytes_per_worker)
+      : buffer_(bytes_per_worker * num_threads()), scratch_{buffer_.data(), bytes_per_worker} {}
+  operator Scratch() const { return scratch_; }
+
+ private:
+  AlignedBuffer<std::byte> buffer_;
+  Scratch scratch_;
+};
+
+}  // namespace
+
+template <class T>
+void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
+                   Activation activation, Scratch scratch) {
+  MatmulOptions<T> options;
+  options.bias = bias;
+  const bool fused = is_elementwise(activation) && x.columns > 0;
+  if (fused) options.finish.activation = activation;
+  matmul<T>(x, weight.transposed(), output, options, scratch);
+  if (!fused) activation_forward<T>(activation, output, output);
+}
+
+template <class T>
+void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
+                    const DenseGradients<T>& gradients, Scratch scratch) {
+  if (gradients.weight.data != nullptr) {
+    MatmulOptions<T> options;
+    options.accumulate = gradients.accumulate_weight;
+    matmul<T>(grad_output.transposed(), x, gradients.weight, options, scratch);
+  }
+  if (gradients.bias != nullptr) {  // the sum over the batch is the product with a row of ones
+    const T one{1};
+    MatmulOptions<T> options;
+    options.accumulate = gradients.accumulate_bias;
+    matmul<T>({&one, 1, grad_output.rows, 0, 0}, grad_output, {gradients.bias, 1, grad_output.columns},
+              options, scratch);
+  }
+  if (gradients.x.data != nullptr) {
+    MatmulOptions<T> options;
+    options.accumulate = gradients.accumulate_x;
+    options.finish = gradients.finish_x;
+    matmul<T>(grad_output, weight, gradients.x, options, scratch);
+  }
+}
+
+template <class T>
+void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
+                   Activation activation) {
+  check_shape<T>("x", x, x.rows, x.columns, "(B, I)");
+  check_shape<T>("weight", weight, weight.rows, x.columns, "(O, I)");
+  check_shape<T>("output", output, x.rows, weight.rows, "(B, O)");
+  output = with_unit_stride(output);
+  if (output.column_stride != 1) throw std::invalid_argument("output must have contiguous rows");
+  const OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
+  dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output, activation, scratch);
+}
+
+template <class T>
+void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight, Matrix<T> grad_x,
+                    Matrix<T> grad_weight, T* grad_bias, bool accumulate) {
+  check_shape<T>("grad_output", grad_output, x.rows, weight.rows, "(B, O)");
+  check_shape<T>("x", x, x.rows, weight.columns, "(B, I)");
+  check_shape<T>("weight", weight, weight.rows, weight.columns, "(O, I)");
+  if (grad_x.data != nullptr) check_shape<T>("grad_x", grad_x, x.rows, x.columns, "(B, I)");
+  if (grad_weight.data != nullptr) {
+    check_shape<T>("grad_weight", grad_weight, weight.rows, weight.columns, "(O, I)");
+  }
+  const OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
+  const DenseGradients<T> gradients{
+      with_unit_stride(grad_x), with_unit_stride(grad_weight), grad_bias, accumulate, accumulate, accumulate};
+  dense_backward<T>(with_unit_stride(grad_output), with_unit_stride(x), with_unit_stride(weight), gradients,
+                    scratch);
+}
+
+#define NNCORE_INSTANTIATE(T)                                                                              \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation,        \
+                                 Scratch);                                                                 \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);       \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                       \
+                                  const DenseGradients<T>&, Scratch);                                      \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>, \
+                                  T*, bool);
+NNCORE_INSTANTIATE(float)
+NNCORE_INSTANTIATE(double)
+#undef NNCORE_INSTANTIATE
+
+}  // namespace nncore

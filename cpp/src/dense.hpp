@@ -1,0 +1,37 @@
+// Dense layers inside the library: as nncore/dense.hpp, with memory given and finishes fused.
+#pragma once
+
+#include <algorithm>
+
+#include "matmul.hpp"
+#include "nncore/dense.hpp"
+
+namespace nncore {
+
+/// Scratch that one worker needs for all products of a layer with a batch of `rows`.
+constexpr std::int64_t dense_scratch_bytes(std::int64_t in_features, std::int64_t out_features,
+                                           std::int64_t rows) {
+  const std::int64_t deepest = std::max({in_features, out_features, rows});
+  return std::min(deepest, kMaxChain) * kPanelRowBytes;
+}
+
+template <class T>
+struct DenseGradients {
+  Matrix<T> x;  ///< each: data null where not wanted
+  Matrix<T> weight;
+  T* bias = nullptr;
+  bool accumulate_x = false;
+  bool accumulate_weight = false;
+  bool accumulate_bias = false;
+  Finish<T> finish_x{};  ///< the derivative of the activation that made x
+};
+
+template <class T>
+void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
+                   Activation activation, Scratch scratch);
+
+template <class T>
+void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
+                    const DenseGradients<T>& gradients, Scratch scratch);
+
+}  // namespace nncore

@@ -1,0 +1,90 @@
+#include "nncore/graph.hpp"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+
+#include "nncore/operation.hpp"
+
+namespace nncore {
+namespace {
+
+[[noreturn]] void fail(const Node& node, const std::string& what) {
+  throw std::invalid_argument("node '" + node.name + "' " + what);
+}
+
+void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
+  const Node& node = nodes[index];
+  if (node.operation == nullptr) {
+    if (!node.inputs.empty()) fail(node, "is an input of the graph but reads other nodes");
+    if (node.features < 1)
+      fail(node, "has features = " + std::to_string(node.features) + "; at least 1 is needed");
+    return;
+  }
+  if (node.inputs.empty()) fail(node, std::string("(") + node.operation->kind() + ") reads nothing");
+  for (const int input : node.inputs) {
+    if (input < 0 || static_cast<std::size_t>(input) >= nodes.size()) {
+      fail(node, "reads node " + std::to_string(input) + " of " + std::to_string(nodes.size()));
+    }
+    if (static_cast<std::size_t>(input) >= index) {
+      fail(node, "reads '" + nodes[static_cast<std::size_t>(input)].name +
+                     "', which is itself or comes later: the graph has a cycle or is not in order");
+    }
+    if (nodes[static_cast<std::size_t>(input)].is_integer && !node.operation->reads_integers()) {
+      fail(node, std::string("(") + node.operation->kind() + ") needs floats but reads the integer input '" +
+                     nodes[static_cast<std::size_t>(input)].name + "'");
+    }
+  }
+}
+
+std::int64_t derive_features(const std::vector<Node>& nodes, const Node& node) {
+  std::vector<std::int64_t> widths;
+  for (const int input : node.inputs) widths.push_back(nodes[static_cast<std::size_t>(input)].features);
+  try {
+    return node.operation->out_features(widths);
+  } catch (const std::invalid_argument& error) {
+    fail(node, std::string("(") + node.operation->kind() + ") " + error.what());
+  }
+}
+
+}  // namespace
+
+Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
+    : nodes_(std::move(nodes)), outputs_(std::move(outputs)), readers_(nodes_.size()) {
+  if (nodes_.empty()) throw std::invalid_argument("the graph is empty: it has no nodes");
+  if (outputs_.empty()) throw std::invalid_argument("the graph has no outputs");
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    Node& node = nodes_[i];
+    if (!names.insert(node.name).second) fail(node, "has the name of another node");
+    check_inputs(nodes_, i);
+    if (node.operation == nullptr) {
+      inputs_.push_back(static_cast<int>(i));
+    } else {
+      node.features = derive_features(nodes_, node);
+    }
+    for (const int input : node.inputs)
+      readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
+  }
+  for (const int output : outputs_) {
+    if (output < 0 || static_cast<std::size_t>(output) >= nodes_.size()) {
+      throw std::invalid_argument("output " + std::to_string(output) + " is not a node: there are " +
+                                  std::to_string(nodes_.size()));
+    }
+    if (nodes_[static_cast<std::size_t>(output)].is_integer) {
+      fail(nodes_[static_cast<std::size_t>(output)], "is an integer input and cannot be an output");
+    }
+  }
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (readers_[i].empty() && !is_output(static_cast<int>(i))) {
+      fail(nodes_[i], nodes_[i].operation == nullptr ? "is an unused input: no output depends on it"
+                                                     : "is unused: no output depends on it");
+    }
+  }
+}
+
+bool Graph::is_output(int index) const {
+  return std::find(outputs_.begin(), outputs_.end(), index) != outputs_.end();
+}
+
+}  // namespace nncore

@@ -1,0 +1,200 @@
+// Elementwise kernels, activations and their derivatives, sums over rows.
+#pragma once
+
+#include "chains.hpp"
+#include "elementary.hpp"
+#include "reduce.hpp"
+#include "table.hpp"
+#include "vec.hpp"
+
+namespace {
+
+/// out = F(in)
+template <class T, Vec<T> (*F)(Vec<T>)>
+void map(const T* in, T* out, int64_t count) {
+  for_each_vector<T>(count,
+                     [=](auto load, auto store) __attribute__((always_inline)) { store(out, F(load(in))); });
+}
+
+/// out = F(a, b)
+template <class T, Vec<T> (*F)(Vec<T>, Vec<T>)>
+void map(const T* a, const T* b, T* out, int64_t count) {
+  for_each_vector<T>(
+      count, [=](auto load, auto store) __attribute__((always_inline)) { store(out, F(load(a), load(b))); });
+}
+
+template <class T>
+NNCORE_INLINE Vec<T> sum_of(Vec<T> a, Vec<T> b) {
+  return a + b;
+}
+template <class T>
+NNCORE_INLINE Vec<T> product_of(Vec<T> a, Vec<T> b) {
+  return a * b;
+}
+
+template <class T>
+void multiply_add(const T* a, const T* b, T* out, int64_t count) {
+  for_each_vector<T>(count, [=](auto load, auto store) __attribute__((always_inline)) {
+    store(out, load(out) + load(a) * load(b));
+  });
+}
+
+// Activations of one element, and grad_out times the derivative there, from the output a.
+
+template <class T>
+NNCORE_INLINE Vec<T> identity(Vec<T> z) {
+  return z;
+}
+template <class T>
+NNCORE_INLINE Vec<T> relu(Vec<T> z) {
+  return max(Vec<T>{}, z);
+}
+
+template <class T>
+NNCORE_INLINE Vec<T> identity_gradient(Vec<T> grad_out, Vec<T>) {
+  return grad_out;
+}
+template <class T>
+NNCORE_INLINE Vec<T> sigmoid_gradient(Vec<T> grad_out, Vec<T> a) {
+  return grad_out * (a * (T(1) - a));
+}
+template <class T>
+NNCORE_INLINE Vec<T> tanh_gradient(Vec<T> grad_out, Vec<T> a) {
+  return grad_out * ((T(1) - a) * (T(1) + a));
+}
+template <class T>
+NNCORE_INLINE Vec<T> relu_gradient(Vec<T> grad_out, Vec<T> a) {
+  return a > T(0) ? grad_out : a - a;  // a - a is 0, and NaN where a is
+}
+
+/// grad_in (+)= F(grad_out, output)
+template <class T, Vec<T> (*F)(Vec<T>, Vec<T>)>
+void backward(const T* grad_out, const T* output, T* grad_in, int64_t count, bool accumulate) {
+  for_each_vector<T>(count, [=](auto load, auto store) __attribute__((always_inline)) {
+    const Vec<T> gradient = F(load(grad_out), load(output));
+    store(grad_in, accumulate ? load(grad_in) + gradient : gradient);
+  });
+}
+
+// Activations of one row.
+
+/// log of one number.
+NNCORE_INLINE double log_of(double x) { return log<double>(broadcast<double>(x))[0]; }
+
+template <class T>
+void softmax(const T* in, T* out, int64_t count) {
+  const T largest = row_max(in, count);
+  RowSum sum;
+  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
+    const Vec<T> e = exp<T>(span.load(in) - largest);
+    span.store(out, e);
+    sum.add(span, e);
+  });
+  const T scale = static_cast<T>(1 / sum.total());
+  for_each_span<T>(
+      count, [=](auto span) __attribute__((always_inline)) { span.store(out, span.load(out) * scale); });
+}
+
+template <class T>
+void log_softmax(const T* in, T* out, int64_t count) {
+  const T largest = row_max(in, count);
+  RowSum sum;
+  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
+    sum.add(span, exp<T>(span.load(in) - largest));
+  });
+  const T log_sum = static_cast<T>(log_of(sum.total()));
+  for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
+    span.store(out, (span.load(in) - largest) - log_sum);
+  });
+}
+
+/// grad_in (+)= a o (grad_out - sum grad_out o a)
+template <class T>
+void softmax_backward(const T* grad_out, const T* output, T* grad_in, int64_t count, bool accumulate) {
+  RowSum sum;
+  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
+    sum.add_product(span, span.load(grad_out), span.load(output));
+  });
+  const T mean = static_cast<T>(sum.total());
+  for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
+    const Vec<T> gradient = span.load(output) * (span.load(grad_out) - mean);
+    span.store(grad_in, accumulate ? span.load(grad_in) + gradient : gradient);
+  });
+}
+
+/// grad_in (+)= grad_out - e^a sum grad_out
+template <class T>
+void log_softmax_backward(const T* grad_out, const T* output, T* grad_in, int64_t count, bool accumulate) {
+  RowSum sum;
+  for_each_span<T>(count,
+                   [&](auto span) __attribute__((always_inline)) { sum.add(span, span.load(grad_out)); });
+  const T total = static_cast<T>(sum.total());
+  for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
+    const Vec<T> gradient = span.load(grad_out) - exp<T>(span.load(output)) * total;
+    span.store(grad_in, accumulate ? span.load(grad_in) + gradient : gradient);
+  });
+}
+
+/// `columns` is at most kVectors registers' worth; load and store are for_each_vector's where kVectors is 1.
+template <class T, int kVectors, class Load, class Store>
+NNCORE_INLINE void add_rows_block(const T* source, int64_t row_stride, int64_t rows, bool add, T* sum,
+                                  Load load, Store store) {
+  Vec<T> total[kVectors] = {};
+  if (add)
+    for (int j = 0; j < kVectors; ++j) total[j] = load(sum + j * kLanes<T>);
+  const int64_t length = chain_length(rows);
+  for (int64_t first = 0; first < rows; first += length) {
+    const int64_t last = first + length < rows ? first + length : rows;
+    Vec<T> chain[kVectors] = {};
+    for (int64_t row = first; row < last; ++row)
+      for (int j = 0; j < kVectors; ++j) chain[j] += load(source + row * row_stride + j * kLanes<T>);
+    // A chain never ends at -0, so that 0 + chain is the chain.
+    for (int j = 0; j < kVectors; ++j) total[j] += chain[j];
+  }
+  for (int j = 0; j < kVectors; ++j) store(sum + j * kLanes<T>, total[j]);
+}
+
+template <class T>
+void add_rows(const T* source, int64_t row_stride, int64_t rows, int64_t columns, bool add, T* sum) {
+  constexpr int vectors = 4;  // enough independent additions to hide the latency of one
+  constexpr int64_t width = vectors * kLanes<T>;
+  int64_t column = 0;
+  for (; column + width <= columns; column += width) {
+    add_rows_block<T, vectors>(
+        source + column, row_stride, rows, add, sum + column,
+        [](const T* p) __attribute__((always_inline)) { return load(p); },
+        [](T* p, Vec<T> v) __attribute__((always_inline)) { store(p, v); });
+  }
+  for_each_vector<T>(columns - column, [=](auto load, auto store) __attribute__((always_inline)) {
+    add_rows_block<T, 1>(source + column, row_stride, rows, add, sum + column, load, store);
+  });
+}
+
+template <class T>
+constexpr void add_elementwise_kernels(nncore::kernels::Kernels<T>& k) {
+  using nncore::Activation;
+  k.exp = map<T, exp<T>>;
+  k.log = map<T, log<T>>;
+  k.add = map<T, sum_of<T>>;
+  k.multiply = map<T, product_of<T>>;
+  k.multiply_add = multiply_add<T>;
+  k.add_rows = add_rows<T>;
+
+  const auto forward = [&k](Activation a) -> auto& { return k.activation_forward[static_cast<int>(a)]; };
+  forward(Activation::identity) = map<T, identity<T>>;
+  forward(Activation::sigmoid) = map<T, sigmoid<T>>;
+  forward(Activation::tanh) = map<T, tanh<T>>;
+  forward(Activation::relu) = map<T, relu<T>>;
+  forward(Activation::softmax) = softmax<T>;
+  forward(Activation::log_softmax) = log_softmax<T>;
+
+  const auto gradient = [&k](Activation a) -> auto& { return k.activation_backward[static_cast<int>(a)]; };
+  gradient(Activation::identity) = backward<T, identity_gradient<T>>;
+  gradient(Activation::sigmoid) = backward<T, sigmoid_gradient<T>>;
+  gradient(Activation::tanh) = backward<T, tanh_gradient<T>>;
+  gradient(Activation::relu) = backward<T, relu_gradient<T>>;
+  gradient(Activation::softmax) = softmax_backward<T>;
+  gradient(Activation::log_softmax) = log_softmax_backward<T>;
+}
+
+}  // namespace

@@ -1,0 +1,109 @@
+// Micro-kernels of the matrix product: one small block of the result, held in registers.
+//
+//   c (R x N)  =  bias + a (R x depth) b (depth x N)        N: up to V registers of columns
+//
+//   for k:  load row k of b into V registers; for each of R rows: broadcast a(r, k), V fmas
+//
+// R x V accumulators must be enough to hide the latency of an fma and few enough for the register file; the
+// family of shapes serves narrow results with more rows. The left operand is read in place through its
+// two strides, so that X W^T, D W and D^T X are one kernel.
+#pragma once
+
+#include "table.hpp"
+#include "vec.hpp"
+
+namespace {
+
+#if NNCORE_VECTOR_BYTES == 64 || defined(NNCORE_KERNELS_NEON)
+inline constexpr int kTileVectors = 4;  // 32 registers
+inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 12, 8, 6};
+#elif NNCORE_VECTOR_BYTES == 32
+inline constexpr int kTileVectors = 2;  // 16 registers
+inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 6, 0, 0};
+#else
+inline constexpr int kTileVectors = 2;  // an emulated fma needs the registers for itself
+inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {4, 4, 0, 0};
+#endif
+
+template <class T, int Rows, int Vectors, bool Partial>
+NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
+  constexpr int lanes = kLanes<T>;
+  const int rest = static_cast<int>(call.columns - (Vectors - 1) * lanes);
+  const auto load_b = [rest](const T* row, int v) __attribute__((always_inline)) {
+    if constexpr (Partial)
+      return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
+    else
+      return load(row + v * lanes);
+  };
+
+  Vec<T> sum[Rows][Vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) {
+    const Vec<T> start = call.bias != nullptr ? load_b(call.bias, v) : Vec<T>{};
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; ++r) sum[r][v] = start;
+  }
+
+  // One pointer serves three rows (p, p + stride, p + 2 stride): few enough for the integer registers.
+  const T* a[(Rows + 2) / 3];
+#pragma GCC unroll 4
+  for (int group = 0; group < (Rows + 2) / 3; ++group) a[group] = call.a + 3 * group * call.a_row_stride;
+  const T* b = call.b;
+  for (int64_t k = 0; k < call.depth; ++k) {
+    Vec<T> row[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) row[v] = load_b(b, v);
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; ++r) {
+      const Vec<T> left = broadcast<T>(a[r / 3][(r % 3) * call.a_row_stride]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(left, row[v], sum[r][v]);
+    }
+#pragma GCC unroll 4
+    for (int group = 0; group < (Rows + 2) / 3; ++group) a[group] += call.a_depth_stride;
+    b += call.b_depth_stride;
+  }
+
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      T* c = call.c + r * call.c_row_stride + v * lanes;
+      if (Partial && v == Vectors - 1) {
+        store_first(c, call.add ? load_first(c, rest) + sum[r][v] : sum[r][v], rest);
+      } else {
+        store(c, call.add ? load(c) + sum[r][v] : sum[r][v]);
+      }
+    }
+  }
+}
+
+template <class T, int Rows, int Vectors>
+void tile(const nncore::kernels::TileCall<T>& call) {
+  // AVX-512 masks its loads for nothing; elsewhere whole panels have a body of their own.
+  if (NNCORE_VECTOR_BYTES == 64 || call.columns != Vectors * kLanes<T>) {
+    run_tile<T, Rows, Vectors, true>(call);
+  } else {
+    run_tile<T, Rows, Vectors, false>(call);
+  }
+}
+
+template <class T, int Vectors, int Rows>
+constexpr void add_tiles_of_width(nncore::kernels::Kernels<T>& k) {
+  if constexpr (Rows > 0) {
+    k.tile[Vectors - 1][Rows - 1] = tile<T, Rows, Vectors>;
+    add_tiles_of_width<T, Vectors, Rows - 1>(k);
+  }
+}
+
+template <class T>
+constexpr void add_tile_kernels(nncore::kernels::Kernels<T>& k) {
+  k.tile_vectors = kTileVectors;
+  for (int v = 0; v < nncore::kernels::kMaxTileVectors; ++v) k.tile_rows[v] = kTileRows[v];
+  add_tiles_of_width<T, 1, kTileRows[0]>(k);
+  add_tiles_of_width<T, 2, kTileRows[1]>(k);
+  add_tiles_of_width<T, 3, kTileRows[2]>(k);
+  add_tiles_of_width<T, 4, kTileRows[3]>(k);
+}
+
+}  // namespace

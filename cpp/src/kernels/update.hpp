@@ -1,0 +1,52 @@
+// Optimizer updates of parameters p from gradients g, as nncore/optimizers.hpp states them. Every product
+// and sum is rounded by itself: the loops wait for memory, division and root, and a set without fused
+// operations loses nothing.
+#pragma once
+
+#include "table.hpp"
+#include "vec.hpp"
+
+namespace {
+
+using nncore::kernels::UpdateScalars;
+
+template <class T>
+void sgd_update(const UpdateScalars<T>& s, T* p, const T* g, int64_t count) {
+  for_each_vector<T>(count, [=, rate = s.learning_rate](auto load, auto store)
+                                __attribute__((always_inline)) { store(p, load(p) - rate * load(g)); });
+}
+
+/// momentum, or with the look-ahead of Nesterov.
+template <class T, bool kNesterov>
+void momentum_update(const UpdateScalars<T>& scalars, T* p, const T* g, T* m, int64_t count) {
+  for_each_vector<T>(count, [=, s = scalars](auto load, auto store) __attribute__((always_inline)) {
+    const Vec<T> gradient = load(g);
+    const Vec<T> moment = s.momentum * load(m) + gradient;
+    const Vec<T> direction = kNesterov ? gradient + s.momentum * moment : moment;
+    store(m, moment);
+    store(p, load(p) - s.learning_rate * direction);
+  });
+}
+
+template <class T>
+void adam_update(const UpdateScalars<T>& scalars, T* p, const T* g, T* m, T* v, int64_t count) {
+  for_each_vector<T>(count, [=, s = scalars](auto load, auto store) __attribute__((always_inline)) {
+    const Vec<T> gradient = load(g);
+    const Vec<T> first = s.beta1 * load(m) + s.one_minus_beta1 * gradient;
+    const Vec<T> second = s.beta2 * load(v) + s.one_minus_beta2 * gradient * gradient;
+    const Vec<T> root = sqrt(second) * s.inverse_root_correction2 + s.epsilon;
+    store(m, first);
+    store(v, second);
+    store(p, load(p) * s.decay_factor - s.learning_rate * first / root);
+  });
+}
+
+template <class T>
+constexpr void add_update_kernels(nncore::kernels::Kernels<T>& k) {
+  k.sgd = sgd_update<T>;
+  k.momentum = momentum_update<T, false>;
+  k.nesterov = momentum_update<T, true>;
+  k.adam = adam_update<T>;
+}
+
+}  // namespace

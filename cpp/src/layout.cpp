@@ -1,0 +1,100 @@
+#include "layout.hpp"
+
+#include <algorithm>
+
+#include "nncore/operation.hpp"
+#include "nncore/runtime.hpp"
+
+namespace nncore {
+namespace {
+
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+/// Hands out aligned pieces one after the other; without memory (base null) it only counts.
+class Pieces {
+ public:
+  explicit Pieces(std::byte* base) : base_(base) {}
+
+  template <class U>
+  U* take(std::int64_t count) {
+    const std::int64_t start = used_;
+    used_ += (count * static_cast<std::int64_t>(sizeof(U)) + 63) / 64 * 64;
+    return base_ != nullptr ? reinterpret_cast<U*>(base_ + start) : nullptr;
+  }
+  std::int64_t used() const { return used_; }
+
+ private:
+  std::byte* base_;
+  std::int64_t used_ = 0;
+};
+
+template <class T>
+void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
+           bool gradients, Pieces& pieces, Workspace<T>& workspace) {
+  const auto matrix = [&](std::int64_t features) {
+    return Matrix<T>{pieces.take<T>(rows * features), rows, features};
+  };
+  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
+    workspace.values[i] = {};
+    workspace.gradients[i] = {};
+    workspace.integers[i] = nullptr;
+    if (plan.value_of[i] != static_cast<int>(i)) continue;  // not computed, or in another node's buffer
+    const Node& node = graph.nodes()[i];
+    if (node.is_integer) {
+      workspace.integers[i] = pieces.take<std::int64_t>(rows * node.features);
+      continue;
+    }
+    workspace.values[i] = matrix(node.features);
+    if (gradients && (plan.reaches_parameters[i] != 0 || plan.reaches_inputs[i] != 0)) {
+      workspace.gradients[i] = matrix(node.features);
+    }
+  }
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    workspace.targets[i] = matrix(terms[i].features);
+    workspace.labels[i] = pieces.take<std::int64_t>(rows);
+  }
+  workspace.sample_weight = pieces.take<T>(terms.empty() ? 0 : rows);
+  workspace.scratch = pieces.take<std::byte>(workspace.scratch_bytes_per_worker * workspace.layout.workers);
+  for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
+    const std::size_t value = at(plan.edge_value[edge]);
+    workspace.edge_values[edge] = workspace.values[value];
+    workspace.edge_gradients[edge] = workspace.gradients[value];
+    workspace.edge_integers[edge] = workspace.integers[value];
+  }
+}
+
+}  // namespace
+
+template <class T>
+void lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
+             bool gradients, Workspace<T>& workspace) {
+  const typename Workspace<T>::Layout layout{plan.id, rows, num_threads(), gradients};
+  workspace.ran_forward = false;
+  if (workspace.layout == layout) return;
+  workspace.layout = layout;
+  workspace.values.resize(graph.nodes().size());
+  workspace.gradients.resize(graph.nodes().size());
+  workspace.integers.resize(graph.nodes().size());
+  workspace.edge_values.resize(plan.edge_value.size());
+  workspace.edge_gradients.resize(plan.edge_value.size());
+  workspace.edge_integers.resize(plan.edge_value.size());
+  workspace.targets.resize(terms.size());
+  workspace.labels.resize(terms.size());
+  workspace.scratch_bytes_per_worker = 0;
+  for (const PlannedStep& step : plan.steps) {
+    workspace.scratch_bytes_per_worker =
+        std::max(workspace.scratch_bytes_per_worker, graph.node(step.node).operation->scratch_bytes(rows));
+  }
+  Pieces count(nullptr);
+  place(graph, plan, terms, rows, gradients, count, workspace);
+  workspace.arena.reserve(count.used());
+  Pieces pieces(workspace.arena.data());
+  place(graph, plan, terms, rows, gradients, pieces, workspace);
+}
+
+template void lay_out<float>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
+                             Workspace<float>&);
+template void lay_out<double>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
+                              Workspace<double>&);
+
+}  // namespace nncore

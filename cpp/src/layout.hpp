@@ -1,0 +1,18 @@
+// Layout: where the arrays of a plan lie in a workspace's arena.
+#pragma once
+
+#include <span>
+
+#include "nncore/workspace.hpp"
+#include "objective.hpp"
+#include "plan.hpp"
+
+namespace nncore {
+
+/// Lays `workspace` out for `rows` rows of a plan (and of the loss terms' targets); grows the arena where it
+/// is too small. Does nothing where it is laid out so already.
+template <class T>
+void lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
+             bool gradients, Workspace<T>& workspace);
+
+}  // namespace nncore

@@ -1,0 +1,370 @@
+#include "nncore/network.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/table.hpp"
+#include "layout.hpp"
+#include "nncore/operation.hpp"
+#include "nncore/runtime.hpp"
+#include "objective.hpp"
+#include "plan.hpp"
+
+namespace nncore {
+namespace {
+
+/// predict's chunks: activations of about this many bytes stay in the L2 cache, but a packed panel of weights
+/// must serve enough rows.
+constexpr std::int64_t kChunkBytes = 1 << 20;
+constexpr std::int64_t kFewestChunkRows = 240;
+constexpr std::int64_t kMostChunkRows = 8192;
+
+constexpr std::chrono::milliseconds kTickInterval{50};
+
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+template <class T>
+NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& step,
+                      Parameters<T>& parameters, Workspace<T>& workspace) {
+  const std::size_t inputs = graph.node(step.node).inputs.size();
+  NodeCall<T> call;
+  call.inputs = {workspace.edge_values.data() + step.first_edge, inputs};
+  call.integers = {workspace.edge_integers.data() + step.first_edge, inputs};
+  call.output = workspace.values[at(step.value)];
+  call.fused = step.fused;
+  call.input_derivative = {plan.edge_derivative.data() + step.first_edge, inputs};
+  call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
+  call.parameters = &parameters;
+  call.scratch = workspace.scratch;
+  call.scratch_bytes_per_worker = workspace.scratch_bytes_per_worker;
+  return call;
+}
+
+/// Makes `node`'s value live at `value`, for everyone who reads it.
+template <class T>
+void redirect(const Plan& plan, int node, Matrix<T> value, Workspace<T>& workspace) {
+  workspace.values[at(node)] = value;
+  for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
+    if (plan.edge_value[edge] == node) workspace.edge_values[edge] = value;
+  }
+}
+
+template <class T>
+void copy_rows(Matrix<const T> from, Matrix<T> to) {
+  if (from.data == to.data) return;
+  for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(&from(row, 0), from.columns, &to(row, 0));
+}
+
+/// The table itself, where it already looks as a gathered one would.
+template <class T>
+const T* as_gathered(const Table& table) {
+  const auto size = static_cast<std::int64_t>(sizeof(T));
+  const bool same = table.type == scalar_type<T>() && (table.columns == 1 || table.column_stride == size) &&
+                    table.row_stride == table.columns * size &&
+                    reinterpret_cast<std::uintptr_t>(table.data) % alignof(T) == 0;
+  return same ? static_cast<const T*>(table.data) : nullptr;
+}
+
+}  // namespace
+
+template <class T>
+OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_count)
+    : first_moment(moment_count(kind) > 0 ? parameter_count : 0),
+      second_moment(moment_count(kind) > 1 ? parameter_count : 0) {}
+
+template <class T>
+Network<T>::Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Parameters<T>> parameters)
+    : graph_(std::move(graph)), parameters_(std::move(parameters)) {
+  for (const Node& node : graph_->nodes()) {
+    if (node.operation == nullptr) continue;
+    const auto check_index = [&](int segment, std::size_t count, const char* table) {
+      if (segment < 0 || at(segment) >= count) {
+        throw std::invalid_argument("node '" + node.name + "' names " + table + " " +
+                                    std::to_string(segment) + "; the store has " + std::to_string(count));
+      }
+    };
+    for (const int segment : node.operation->segments()) {
+      check_index(segment, parameters_->segments().size(), "segment");
+    }
+    for (const int segment : node.operation->state_segments()) {
+      check_index(segment, parameters_->state_segments().size(), "state segment");
+    }
+    try {
+      node.operation->check_segments(parameters_->segments());
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument("node '" + node.name + "': " + error.what());
+    }
+  }
+  plan_ = std::make_unique<const Plan>(make_plan(*graph_, graph_->outputs()));
+}
+
+template <class T>
+Network<T>::~Network() = default;
+
+template <class T>
+void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const {
+  for (std::size_t i = 0; i < graph_->inputs().size(); ++i) {
+    const int node = graph_->inputs()[i];
+    if (plan.value_of[at(node)] < 0) continue;  // this plan does not read it
+    Table table = source.inputs[i];
+    if (source.rows == nullptr) {
+      table.data = static_cast<const std::byte*>(table.data) + source.first * table.row_stride;
+    }
+    if (graph_->node(node).is_integer) {
+      gather_rows<std::int64_t>(table, source.rows, source.count, workspace.integers[at(node)]);
+      continue;
+    }
+    const bool in_place = !source.keep && source.rows == nullptr && as_gathered<T>(table) != nullptr &&
+                          std::find(plan.sinks.begin(), plan.sinks.end(), node) == plan.sinks.end();
+    const Matrix<T>& own = workspace.values[at(node)];
+    Matrix<const T> value = own;
+    if (in_place)
+      value.data = as_gathered<T>(table);
+    else
+      gather_rows<T>(table, source.rows, source.count, own.data);
+    for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
+      if (plan.edge_value[edge] == node) workspace.edge_values[edge] = value;
+    }
+  }
+}
+
+template <class T>
+void Network<T>::run_forward(const Plan& plan, bool training, Workspace<T>& workspace) const {
+  for (const PlannedStep& step : plan.steps) {
+    NodeCall<T> call = make_call(*graph_, plan, step, *parameters_, workspace);
+    call.training = training;
+    graph_->node(step.node).operation->forward(call);
+  }
+}
+
+template <class T>
+void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accumulate,
+                              Workspace<T>& workspace) const {
+  const auto wanted = [&](int value) {
+    return plan.reaches_parameters[at(value)] != 0 ||
+           (input_gradients && plan.reaches_inputs[at(value)] != 0);
+  };
+  for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
+    const int value = plan.edge_value[edge];
+    workspace.edge_gradients[edge] = wanted(value) ? workspace.gradients[at(value)] : Matrix<T>{};
+  }
+  if (!accumulate) {  // what no step of this plan writes
+    for (int i = 0, used = 0; i < static_cast<int>(parameters_->segments().size()); ++i) {
+      if (at(used) < plan.segments.size() && plan.segments[at(used)] == i)
+        ++used;
+      else
+        std::fill_n(parameters_->gradient(i).data, parameters_->segments()[at(i)].size(), T{0});
+    }
+  }
+  const std::vector<char>& accumulate_segment = accumulate ? plan.accumulate_all : plan.accumulate_segment;
+  for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
+    if (!wanted(step->value)) continue;
+    const Matrix<T>& gradient = workspace.gradients[at(step->value)];
+    if (step->fused != Activation::identity && !step->derivative_done) {
+      activation_backward<T>(step->fused, gradient, workspace.values[at(step->value)], gradient);
+    }
+    const Operation& operation = *graph_->node(step->node).operation;
+    NodeCall<T> call = make_call(*graph_, plan, *step, *parameters_, workspace);
+    call.training = true;
+    call.grad_output = gradient;
+    call.grad_inputs = {workspace.edge_gradients.data() + step->first_edge, call.inputs.size()};
+    call.accumulate_segment = {accumulate_segment.data() + step->first_segment_use,
+                               operation.segments().size()};
+    operation.backward(call);
+  }
+}
+
+template <class T>
+void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
+                         std::span<const Matrix<T>> outputs, Workspace<T>& workspace) const {
+  const FloatingPointMode mode;
+  std::int64_t row_bytes = 0;
+  for (const Node& node : graph_->nodes()) row_bytes += node.features * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t most = std::clamp(kChunkBytes / row_bytes, kFewestChunkRows, kMostChunkRows);
+  for (std::int64_t first = 0; first < count; first += most) {
+    const std::int64_t rows = std::min(most, count - first);
+    lay_out<T>(*graph_, *plan_, {}, rows, false, workspace);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {  // results are computed where they are wanted
+      const int sink = graph_->outputs()[i];
+      const bool gapless = outputs[i].row_stride == outputs[i].columns;
+      if (graph_->node(sink).operation == nullptr || !gapless) continue;
+      redirect<T>(*plan_, sink, outputs[i].row_range(first, rows), workspace);
+    }
+    load_inputs(*plan_, {inputs, nullptr, first, rows, false}, workspace);
+    run_forward(*plan_, false, workspace);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      copy_rows<T>(workspace.values[at(graph_->outputs()[i])], outputs[i].row_range(first, rows));
+    }
+  }
+  workspace.layout = {};  // its pointers lead to the caller's arrays
+}
+
+template <class T>
+void Network<T>::forward(std::span<const Table> inputs, std::int64_t count, bool training,
+                         Workspace<T>& workspace) const {
+  const FloatingPointMode mode;
+  lay_out<T>(*graph_, *plan_, {}, count, true, workspace);
+  load_inputs(*plan_, {inputs, nullptr, 0, count, true}, workspace);
+  run_forward(*plan_, training, workspace);
+  workspace.ran_forward = true;
+}
+
+template <class T>
+Matrix<const T> Network<T>::output(int index, const Workspace<T>& workspace) const {
+  return workspace.values[at(graph_->outputs()[at(index)])];
+}
+
+template <class T>
+void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
+                          std::span<const Matrix<T>> grad_inputs, bool accumulate,
+                          Workspace<T>& workspace) const {
+  if (!workspace.ran_forward || workspace.layout.plan != plan_->id) {
+    throw std::logic_error("backward needs the forward of the same batch just before it");
+  }
+  const FloatingPointMode mode;
+  const kernels::Kernels<T>& kernels = kernels::active<T>();
+  for (std::size_t i = 0; i < grad_outputs.size(); ++i) {
+    const Matrix<T>& gradient = workspace.gradients[at(plan_->sinks[i])];
+    for (std::int64_t row = 0; gradient.data != nullptr && row < gradient.rows; ++row) {
+      const T* from = &grad_outputs[i](row, 0);
+      if (plan_->accumulate_sink[i] != 0)
+        kernels.add(&gradient(row, 0), from, &gradient(row, 0), gradient.columns);
+      else
+        std::copy_n(from, gradient.columns, &gradient(row, 0));
+    }
+  }
+  const bool input_gradients =
+      std::any_of(grad_inputs.begin(), grad_inputs.end(),
+                  [](const Matrix<T>& gradient) { return gradient.data != nullptr; });
+  run_backward(*plan_, input_gradients, accumulate, workspace);
+  workspace.ran_forward = false;  // gradients of fused activations were multiplied in place
+  for (std::size_t i = 0; i < grad_inputs.size(); ++i) {
+    if (grad_inputs[i].data != nullptr) {
+      copy_rows<T>(workspace.gradients[at(graph_->inputs()[i])], grad_inputs[i]);
+    }
+  }
+}
+
+template <class T>
+std::shared_ptr<const Objective> Network<T>::plan(std::span<const LossTerm> terms) const {
+  return make_objective(*graph_, terms);
+}
+
+template <class T>
+void Network<T>::check_batch(const Objective& objective, const Batch& batch) const {
+  nncore::check_batch(objective, *graph_, batch);
+}
+
+template <class T>
+WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
+                                  bool gradients, bool accumulate, Workspace<T>& workspace) const {
+  lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace);
+  load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false}, workspace);
+  run_forward(objective.plan, training, workspace);
+  const WeightedLoss result = run_losses<T>(objective, batch, gradients, workspace);
+  if (gradients && std::isfinite(result.loss)) run_backward(objective.plan, false, accumulate, workspace);
+  return result;
+}
+
+template <class T>
+double Network<T>::loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const {
+  const FloatingPointMode mode;
+  return evaluate(objective, batch, false, false, false, workspace).loss;
+}
+
+template <class T>
+double Network<T>::loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
+                                      Workspace<T>& workspace) const {
+  const FloatingPointMode mode;
+  return evaluate(objective, batch, true, true, accumulate, workspace).loss;
+}
+
+template <class T>
+WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
+                              OptimizerState<T>& state, Workspace<T>& workspace) const {
+  const WeightedLoss result = evaluate(objective, batch, true, true, false, workspace);
+  if (std::isfinite(result.loss) && result.weight > 0.0) update(optimizer, state);
+  return result;
+}
+
+template <class T>
+double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
+                              OptimizerState<T>& state, Workspace<T>& workspace) const {
+  const FloatingPointMode mode;
+  return step(objective, batch, optimizer, state, workspace).loss;
+}
+
+template <class T>
+EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
+                                    const Optimizer& optimizer, OptimizerState<T>& state,
+                                    Workspace<T>& workspace, const EpochTick& tick) const {
+  using Clock = std::chrono::steady_clock;
+  const FloatingPointMode mode;
+  EpochResult result;
+  double loss_sum = 0.0, weight_sum = 0.0;
+  Clock::time_point last_tick{};  // the clock's beginning: the first step is followed by a tick
+  for (std::int64_t start = 0; start < batch.count; start += batch_size) {
+    Batch part = batch;
+    part.rows = batch.rows != nullptr ? batch.rows + start : nullptr;
+    part.first = batch.first + start;
+    part.count = std::min(batch_size, batch.count - start);
+    const WeightedLoss one = step(objective, part, optimizer, state, workspace);
+    if (!std::isfinite(one.loss)) {
+      result.bad_loss = one.loss;
+      break;
+    }
+    ++result.steps;
+    loss_sum += one.loss * one.weight;
+    weight_sum += one.weight;
+    result.mean_loss = weight_sum > 0.0 ? loss_sum / weight_sum : 0.0;
+    if (!tick) continue;
+    if (const Clock::time_point now = Clock::now(); now - last_tick >= kTickInterval) {
+      last_tick = now;
+      if (!tick(result.steps, result.mean_loss)) break;
+    }
+  }
+  return result;
+}
+
+template <class T>
+void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
+  const std::int64_t moments = moment_count(optimizer.kind);
+  if (state.first_moment.size() < (moments > 0 ? parameters_->count() : 0) ||
+      state.second_moment.size() < (moments > 1 ? parameters_->count() : 0)) {
+    throw std::invalid_argument(std::string("the optimizer state was not made for '") + name(optimizer.kind) +
+                                "' and " + std::to_string(parameters_->count()) + " parameters");
+  }
+  const FloatingPointMode mode;
+  const std::vector<Segment>& segments = parameters_->segments();
+  const auto same_treatment = [](const Segment& a, const Segment& b) {
+    return a.trainable == b.trainable && a.learning_rate_multiplier == b.learning_rate_multiplier &&
+           a.decay == b.decay;
+  };
+  for (std::size_t i = 0; i < plan_->segments.size();) {  // neighbours that are treated alike are one array
+    const Segment& segment = segments[at(plan_->segments[i])];
+    const std::int64_t begin = parameters_->offset(plan_->segments[i]);
+    std::int64_t end = begin;
+    for (; i < plan_->segments.size(); ++i) {
+      const Segment& next = segments[at(plan_->segments[i])];
+      if (parameters_->offset(plan_->segments[i]) != end || !same_treatment(segment, next)) break;
+      end += next.size();
+    }
+    if (!segment.trainable) continue;
+    optimizer_update<T>(optimizer, state.steps + 1, parameters_->values() + begin,
+                        parameters_->gradients() + begin,
+                        moments > 0 ? state.first_moment.data() + begin : nullptr,
+                        moments > 1 ? state.second_moment.data() + begin : nullptr, end - begin,
+                        segment.learning_rate_multiplier, segment.decay);
+  }
+  ++state.steps;
+}
+
+template struct OptimizerState<float>;
+template struct OptimizerState<double>;
+template class Network<float>;
+template class Network<double>;
+
+}  // namespace nncore

@@ -1,0 +1,234 @@
+#include "objective.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "nncore/operation.hpp"
+
+namespace nncore {
+namespace {
+
+/// A loss on probabilities, the activation that must make them, and the same loss from logits.
+struct FusedForm {
+  Loss loss;
+  Activation activation;
+  Loss from_logits;
+};
+constexpr FusedForm kFusedForms[] = {
+    {Loss::cross_entropy, Activation::softmax, Loss::softmax_cross_entropy},
+    {Loss::binary_cross_entropy, Activation::sigmoid, Loss::sigmoid_cross_entropy},
+};
+
+std::string quoted(const char* text) { return std::string("'") + text + "'"; }
+
+Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
+  if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size()) {
+    throw std::invalid_argument("loss on output " + std::to_string(term.output) + " of a graph with " +
+                                std::to_string(graph.outputs().size()));
+  }
+  if (!std::isfinite(term.weight)) throw std::invalid_argument("the weight of a loss must be finite");
+  const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
+  const Node& output = graph.node(node);
+  const std::optional<Activation> last =
+      output.operation != nullptr ? output.operation->activation() : std::nullopt;
+  for (const FusedForm& form : kFusedForms) {
+    if (term.loss == form.loss) {
+      if (last == form.activation) return {form.from_logits, output.inputs[0], output.features, term.weight};
+      throw std::invalid_argument(quoted(name(term.loss)) + " takes probabilities, but output '" +
+                                  output.name + "' does not end in " + quoted(name(form.activation)) +
+                                  ": end the model in it, or use " + quoted(name(form.from_logits)) +
+                                  " on logits");
+    }
+  }
+  for (const FusedForm& form : kFusedForms) {
+    const bool takes_logits =
+        term.loss == Loss::softmax_cross_entropy || term.loss == Loss::sigmoid_cross_entropy;
+    if (takes_logits && last == form.activation) {
+      throw std::invalid_argument(quoted(name(term.loss)) + " takes logits, but output '" + output.name +
+                                  "' ends in " + quoted(name(form.activation)) + ": use " +
+                                  quoted(name(form.loss)) + " (computed from logits all the same)");
+    }
+  }
+  return {term.loss, node, output.features, term.weight};
+}
+
+bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
+
+std::string numbered(const char* what, std::size_t index, std::size_t count) {
+  return count == 1 ? what : std::string(what) + "[" + std::to_string(index) + "]";
+}
+
+std::string shape(const Table& table) {
+  return "(" + std::to_string(table.rows) + ", " + std::to_string(table.columns) + ")";
+}
+
+void check_rows(const std::string& argument, const Table& table, const Batch& batch) {
+  if (batch.rows == nullptr) {
+    if (batch.first < 0 || batch.count < 0 || batch.first + batch.count > table.rows) {
+      throw std::invalid_argument(argument + " has " + std::to_string(table.rows) + " rows; rows " +
+                                  std::to_string(batch.first) + " to " +
+                                  std::to_string(batch.first + batch.count) + " are asked for");
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < batch.count; ++i) {
+    if (batch.rows[i] < 0 || batch.rows[i] >= table.rows) {
+      throw std::invalid_argument("rows[" + std::to_string(i) + "] is " + std::to_string(batch.rows[i]) +
+                                  "; " + argument + " has rows 0 to " + std::to_string(table.rows - 1));
+    }
+  }
+}
+
+std::int64_t row_of(const Batch& batch, std::int64_t index) {
+  return batch.rows != nullptr ? batch.rows[index] : batch.first + index;
+}
+
+/// gather_rows for a batch's row selection.
+template <class To>
+void gather(const Table& table, const Batch& batch, To* out) {
+  Table from = table;
+  if (batch.rows == nullptr)
+    from.data = static_cast<const std::byte*>(table.data) + batch.first * table.row_stride;
+  gather_rows<To>(from, batch.rows, batch.count, out);
+}
+
+/// visit(row in the batch, column, value) for every element of the selection, converted to To.
+template <class To, class Visit>
+void for_each_element(const Table& table, const Batch& batch, Visit visit) {
+  std::array<To, 512> block;
+  const std::int64_t columns = std::min<std::int64_t>(table.columns, block.size());
+  const std::int64_t rows = columns > 0 ? static_cast<std::int64_t>(block.size()) / columns : 0;
+  for (std::int64_t column = 0; column < table.columns; column += columns) {
+    Table part = table;
+    part.data = static_cast<const std::byte*>(table.data) + column * table.column_stride;
+    part.columns = std::min(columns, table.columns - column);
+    for (std::int64_t row = 0; row < batch.count; row += rows) {
+      Batch piece;
+      piece.rows = batch.rows != nullptr ? batch.rows + row : nullptr;
+      piece.first = batch.first + row;
+      piece.count = std::min(rows, batch.count - row);
+      gather<To>(part, piece, block.data());
+      for (std::int64_t i = 0; i < piece.count * part.columns; ++i) {
+        visit(row + i / part.columns, column + i % part.columns, block[static_cast<std::size_t>(i)]);
+      }
+    }
+  }
+}
+
+void check_target(const std::string& argument, const Objective::Term& term, const Table& target,
+                  const Batch& batch) {
+  check_rows(argument, target, batch);
+  if (holds_labels(term, target)) {
+    for_each_element<std::int64_t>(target, batch, [&](std::int64_t row, std::int64_t, std::int64_t label) {
+      if (label < 0 || label >= term.features) {
+        throw std::invalid_argument(argument + " has label " + std::to_string(label) + " in row " +
+                                    std::to_string(row_of(batch, row)) + "; allowed are 0 to " +
+                                    std::to_string(term.features - 1));
+      }
+    });
+    return;
+  }
+  if (target.columns != term.features) {
+    throw std::invalid_argument(argument + " has shape " + shape(target) + "; expected (" +
+                                std::to_string(target.rows) + ", " + std::to_string(term.features) + ")" +
+                                (takes_labels(term.loss) ? ", or one column of integer class indices" : ""));
+  }
+  if (target.type == ScalarType::boolean || is_integer(target.type)) return;
+  for_each_element<double>(target, batch, [&](std::int64_t row, std::int64_t column, double value) {
+    if (std::isnan(value)) {
+      throw std::invalid_argument(argument + " is NaN in row " + std::to_string(row_of(batch, row)) +
+                                  ", column " + std::to_string(column));
+    }
+  });
+}
+
+}  // namespace
+
+std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<const LossTerm> terms) {
+  if (terms.empty()) throw std::invalid_argument("there is no loss to train with");
+  auto objective = std::make_shared<Objective>();
+  std::vector<int> sinks;
+  for (const LossTerm& term : terms) {
+    objective->terms.push_back(plan_term(graph, term));
+    sinks.push_back(objective->terms.back().node);
+  }
+  objective->plan = make_plan(graph, sinks);
+  return objective;
+}
+
+bool holds_labels(const Objective::Term& term, const Table& target) {
+  return takes_labels(term.loss) && target.columns == 1 && is_integer(target.type);
+}
+
+void check_batch(const Objective& objective, const Graph& graph, const Batch& batch) {
+  if (batch.inputs.size() != graph.inputs().size()) {
+    throw std::invalid_argument("x has " + std::to_string(batch.inputs.size()) + " arrays; the graph has " +
+                                std::to_string(graph.inputs().size()) + " inputs");
+  }
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const std::string argument = numbered("x", i, batch.inputs.size());
+    const Node& node = graph.node(graph.inputs()[i]);
+    if (batch.inputs[i].columns != node.features) {
+      throw std::invalid_argument(argument + " has shape " + shape(batch.inputs[i]) + "; input '" +
+                                  node.name + "' takes (B, " + std::to_string(node.features) + ")");
+    }
+    check_rows(argument, batch.inputs[i], batch);
+  }
+  if (batch.targets.size() != objective.terms.size()) {
+    throw std::invalid_argument("y has " + std::to_string(batch.targets.size()) + " arrays; there are " +
+                                std::to_string(objective.terms.size()) + " losses");
+  }
+  for (std::size_t i = 0; i < batch.targets.size(); ++i) {
+    check_target(numbered("y", i, batch.targets.size()), objective.terms[i], batch.targets[i], batch);
+  }
+  if (batch.sample_weight == nullptr) return;
+  if (batch.sample_weight->columns != 1) throw std::invalid_argument("sample_weight must have one column");
+  check_rows("sample_weight", *batch.sample_weight, batch);
+  for_each_element<double>(*batch.sample_weight, batch, [&](std::int64_t row, std::int64_t, double weight) {
+    if (!(weight >= 0.0) || std::isinf(weight)) {
+      throw std::invalid_argument("sample_weight is " + std::to_string(weight) + " in row " +
+                                  std::to_string(row_of(batch, row)) +
+                                  "; it must be finite and not negative");
+    }
+  });
+}
+
+template <class T>
+WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients,
+                        Workspace<T>& workspace) {
+  WeightedLoss result{0.0, static_cast<double>(batch.count)};
+  T* sample_weight = nullptr;
+  if (batch.sample_weight != nullptr) {
+    sample_weight = workspace.sample_weight;
+    gather<T>(*batch.sample_weight, batch, sample_weight);
+    result.weight = 0.0;
+    for (std::int64_t i = 0; i < batch.count; ++i) result.weight += static_cast<double>(sample_weight[i]);
+  }
+  for (std::size_t i = 0; i < objective.terms.size(); ++i) {
+    const Objective::Term& term = objective.terms[i];
+    const Table& table = batch.targets[i];
+    Target<T> target;
+    if (holds_labels(term, table)) {
+      gather<std::int64_t>(table, batch, workspace.labels[i]);
+      target.labels = workspace.labels[i];
+    } else {
+      gather<T>(table, batch, workspace.targets[i].data);
+      target.values = workspace.targets[i];
+    }
+    const auto node = static_cast<std::size_t>(term.node);
+    result.loss +=
+        loss_and_gradient<T>(term.loss, workspace.values[node], target, sample_weight, Reduction::mean,
+                             nullptr, gradients ? workspace.gradients[node] : Matrix<T>{}, term.weight,
+                             objective.plan.accumulate_sink[i] != 0);
+  }
+  return result;
+}
+
+template WeightedLoss run_losses<float>(const Objective&, const Batch&, bool, Workspace<float>&);
+template WeightedLoss run_losses<double>(const Objective&, const Batch&, bool, Workspace<double>&);
+
+}  // namespace nncore

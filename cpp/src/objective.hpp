@@ -1,0 +1,36 @@
+// Objective: loss terms on a graph - which node each reads, and in which form.
+#pragma once
+
+#include <vector>
+
+#include "nncore/network.hpp"
+#include "plan.hpp"
+
+namespace nncore {
+
+struct Objective {
+  struct Term {
+    Loss loss;              ///< as it is computed: from logits where a final activation was left out
+    int node;               ///< whose value it reads
+    std::int64_t features;  ///< width of that value
+    double weight;
+  };
+  std::vector<Term> terms;
+  Plan plan;
+};
+
+std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<const LossTerm> terms);
+
+/// Whether this table holds class indices for the term.
+bool holds_labels(const Objective::Term& term, const Table& target);
+
+/// See Network::check_batch.
+void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
+
+/// Gathers targets and sample weights into the workspace, computes the terms, and (where `gradients`) writes
+/// each one's gradient to its node.
+template <class T>
+WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients,
+                        Workspace<T>& workspace);
+
+}  // namespace nncore

@@ -1,0 +1,122 @@
+#include "nncore/optimizers.hpp"
+
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/table.hpp"
+#include "nncore/runtime.hpp"
+
+namespace nncore {
+namespace {
+
+struct Traits {
+  const char* name;
+  int moments;
+};
+
+/// In the order of OptimizerKind.
+constexpr Traits kTraits[] = {{"sgd", 0}, {"momentum", 1}, {"nesterov", 1}, {"adam", 2}, {"adamw", 2}};
+
+const Traits& traits(OptimizerKind kind) { return kTraits[static_cast<int>(kind)]; }
+
+constexpr std::int64_t kGrain = 1 << 15;  ///< parameters that are too few to share among threads
+
+void check_field(const char* field, double value, bool allowed, const char* range) {
+  if (allowed) return;
+  std::ostringstream message;
+  message << field << ": " << value << ", must be " << range;
+  throw std::invalid_argument(message.str());
+}
+
+/// x^n by squaring: the C library's pow may differ between machines.
+double power(double x, std::int64_t n) {
+  double result = 1.0;
+  for (; n > 0; n /= 2, x *= x)
+    if (n % 2 == 1) result *= x;
+  return result;
+}
+
+template <class T>
+kernels::UpdateScalars<T> update_scalars(const Optimizer& o, std::int64_t step, double learning_rate,
+                                         bool decay) {
+  const bool is_adam = moment_count(o.kind) == 2;
+  const double correction1 = is_adam ? 1.0 - power(o.beta1, step) : 1.0;
+  const double correction2 = is_adam ? 1.0 - power(o.beta2, step) : 1.0;
+  const bool decays = o.kind == OptimizerKind::adamw && decay;
+  return {.learning_rate = static_cast<T>(learning_rate / correction1),
+          .momentum = static_cast<T>(o.momentum),
+          .beta1 = static_cast<T>(o.beta1),
+          .beta2 = static_cast<T>(o.beta2),
+          .one_minus_beta1 = static_cast<T>(1.0 - o.beta1),
+          .one_minus_beta2 = static_cast<T>(1.0 - o.beta2),
+          .inverse_root_correction2 = static_cast<T>(1.0 / std::sqrt(correction2)),
+          .epsilon = static_cast<T>(o.epsilon),
+          .decay_factor = static_cast<T>(decays ? 1.0 - learning_rate * o.weight_decay : 1.0)};
+}
+
+}  // namespace
+
+const char* name(OptimizerKind kind) { return traits(kind).name; }
+
+int moment_count(OptimizerKind kind) { return traits(kind).moments; }
+
+void validate(const Optimizer& o) {
+  const auto check_finite = [](const char* field, double value) {
+    check_field(field, value, std::isfinite(value) && value >= 0.0, "finite and at least 0");
+  };
+  const auto check_fraction = [](const char* field, double value) {
+    check_field(field, value, value >= 0.0 && value < 1.0, "at least 0 and less than 1");
+  };
+  check_finite("learning_rate", o.learning_rate);
+  if (moment_count(o.kind) == 1) check_fraction("momentum", o.momentum);
+  if (moment_count(o.kind) == 2) {
+    check_fraction("beta1", o.beta1);
+    check_fraction("beta2", o.beta2);
+    check_field("epsilon", o.epsilon, std::isfinite(o.epsilon) && o.epsilon > 0.0,
+                "finite and greater than 0");
+  }
+  if (o.kind == OptimizerKind::adamw) check_finite("weight_decay", o.weight_decay);
+}
+
+template <class T>
+void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* parameters, const T* gradients,
+                      T* first_moment, T* second_moment, std::int64_t count, double learning_rate_multiplier,
+                      bool decay) {
+  validate(optimizer);
+  check_field("step", static_cast<double>(step), step >= 1, "at least 1");
+  const T* const moments[] = {first_moment, second_moment};
+  for (int i = 0; i < moment_count(optimizer.kind); ++i)
+    if (moments[i] == nullptr && count > 0)
+      throw std::invalid_argument(std::string(i == 0 ? "first_moment" : "second_moment") +
+                                  ": none, must be an array as long as the parameters for " +
+                                  name(optimizer.kind));
+
+  const FloatingPointMode mode;
+  const double learning_rate = optimizer.learning_rate * learning_rate_multiplier;
+  const auto scalars = update_scalars<T>(optimizer, step, learning_rate, decay);
+  const kernels::Kernels<T>& kernels = kernels::active<T>();
+  parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    T* const p = parameters + begin;
+    const T* const g = gradients + begin;
+    switch (optimizer.kind) {
+      case OptimizerKind::sgd:
+        return kernels.sgd(scalars, p, g, end - begin);
+      case OptimizerKind::momentum:
+        return kernels.momentum(scalars, p, g, first_moment + begin, end - begin);
+      case OptimizerKind::nesterov:
+        return kernels.nesterov(scalars, p, g, first_moment + begin, end - begin);
+      case OptimizerKind::adam:
+      case OptimizerKind::adamw:
+        return kernels.adam(scalars, p, g, first_moment + begin, second_moment + begin, end - begin);
+    }
+  });
+}
+
+template void optimizer_update(const Optimizer&, std::int64_t, float*, const float*, float*, float*,
+                               std::int64_t, double, bool);
+template void optimizer_update(const Optimizer&, std::int64_t, double*, const double*, double*, double*,
+                               std::int64_t, double, bool);
+
+}  // namespace nncore

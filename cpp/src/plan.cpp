@@ -1,0 +1,129 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+
+#include "nncore/operation.hpp"
+
+namespace nncore {
+namespace {
+
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+bool contains(std::span<const int> values, int value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+std::vector<char> find_needed(const Graph& graph, std::span<const int> sinks) {
+  std::vector<char> needed(graph.nodes().size(), 0);
+  for (const int sink : sinks) needed[at(sink)] = 1;
+  for (int i = static_cast<int>(graph.nodes().size()) - 1; i >= 0; --i) {
+    if (needed[at(i)] == 0) continue;
+    for (const int input : graph.node(i).inputs) needed[at(input)] = 1;
+  }
+  return needed;
+}
+
+/// The activation node that can be computed on the result of node `index` while it is hot, or -1: the only
+/// needed reader, elementwise, and nobody wants the value before it.
+int find_fused_reader(const Graph& graph, std::span<const int> sinks, const std::vector<char>& needed,
+                      int index) {
+  const Node& node = graph.node(index);
+  if (node.operation == nullptr || !node.operation->fuses_activation() || contains(sinks, index)) return -1;
+  int only = -1;
+  for (const int reader : graph.readers(index)) {
+    if (needed[at(reader)] == 0) continue;
+    if (only >= 0) return -1;
+    only = reader;
+  }
+  if (only < 0) return -1;
+  const auto activation = graph.node(only).operation->activation();
+  return activation && is_elementwise(*activation) ? only : -1;
+}
+
+void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& plan) {
+  for (int i = 0; i < static_cast<int>(graph.nodes().size()); ++i) {
+    const Node& node = graph.node(i);
+    if (needed[at(i)] == 0 || plan.value_of[at(i)] >= 0) continue;  // fused into an earlier step
+    plan.value_of[at(i)] = i;
+    if (node.operation == nullptr) {
+      plan.inputs.push_back(i);
+      plan.reaches_inputs[at(i)] = node.is_integer ? 0 : 1;
+      continue;
+    }
+    PlannedStep step{i, i};
+    if (const int reader = find_fused_reader(graph, plan.sinks, needed, i); reader >= 0) {
+      step.value = reader;
+      step.fused = *graph.node(reader).operation->activation();
+      plan.value_of[at(i)] = plan.value_of[at(reader)] = reader;
+    }
+    step.first_edge = plan.edge_value.size();
+    step.first_segment_use = plan.accumulate_segment.size();
+    plan.accumulate_segment.resize(step.first_segment_use + node.operation->segments().size());
+    char& parameters = plan.reaches_parameters[at(step.value)];
+    char& inputs = plan.reaches_inputs[at(step.value)];
+    parameters = node.operation->segments().empty() ? 0 : 1;
+    for (const int input : node.inputs) {
+      const int value = plan.value_of[at(input)];
+      plan.edge_value.push_back(value);
+      parameters = static_cast<char>(parameters | plan.reaches_parameters[at(value)]);
+      inputs = static_cast<char>(inputs | plan.reaches_inputs[at(value)]);
+    }
+    plan.steps.push_back(step);
+  }
+}
+
+/// Walks backward as the executor will and notes who writes each gradient first.
+void plan_backward(const Graph& graph, Plan& plan) {
+  std::vector<int> writers(graph.nodes().size(), 0);
+  for (const int sink : plan.sinks) plan.accumulate_sink.push_back(writers[at(sink)]++ > 0);
+  plan.accumulate_edge.assign(plan.edge_value.size(), 0);
+  plan.edge_derivative.assign(plan.edge_value.size(), Activation::identity);
+  std::set<int> written_segments;
+  for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
+    const Operation& operation = *graph.node(step->node).operation;
+    for (std::size_t i = 0; i < graph.node(step->node).inputs.size(); ++i) {
+      const std::size_t edge = step->first_edge + i;
+      plan.accumulate_edge[edge] = writers[at(plan.edge_value[edge])]++ > 0;
+    }
+    for (std::size_t i = 0; i < operation.segments().size(); ++i) {
+      plan.accumulate_segment[step->first_segment_use + i] =
+          !written_segments.insert(operation.segments()[i]).second;
+    }
+  }
+  plan.accumulate_all.assign(plan.accumulate_segment.size(), 1);
+  plan.segments.assign(written_segments.begin(), written_segments.end());
+
+  // Where one step alone writes a gradient, it may multiply by the derivative of what made the value.
+  for (const PlannedStep& reader : plan.steps) {
+    if (!graph.node(reader.node).operation->fuses_activation()) continue;
+    for (std::size_t i = 0; i < graph.node(reader.node).inputs.size(); ++i) {
+      const std::size_t edge = reader.first_edge + i;
+      const int value = plan.edge_value[edge];
+      if (writers[at(value)] != 1) continue;
+      for (PlannedStep& maker : plan.steps) {
+        if (maker.value != value || maker.fused == Activation::identity) continue;
+        plan.edge_derivative[edge] = maker.fused;
+        maker.derivative_done = true;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Plan make_plan(const Graph& graph, std::span<const int> sinks) {
+  static std::atomic<std::uint64_t> plans{0};
+  Plan plan;
+  plan.id = ++plans;
+  plan.sinks.assign(sinks.begin(), sinks.end());
+  plan.value_of.assign(graph.nodes().size(), -1);
+  plan.reaches_parameters.assign(graph.nodes().size(), 0);
+  plan.reaches_inputs.assign(graph.nodes().size(), 0);
+  plan_forward(graph, find_needed(graph, sinks), plan);
+  plan_backward(graph, plan);
+  return plan;
+}
+
+}  // namespace nncore

@@ -1,0 +1,142 @@
+// Which instruction set the kernels use: one table, consulted once.
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "../kernels/table.hpp"
+#include "nncore/runtime.hpp"
+
+namespace nncore {
+namespace {
+
+using kernels::InstructionSet;
+
+struct BuiltSet {
+  const InstructionSet* set;
+  bool (*can_run)();
+};
+
+bool always() { return true; }
+
+// The compiler's detection asks the processor (CPUID) and whether the operating system saves the wide
+// registers (XGETBV).
+#if defined(NNCORE_HAVE_AVX2)
+bool has_avx2() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#endif
+#if defined(NNCORE_HAVE_AVX512)
+bool has_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("fma");
+}
+#endif
+
+/// Weakest first.
+constexpr BuiltSet kBuiltSets[] = {
+    {&kernels::baseline, always},
+#if defined(NNCORE_HAVE_NEON)
+    {&kernels::neon, always},
+#endif
+#if defined(NNCORE_HAVE_AVX2)
+    {&kernels::avx2, has_avx2},
+#endif
+#if defined(NNCORE_HAVE_AVX512)
+    {&kernels::avx512, has_avx512},
+#endif
+};
+
+/// Null until first used.
+std::atomic<const InstructionSet*> active_set{nullptr};
+
+std::string supported_names() {
+  std::string names;
+  for (const std::string& name : supported_instruction_sets()) names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
+/// `what` is what the user set: the variable or the argument.
+const InstructionSet* find_set(const char* what, std::string_view wanted) {
+  const char* reason = "is not an instruction set that this library was built with";
+  for (const BuiltSet& built : kBuiltSets) {
+    if (built.set->name != wanted) continue;
+    if (built.can_run()) return built.set;
+    reason = "cannot run on this processor";
+  }
+  throw std::invalid_argument(std::string(what) + ": \"" + std::string(wanted) + "\" " + reason +
+                              "; allowed here: " + supported_names());
+}
+
+const InstructionSet* choose() {
+  const char* wanted = std::getenv("NNCORE_ISA");
+  if (wanted != nullptr && *wanted != '\0') return find_set("environment variable NNCORE_ISA", wanted);
+  const InstructionSet* strongest = nullptr;
+  for (const BuiltSet& built : kBuiltSets)
+    if (built.can_run()) strongest = built.set;
+  return strongest;
+}
+
+/// The rare half of active(), kept out of the way of the load. Threads that come here together all
+/// choose the same; an explicit choice made meanwhile stands.
+[[gnu::noinline]] const InstructionSet* choose_at_first_use() {
+  const InstructionSet* current = nullptr;
+  const InstructionSet* chosen = choose();
+  return active_set.compare_exchange_strong(current, chosen, std::memory_order_acq_rel) ? chosen : current;
+}
+
+const InstructionSet& active() {
+  const InstructionSet* set = active_set.load(std::memory_order_acquire);
+  return set != nullptr ? *set : *choose_at_first_use();
+}
+
+}  // namespace
+
+namespace kernels {
+
+template <>
+const Kernels<float>& active<float>() {
+  return *nncore::active().float32;
+}
+
+template <>
+const Kernels<double>& active<double>() {
+  return *nncore::active().float64;
+}
+
+}  // namespace kernels
+
+const char* version() { return NNCORE_VERSION; }
+
+const char* compiler() {
+#if defined(__clang__)
+  return "Clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "GCC " __VERSION__;
+#else
+  return "unknown";
+#endif
+}
+
+std::vector<std::string> built_instruction_sets() {
+  std::vector<std::string> names;
+  for (const BuiltSet& built : kBuiltSets) names.emplace_back(built.set->name);
+  return names;
+}
+
+std::vector<std::string> supported_instruction_sets() {
+  std::vector<std::string> names;
+  for (const BuiltSet& built : kBuiltSets)
+    if (built.can_run()) names.emplace_back(built.set->name);
+  return names;
+}
+
+const char* active_instruction_set() { return active().name; }
+
+void use_instruction_set(std::string_view name) {
+  active_set.store(find_set("instruction set", name), std::memory_order_release);
+}
+
+}  // namespace nncore

@@ -1,0 +1,101 @@
+"""Builds of the C++ side for tests: one tree a configuration in build/tests, kept and updated."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BUILDS = REPOSITORY / "build" / "tests"
+
+#: What this library is built with on each processor, weakest first, and what the processor must say to run it
+#: (the words of "flags" and "Features" in /proc/cpuinfo).
+INSTRUCTION_SETS: dict[str, dict[str, set[str]]] = {
+    "x86_64": {
+        "baseline": set(),
+        "avx2": {"avx2", "fma"},
+        "avx512": {"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl"},
+    },
+    "aarch64": {"baseline": set(), "neon": {"asimd"}},
+}
+
+_SANITIZED = ("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1")
+_PYTHON = ("-DNNCORE_BUILD_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}")
+CONFIGURATIONS: dict[str, tuple[str, ...]] = {
+    "release": (),
+    "address": ("-DNNCORE_SANITIZE=address;undefined", *_SANITIZED, *_PYTHON),
+    "thread": ("-DNNCORE_SANITIZE=thread", *_SANITIZED),
+    "openmp": ("-DNNCORE_OPENMP=ON", *_PYTHON),
+}
+
+
+def expected_instruction_sets() -> list[str]:
+    """Sets that the library must have on this kind of processor."""
+    return list(INSTRUCTION_SETS[platform.machine()])
+
+
+def runnable_instruction_sets() -> list[str]:
+    """Those of them that this very processor runs, by its own account."""
+    words = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+    return [name for name, needed in INSTRUCTION_SETS[platform.machine()].items() if needed <= words]
+
+
+def run(*command: str | Path, timeout: float = 600, **environment: str) -> str:
+    """Run a program and return what it printed; AssertionError with all of that where it failed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def tool(name: str) -> str:
+    """cmake or ninja, of this Python environment if it has them (which need not be on PATH)."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    assert found is not None, f"these tests need {name}: pip install '.[test]'"
+    return found
+
+
+def cmake(source: Path, tree: Path, *options: str) -> Path:
+    """Configure and build `source` in `tree`; warnings are errors."""
+    import pybind11
+
+    run(
+        *(tool("cmake"), "-S", source, "-B", tree, "-G", "Ninja"),
+        f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON",
+        *options,
+    )
+    run(tool("cmake"), "--build", tree, timeout=1200)
+    return tree
+
+
+@functools.cache
+def build(configuration: str) -> Path:
+    """The build tree of one of CONFIGURATIONS, with the C++ tests in it."""
+    options = CONFIGURATIONS[configuration]
+    return cmake(REPOSITORY, BUILDS / configuration, "-DNNCORE_BUILD_TESTS=ON", *options)
+
+
+@functools.cache
+def installed(configuration: str) -> Path:
+    """Where a build is installed: the CMake package, and the Python package if its module was built."""
+    tree, prefix = build(configuration), BUILDS / f"{configuration}-installed"
+    shutil.rmtree(prefix, ignore_errors=True)
+    run(tool("cmake"), "--install", tree, "--prefix", prefix)
+    if (prefix / "nncore").is_dir():
+        shutil.copytree(REPOSITORY / "python" / "nncore", prefix / "nncore", dirs_exist_ok=True)
+    return prefix

@@ -1,0 +1,75 @@
+"""The C++ tests on every instruction set; these and the Python tests under sanitizers and with OpenMP."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from builds import REPOSITORY, build, installed, run, runnable_instruction_sets
+
+PROGRAMS = sorted(path.stem for path in (REPOSITORY / "tests" / "cpp").glob("test_*.cpp"))
+
+#: Programs in which threads meet: what the thread sanitizer is for.
+THREADED = [name for name in PROGRAMS if name in {"test_threads", "test_workspace", "test_network"}]
+
+#: Any report ends the program. A fork from a process with threads is what some of these tests are about.
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:die_after_fork=0",
+}
+
+
+def run_program(configuration: str, program: str, **environment: str) -> None:
+    printed = run(build(configuration) / "tests" / "cpp" / program, **SANITIZER_OPTIONS, **environment)
+    assert "ok     " in printed
+
+
+@pytest.mark.parametrize("instruction_set", runnable_instruction_sets())
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program(program: str, instruction_set: str) -> None:
+    run_program("release", program, NNCORE_ISA=instruction_set)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
+    run_program("address", program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", THREADED)
+def test_program_under_thread_sanitizer(program: str) -> None:
+    run_program("thread", program, NNCORE_NUM_THREADS="3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_with_openmp(program: str) -> None:
+    run_program("openmp", program, NNCORE_NUM_THREADS="3")
+
+
+def run_python_tests(configuration: str, *arguments: str, **environment: str) -> None:
+    """Run pytest on the package of another build, in place of the installed one."""
+    site = installed(configuration)
+    environment["PYTHONPATH"] = str(site)
+    which = "import nncore._core; print(nncore._core.__file__)"
+    assert run(sys.executable, "-c", which, **environment).startswith(str(site))
+    own = [f"--ignore=tests/{name}.py" for name in ("test_build", "test_cpp")]
+    command = [sys.executable, "-m", "pytest", "-m", "not slow", "-p", "no:cacheprovider", *own]
+    run(*command, *arguments, timeout=1800, **environment)
+
+
+@pytest.mark.slow
+def test_python_under_address_and_undefined_sanitizers() -> None:
+    libraries = ("libasan.so", "libubsan.so", "libstdc++.so.6")
+    preload = " ".join(run("c++", f"-print-file-name={name}").strip() for name in libraries)
+    # CPython itself keeps memory until the process ends.
+    options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0"}
+    run_python_tests("address", LD_PRELOAD=preload, **options)
+
+
+@pytest.mark.slow
+def test_python_with_openmp() -> None:
+    run_python_tests("openmp", "-k", "fork or hash or bits or thread", NNCORE_NUM_THREADS="3")
