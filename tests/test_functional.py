@@ -1,9 +1,11 @@
-"""nncore.functional: values against a wider precision, layouts, out, accumulate, and the same bits everywhere."""
+"""nncore.functional: values against a wider precision, layouts, out, accumulate, the same bits everywhere."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike, NDArray
+
 from layouts import (
     DTYPES,
     LAYOUTS,
@@ -16,8 +18,6 @@ from layouts import (
     using_threads,
     wider,
 )
-from numpy.typing import DTypeLike, NDArray
-
 from nncore import functional as F
 
 ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu"]
@@ -31,7 +31,7 @@ LOSSES = [
     "sigmoid_cross_entropy",
 ]
 
-# (batch, inputs, outputs): single elements, odd widths, a block and one more, sums of more than one chain, no rows
+# (batch, inputs, outputs): single elements, odd widths, more than one block or chain of a sum, no rows
 DENSE_SHAPES = [
     (1, 1, 1),
     (2, 3, 4),
@@ -54,7 +54,7 @@ def assert_within(actual: NDArray, expected: NDArray, bound: NDArray | float) ->
     assert np.all(difference <= bound), f"worst excess {np.max(difference - bound)}"
 
 
-# Dense --------------------------------------------------------------------------------------------------------
+# Dense -----------------------------------------------------------------------------------------------------
 
 
 def check_dense_forward(
@@ -92,37 +92,42 @@ def test_dense_shapes(batch: int, inputs: int, outputs: int, dtype: DTypeLike) -
     check_dense_forward(x, weight, bias)
     check_dense_forward(x, weight, None)
     check_dense_backward(delta, x, weight)
-    # The other order of everything, as weights lie in a model.
-    check_dense_forward(
-        arranged(x, "F padded"), arranged(weight, "F"), bias, np.empty((batch, outputs), dtype, "F")
-    )
+    # The other order, in which weights lie in a model.
+    check_dense_forward(arranged(x, "F padded"), arranged(weight, "F"), bias)
     check_dense_backward(arranged(delta, "F"), arranged(x, "F padded"), arranged(weight, "F"))
 
 
+def assert_padding_is_nan(array: NDArray) -> None:
+    padding = np.full(array.base.shape, True)
+    padding[: array.shape[0], : array.shape[1]] = False
+    assert np.all(np.isnan(array.base[padding])), "something was written between the rows"
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("out_layout", LAYOUTS)
 @pytest.mark.parametrize("weight_layout", LAYOUTS)
 @pytest.mark.parametrize("x_layout", LAYOUTS)
-def test_dense_layouts(x_layout: str, weight_layout: str, out_layout: str, dtype: DTypeLike) -> None:
+def test_dense_layouts(x_layout: str, weight_layout: str, dtype: DTypeLike) -> None:
     batch, inputs, outputs = 13, 21, 18
-    x = arranged(draw((batch, inputs), dtype, 1), x_layout)
-    weight = arranged(draw((outputs, inputs), dtype, 2), weight_layout)
-    bias = draw(outputs, dtype, 3)
-    nan = [
-        arranged(np.full(shape, np.nan, dtype), out_layout)
-        for shape in ((batch, outputs), x.shape, weight.shape)
-    ]
-    check_dense_forward(x, weight, bias, nan[0])
-    delta = arranged(draw((batch, outputs), dtype, 4), out_layout)
-    check_dense_backward(delta, x, weight, (nan[1], nan[2], np.full(outputs, np.nan, dtype)))
-    for array in nan if out_layout.endswith("padded") else ():
-        padding = np.full(array.base.shape, True)
-        padding[: array.shape[0], : array.shape[1]] = False
-        assert np.all(np.isnan(array.base[padding])), "something was written between the rows"
-
-    # A layout changes no bits.
-    plain = F.dense_forward(np.ascontiguousarray(x), np.ascontiguousarray(weight), bias)
-    assert same_bits(nan[0], plain)
+    plain_x, plain_weight = draw((batch, inputs), dtype, 1), draw((outputs, inputs), dtype, 2)
+    x, weight = arranged(plain_x, x_layout), arranged(plain_weight, weight_layout)
+    bias, delta = draw(outputs, dtype, 3), draw((batch, outputs), dtype, 4)
+    plain_gradients = F.dense_backward(delta, plain_x, plain_weight)
+    for out_layout in LAYOUTS:
+        z, grad_x, grad_weight = (
+            arranged(np.full(shape, np.nan, dtype), out_layout)
+            for shape in (delta.shape, x.shape, weight.shape)
+        )
+        gradients = (grad_x, grad_weight, np.full(outputs, np.nan, dtype))
+        check_dense_backward(arranged(delta, out_layout), x, weight, gradients)
+        for array, expected in zip(gradients, plain_gradients, strict=True):
+            assert same_bits(array, expected), "a layout changes bits"
+        written = [grad_x, grad_weight]
+        if out_layout.startswith("C"):  # z is made row by row
+            check_dense_forward(x, weight, bias, z)
+            assert same_bits(z, F.dense_forward(plain_x, plain_weight, bias)), "a layout changes bits"
+            written.append(z)
+        for array in written if out_layout.endswith("padded") else ():
+            assert_padding_is_nan(array)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -158,7 +163,7 @@ def test_a_row_does_not_depend_on_its_batch(dtype: DTypeLike) -> None:
         assert same_bits(batch[row : row + 1], alone)
 
 
-# Elementary functions and activations --------------------------------------------------------------------------
+# Elementary functions and activations ----------------------------------------------------------------------
 
 
 def sample_points(dtype: DTypeLike) -> NDArray:
@@ -242,7 +247,7 @@ def test_activation_out_and_layout(name: str, dtype: DTypeLike) -> None:
     padded_out = arranged(np.zeros_like(z), "C padded")
     assert forward(arranged(z, "C padded"), out=padded_out) is padded_out
     assert same_bits(padded_out, a)
-    assert np.all(np.isnan(padded_out.base[:, 19:]))
+    assert_padding_is_nan(padded_out)
     assert backward(arranged(g, "C padded"), arranged(a, "C padded"), out=padded_out) is padded_out
     assert same_bits(padded_out, grad_z)
 
@@ -254,7 +259,7 @@ def test_activation_out_and_layout(name: str, dtype: DTypeLike) -> None:
     assert same_bits(in_place, grad_z)
 
 
-# Losses -------------------------------------------------------------------------------------------------------
+# Losses ----------------------------------------------------------------------------------------------------
 
 
 def exact_loss(name: str, a: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
@@ -369,7 +374,7 @@ def test_a_sample_of_weight_zero_counts_for_nothing() -> None:
     assert not np.any(gradient[1::2])
 
 
-# Special values ---------------------------------------------------------------------------------------------------
+# Special values --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("isa", instruction_sets())
@@ -424,7 +429,7 @@ def test_nan_stays_in_its_row(dtype: DTypeLike) -> None:
         assert np.isnan(getattr(F, name)(prediction, target))
 
 
-# The same bits ----------------------------------------------------------------------------------------------------
+# The same bits ---------------------------------------------------------------------------------------------
 
 
 def everything(dtype: DTypeLike) -> dict[str, NDArray]:

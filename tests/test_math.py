@@ -1,4 +1,4 @@
-"""docs/math.md, the rows that are functions: each formula as plain Python loops, and against central differences.
+"""docs/math.md, rows that are functions: each formula as plain Python loops, and against central differences.
 
 One test is named after each heading under "Rows" of that page, here or in test_math_models.py.
 """
@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import nncore as nc
+from nncore import functional as F
 from scalar_math import (
     Array,
     assert_gradient,
@@ -21,9 +24,6 @@ from scalar_math import (
     soft_labels,
     softmax,
 )
-
-import nncore as nc
-from nncore import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -168,7 +168,7 @@ def test_softmax() -> None:
 
 
 ELEMENTWISE: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
-    "identity": (lambda z: z, lambda z: 1.0),
+    "identity": (lambda z: z, lambda _: 1.0),
     "sigmoid": (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z))),
     "tanh": (math.tanh, lambda z: 1 - math.tanh(z) ** 2),
     "relu": (lambda z: max(z, 0.0), lambda z: 1.0 if z > 0 else 0.0),
@@ -310,7 +310,7 @@ def test_sigmoid_cross_entropy() -> None:
     assert F.sigmoid_cross_entropy(far, np.array([[1.0, 0.0]])) == 0.0
 
 
-# The page and this file name the same things ------------------------------------------------------------------
+# The page and this file name the same things ---------------------------------------------------------------
 
 
 def rows_of_the_page() -> dict[str, str]:

@@ -1,10 +1,14 @@
-"""docs/math.md, the rows that are models: each formula as plain Python loops, and against central differences."""
+"""docs/math.md, rows that are models: each formula as plain Python loops, and against central differences."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
+import nncore as nc
+from nncore import functional as F
 from scalar_math import (
     Array,
     assert_gradient,
@@ -17,9 +21,6 @@ from scalar_math import (
     soft_labels,
     softmax,
 )
-
-import nncore as nc
-from nncore import functional as F
 
 
 def dense(in_features: int, out_features: int, seed: int) -> nc.Dense:
@@ -115,7 +116,7 @@ def test_two_layer_linear() -> None:
     model = sequential(*layers)
     set_parameters(*layers)
     model.loss_and_gradients(draw(1, 3, seed=1), draw(1, 3, seed=2), "half_squared_error")
-    for one, following in zip(layers[:-1], layers[1:], strict=True):
+    for one, following in itertools.pairwise(layers):
         assert_same(
             one.grad_bias, back(following.grad_bias.tolist(), following.weight), operations=20, scale=4.0
         )
@@ -137,7 +138,7 @@ def test_gradient_descent() -> None:
         assert_same(np.ravel(one.weight), weight, operations=4)
         assert_same(np.ravel(one.bias), bias, operations=4)
     losses = [loss] + [trainer.step(x, y) for _ in range(20)]
-    assert all(after < before for before, after in zip(losses[:-1], losses[1:], strict=True))
+    assert all(after < before for before, after in itertools.pairwise(losses))
 
 
 def expanded_terms(w: Array, x: Sequence[float], z: Sequence[float]) -> dict[tuple[int, int, int], float]:
@@ -281,7 +282,7 @@ def test_computational_graph(join: str) -> None:
 
 @pytest.mark.parametrize("join", ["add", "multiply", "concatenate"])
 def test_computational_graph_with_a_value_joined_to_itself(join: str) -> None:
-    """The same value on both sides: u + u has the gradient 2 g, u o u has 2 g o u, [u, u] the sum of halves."""
+    """The same value twice: the gradient of u + u is 2 g, of u o u 2 g o u, of [u, u] the sum of g's halves."""
     joined = {"add": nc.Add, "multiply": nc.Multiply, "concatenate": nc.Concatenate}[join]()
     one = dense(2, 3, 0)
     source = nc.Input(2)

@@ -48,7 +48,7 @@ def set_parameters(layers: list[nc.Dense], values: Mapping[str, NDArray]) -> Non
         layer.bias[...] = values[f"bias{i}"]
 
 
-# The nets of record_torch.py -----------------------------------------------------------------------------
+# The nets of record_torch.py -------------------------------------------------------------------------------
 
 
 def chain(activation: type, last: type | None = None) -> Callable[[list[nc.Dense]], nc.Model]:
