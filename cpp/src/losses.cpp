@@ -36,15 +36,15 @@ void check_target(Loss loss, Matrix<const T> prediction, Target<T> target) {
     return;
   }
   if (!takes_labels(loss))
-    throw std::invalid_argument(std::string("target: class labels given, but ") + name(loss) +
-                                " takes values of shape " + shape_text(prediction));
+    throw std::invalid_argument(std::string("target is class labels; expected values of shape ") +
+                                shape_text(prediction) + " for " + name(loss));
   for (std::int64_t row = 0; row < prediction.rows; ++row) {
     const std::int64_t label = target.labels[row];
     if (label < 0 || label >= prediction.columns)
-      throw std::invalid_argument("target: label " + std::to_string(label) + " in row " +
-                                  std::to_string(row) + ", must be from 0 to " +
-                                  std::to_string(prediction.columns - 1) +
-                                  ", the columns of a prediction of shape " + shape_text(prediction));
+      throw std::invalid_argument("target has label " + std::to_string(label) + " in row " +
+                                  std::to_string(row) + "; expected 0 to " +
+                                  std::to_string(prediction.columns - 1) + " for a prediction of shape " +
+                                  shape_text(prediction));
   }
 }
 
@@ -55,8 +55,8 @@ double total_weight(const T* sample_weight, std::int64_t count) {
   double total = 0.0;
   for (std::int64_t i = 0; i < count; ++i) total += static_cast<double>(sample_weight[i]);
   if (total == 0.0)
-    throw std::invalid_argument("sample_weight: the weights of the " + std::to_string(count) +
-                                " samples sum to 0, must not for a mean");
+    throw std::invalid_argument("sample_weight sums to 0 over " + std::to_string(count) +
+                                " samples; expected another sum for a mean");
   return total;
 }
 
@@ -75,7 +75,7 @@ double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target
   if (gradient.data != nullptr) check_rows("gradient", gradient, "prediction", prediction);
   check_target(loss, prediction, target);
   if (rows == 0) return 0.0;
-  if (columns == 0) throw std::invalid_argument("prediction: no columns, must have one or more");
+  if (columns == 0) throw std::invalid_argument("prediction has no columns; expected one or more");
 
   const FloatingPointMode mode;
   // What a sample of weight 1 counts for in `values`, and in the sum and the gradient.

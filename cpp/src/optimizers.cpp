@@ -26,7 +26,7 @@ constexpr std::int64_t kGrain = 1 << 15;  ///< parameters that are too few to sh
 void check_field(const char* field, double value, bool allowed, const char* range) {
   if (allowed) return;
   std::ostringstream message;
-  message << field << ": " << value << ", must be " << range;
+  message << field << " is " << value << "; expected " << range;
   throw std::invalid_argument(message.str());
 }
 
@@ -64,10 +64,10 @@ int moment_count(OptimizerKind kind) { return traits(kind).moments; }
 
 void validate(const Optimizer& o) {
   const auto check_finite = [](const char* field, double value) {
-    check_field(field, value, std::isfinite(value) && value >= 0.0, "finite and at least 0");
+    check_field(field, value, std::isfinite(value) && value >= 0.0, "a finite number of at least 0");
   };
   const auto check_fraction = [](const char* field, double value) {
-    check_field(field, value, value >= 0.0 && value < 1.0, "at least 0 and less than 1");
+    check_field(field, value, value >= 0.0 && value < 1.0, "a number of at least 0 and less than 1");
   };
   check_finite("learning_rate", o.learning_rate);
   if (moment_count(o.kind) == 1) check_fraction("momentum", o.momentum);
@@ -75,7 +75,7 @@ void validate(const Optimizer& o) {
     check_fraction("beta1", o.beta1);
     check_fraction("beta2", o.beta2);
     check_field("epsilon", o.epsilon, std::isfinite(o.epsilon) && o.epsilon > 0.0,
-                "finite and greater than 0");
+                "a finite number greater than 0");
   }
   if (o.kind == OptimizerKind::adamw) check_finite("weight_decay", o.weight_decay);
 }
@@ -85,12 +85,12 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
                       T* first_moment, T* second_moment, std::int64_t count, double learning_rate_multiplier,
                       bool decay) {
   validate(optimizer);
-  check_field("step", static_cast<double>(step), step >= 1, "at least 1");
+  check_field("step", static_cast<double>(step), step >= 1, "a count of at least 1");
   const T* const moments[] = {first_moment, second_moment};
   for (int i = 0; i < moment_count(optimizer.kind); ++i)
     if (moments[i] == nullptr && count > 0)
       throw std::invalid_argument(std::string(i == 0 ? "first_moment" : "second_moment") +
-                                  ": none, must be an array as long as the parameters for " +
+                                  " is missing; expected an array as long as the parameters for " +
                                   name(optimizer.kind));
 
   const FloatingPointMode mode;

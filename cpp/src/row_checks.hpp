@@ -18,13 +18,13 @@ std::string shape_text(Matrix<T> m) {
 template <class T, class U>
 void check_rows(const char* argument, Matrix<T> m, const char* other_argument, Matrix<U> other) {
   if (m.rows != other.rows || m.columns != other.columns)
-    throw std::invalid_argument(std::string(argument) + ": shape " + shape_text(m) + ", must be " +
+    throw std::invalid_argument(std::string(argument) + " has shape " + shape_text(m) + "; expected " +
                                 shape_text(other) + ", the shape of " + other_argument);
   if (m.column_stride != 1 && m.columns > 1)
-    throw std::invalid_argument(std::string(argument) + ": columns are " + std::to_string(m.column_stride) +
-                                " elements apart, must be 1 (rows contiguous)");
+    throw std::invalid_argument(std::string(argument) + " has columns " + std::to_string(m.column_stride) +
+                                " elements apart; expected contiguous rows");
   if (m.data == nullptr && m.rows > 0 && m.columns > 0)
-    throw std::invalid_argument(std::string(argument) + ": no data, must be a matrix of shape " +
+    throw std::invalid_argument(std::string(argument) + " is missing; expected a matrix of shape " +
                                 shape_text(other));
 }
 

@@ -77,7 +77,7 @@ NNCORE_INLINE double cross_entropy(const T* prediction, TargetRow<T> target, int
     sum.add_product(span, y, y == T(0) ? nothing : log<T>(a));
     if (gradient) gradient.store(span, y == T(0) ? nothing : -y / a);
   });
-  return -sum.total();
+  return 0.0 - sum.total();  // not -0
 }
 
 /// log(1 - a) to full precision: rounding 1 - a to b loses (1 - b) - a exactly.
@@ -107,7 +107,7 @@ NNCORE_INLINE double binary_cross_entropy(const T* prediction, TargetRow<T> targ
       gradient.store(span, numerator / denominator);
     }
   });
-  return -sum.total();
+  return 0.0 - sum.total();  // not -0
 }
 
 /// sum y (log sum e^z - z) and its gradient softmax(z) sum y - y. Only differences from the largest logit
@@ -118,11 +118,14 @@ NNCORE_INLINE double softmax_cross_entropy(const T* logits, TargetRow<T> target,
   const T largest = row_max(logits, count);
   RowSum exp_sum, target_sum, distance;
   for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> below = span.load(logits) - largest;
+    const Vec<T> z = span.load(logits);
     const Vec<T> y = target.load(span);
-    exp_sum.add(span, exp<T>(below));
+    exp_sum.add(span, exp<T>(z - largest));
     target_sum.add(span, y);
-    distance.add_product(span, y, y == T(0) ? Vec<T>{} : -below);
+    const Vec<T> reached = y == T(0) ? broadcast<T>(largest) : z;
+    distance.add_wide(span, [=](int part) __attribute__((always_inline)) {
+      return widen<T>(y, part) * (static_cast<double>(largest) - widen<T>(reached, part));
+    });
   });
   const double exp_total = exp_sum.total();
   const double target_total = target_sum.total();
@@ -144,10 +147,10 @@ NNCORE_INLINE double sigmoid_cross_entropy(const T* logits, TargetRow<T> target,
   for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
     const Vec<T> z = span.load(logits);
     const Vec<T> y = target.load(span);
-    const Vec<T> magnitude = z > T(0) ? z : -z;
+    const Vec<T> abs_z = z > T(0) ? z : -z;
     const Vec<T> unlikely = z > T(0) ? T(1) - y : y;
-    sum.add_product(span, unlikely, unlikely == T(0) ? Vec<T>{} : magnitude);
-    sum.add(span, log1p<T>(exp<T>(-magnitude)));
+    sum.add_product(span, unlikely, unlikely == T(0) ? Vec<T>{} : abs_z);
+    sum.add(span, log1p<T>(exp<T>(-abs_z)));
     if (gradient) gradient.store(span, sigmoid<T>(z) - y);
   });
   return sum.total();

@@ -90,8 +90,7 @@ class RowSum {
   template <class T, bool kWhole>
   NNCORE_INLINE void add(Span<T, kWhole> span, Vec<T> terms) {
     terms = span.only(terms, Vec<T>{});
-    for_each_part<T>(span.first,
-                     [&](int part) __attribute__((always_inline)) { return widen<T>(terms, part); });
+    add_wide(span, [=](int part) __attribute__((always_inline)) { return widen<T>(terms, part); });
   }
 
   /// Adds a b, the product in float64.
@@ -99,9 +98,16 @@ class RowSum {
   NNCORE_INLINE void add_product(Span<T, kWhole> span, Vec<T> a, Vec<T> b) {
     a = span.only(a, Vec<T>{});
     b = span.only(b, Vec<T>{});
-    for_each_part<T>(span.first, [&](int part) __attribute__((always_inline)) {
-      return widen<T>(a, part) * widen<T>(b, part);
-    });
+    add_wide(span,
+             [=](int part) __attribute__((always_inline)) { return widen<T>(a, part) * widen<T>(b, part); });
+  }
+
+  /// Adds terms(part), the parts as widen gives them, zero in lanes that are no elements.
+  template <class T, bool kWhole, class Terms>
+  NNCORE_INLINE void add_wide(Span<T, kWhole> span, Terms terms) {
+    double* lanes = lanes_ + span.first % kRowWidth;
+    for (int part = 0; part < kLanes<T> / kLanes<double>; ++part, lanes += kLanes<double>)
+      store(lanes, load(lanes) + terms(part));
   }
 
   NNCORE_INLINE double total() const {
@@ -109,13 +115,6 @@ class RowSum {
   }
 
  private:
-  template <class T, class Terms>
-  NNCORE_INLINE void for_each_part(int64_t first, Terms terms) {
-    double* lanes = lanes_ + first % kRowWidth;
-    for (int part = 0; part < kLanes<T> / kLanes<double>; ++part, lanes += kLanes<double>)
-      store(lanes, load(lanes) + terms(part));
-  }
-
   alignas(64) double lanes_[kRowWidth] = {};
 };
 

@@ -1,0 +1,427 @@
+// Activations, their derivatives and the elementwise kernels against scalar loops, on every set.
+#include "nncore/activations.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "check.hpp"
+#include "kernels/chains.hpp"
+#include "kernels/table.hpp"
+#include "numeric.hpp"
+
+using namespace numeric;
+using nncore::Activation;
+using nncore::Matrix;
+
+namespace {
+
+constexpr Activation kActivations[] = {Activation::identity, Activation::sigmoid, Activation::tanh,
+                                       Activation::relu,     Activation::softmax, Activation::log_softmax};
+
+/// A value and how far a correct result may be from it.
+struct Expected {
+  std::vector<long double> values, tolerances;
+};
+
+/// f of one row. exp, log, tanh and sigmoid may be 2 ULP off, every other operation half of one.
+template <class T>
+Expected forward_row(Activation activation, const std::vector<T>& z) {
+  const long double eps = kEpsilon<T>;
+  const long double largest = *std::max_element(z.begin(), z.end());
+  const long double smallest = *std::min_element(z.begin(), z.end());
+  long double sum = 0;
+  for (const long double x : z) sum += std::exp(x - largest);
+  // Each term of the sum: its exponent is rounded, then exp; float64 additions on top.
+  const long double sum_error =
+      eps * (largest - smallest + 4) + kEpsilon<double> * static_cast<long double>(z.size());
+  Expected e;
+  for (const long double x : z) {
+    long double value = x, tolerance = 0;
+    if (activation == Activation::sigmoid) value = 1 / (1 + std::exp(-x)), tolerance = 2 * eps * value;
+    if (activation == Activation::tanh) value = std::tanh(x), tolerance = 2 * eps * std::fabs(value);
+    if (activation == Activation::relu) value = std::max(x, 0.0L);
+    if (activation == Activation::softmax) {
+      value = std::exp(x - largest) / sum;
+      tolerance = value * (eps * (largest - x + 4) + sum_error);
+    }
+    if (activation == Activation::log_softmax) {
+      value = x - largest - std::log(sum);
+      tolerance = eps * (largest - x + 3 * std::log(sum) + std::fabs(value)) + sum_error;
+    }
+    e.values.push_back(value);
+    e.tolerances.push_back(tolerance + static_cast<long double>(std::numeric_limits<T>::denorm_min()));
+  }
+  return e;
+}
+
+/// f' of one row through the whole Jacobian, from the output.
+template <class T>
+Expected backward_row(Activation activation, const std::vector<T>& g, const std::vector<T>& a) {
+  const long double eps = kEpsilon<T>;
+  Expected e;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const long double y = a[i];
+    long double value = 0, tolerance = 0;
+    if (activation == Activation::softmax || activation == Activation::log_softmax) {
+      for (std::size_t k = 0; k < a.size(); ++k) {
+        const long double delta = i == k ? 1 : 0, yk = a[k];
+        const long double jacobian =
+            activation == Activation::softmax ? yk * (delta - y) : delta - std::exp(y);
+        const long double factor = activation == Activation::softmax ? y * yk : std::exp(y);
+        value += jacobian * static_cast<long double>(g[k]);
+        tolerance += (4 * eps + kEpsilon<double> * static_cast<long double>(a.size())) *
+                     (delta * std::fabs(y) + factor + delta) * std::fabs(static_cast<long double>(g[k]));
+      }
+    } else {
+      long double derivative = 1;
+      if (activation == Activation::sigmoid) derivative = y * (1 - y);
+      if (activation == Activation::tanh) derivative = 1 - y * y;
+      if (activation == Activation::relu) derivative = y > 0 ? 1 : 0;
+      value = static_cast<long double>(g[i]) * derivative;
+      tolerance = 2 * eps * std::fabs(value);
+    }
+    e.values.push_back(value);
+    e.tolerances.push_back(tolerance);
+  }
+  return e;
+}
+
+template <class T>
+void check_forward(Activation activation, std::int64_t columns) {
+  constexpr std::int64_t rows = 3;
+  Random random(static_cast<unsigned>(columns));
+  for (const double range : {1.0, 30.0}) {
+    const std::vector<T> z = random.uniform<T>(rows * columns, -range, range);
+    Guarded<T> a(rows * columns);
+    nncore::activation_forward<T>(activation, {z.data(), rows, columns}, {a.data(), rows, columns});
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const Expected e =
+          forward_row(activation, std::vector<T>(z.begin() + row * columns, z.begin() + (row + 1) * columns));
+      for (std::int64_t i = 0; i < columns; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        check_close(a[row * columns + i], e.values[at], e.tolerances[at], name(activation));
+      }
+    }
+    CHECK(a.intact());
+  }
+}
+
+template <class T>
+void check_backward(Activation activation, std::int64_t columns, bool accumulate) {
+  Random random(static_cast<unsigned>(columns));
+  std::vector<T> a = random.uniform<T>(columns, -4, 4);
+  nncore::activation_forward<T>(activation, {a.data(), 1, columns}, {a.data(), 1, columns});
+  const std::vector<T> g = random.uniform<T>(columns, -2, 2);
+  const std::vector<T> before = random.uniform<T>(columns, -2, 2);
+  Guarded<T> grad_input(before);
+  nncore::activation_backward<T>(activation, {g.data(), 1, columns}, {a.data(), 1, columns},
+                                 {grad_input.data(), 1, columns}, accumulate);
+  const Expected e = backward_row(activation, g, a);
+  for (std::int64_t i = 0; i < columns; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const long double start = accumulate ? static_cast<long double>(before[at]) : 0;
+    const long double rounding = accumulate ? kEpsilon<T> * std::fabs(start + e.values[at]) : 0;
+    check_close(grad_input[i], start + e.values[at], e.tolerances[at] + rounding, name(activation));
+  }
+  CHECK(grad_input.intact());
+}
+
+/// L = sum g f(z): its derivative by central differences against activation_backward.
+void check_central_differences(Activation activation, std::int64_t columns) {
+  Random random(5);
+  std::vector<double> z = random.uniform<double>(columns, -3, 3);
+  for (double& x : z)
+    if (std::fabs(x) < 0.1) x = 0.5;  // away from the kink of relu
+  const std::vector<double> g = random.uniform<double>(columns, -2, 2);
+  const auto loss = [&](const std::vector<double>& at) {
+    std::vector<double> a(at.size());
+    nncore::activation_forward<double>(activation, {at.data(), 1, columns}, {a.data(), 1, columns});
+    long double sum = 0;
+    for (std::size_t i = 0; i < a.size(); ++i)
+      sum += static_cast<long double>(g[i]) * static_cast<long double>(a[i]);
+    return sum;
+  };
+  std::vector<double> a(z.size()), gradient(z.size());
+  nncore::activation_forward<double>(activation, {z.data(), 1, columns}, {a.data(), 1, columns});
+  nncore::activation_backward<double>(activation, {g.data(), 1, columns}, {a.data(), 1, columns},
+                                      {gradient.data(), 1, columns});
+  long double g_size = 0, a_size = 1;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    g_size += std::fabs(static_cast<long double>(g[i]));
+    a_size = std::max(a_size, std::fabs(static_cast<long double>(a[i])));
+  }
+  // Third derivatives are at most 2 (tanh); values are 10 roundings off.
+  constexpr long double h = 0x1p-17;
+  const long double tolerance = g_size * (2 * h * h / 6 + 10 * kEpsilon<double> * a_size / h);
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    std::vector<double> above = z, below = z;
+    above[i] += static_cast<double>(h);
+    below[i] -= static_cast<double>(h);
+    check_close(gradient[i], (loss(above) - loss(below)) / (2 * h), tolerance, name(activation));
+  }
+}
+
+/// Everything that activations give for one large and one ragged matrix.
+template <class T>
+std::vector<T> all_results() {
+  std::vector<T> results;
+  for (const Activation activation : kActivations) {
+    for (const std::int64_t columns : {3, 37, 700}) {
+      const std::int64_t rows = 40'000 / columns;
+      Random random(3);
+      const std::vector<T> z = random.uniform<T>(rows * columns, -8, 8),
+                           g = random.uniform<T>(rows * columns, -2, 2);
+      std::vector<T> a(z.size()), gradient(z);
+      nncore::activation_forward<T>(activation, {z.data(), rows, columns}, {a.data(), rows, columns});
+      nncore::activation_backward<T>(activation, {g.data(), rows, columns}, {a.data(), rows, columns},
+                                     {gradient.data(), rows, columns}, true);
+      results.insert(results.end(), a.begin(), a.end());
+      results.insert(results.end(), gradient.begin(), gradient.end());
+    }
+  }
+  return results;
+}
+
+template <class T>
+std::vector<T> forward(Activation activation, std::vector<T> row) {
+  const auto columns = static_cast<std::int64_t>(row.size());
+  nncore::activation_forward<T>(activation, {row.data(), 1, columns}, {row.data(), 1, columns});
+  return row;
+}
+
+template <class T>
+void check_nan_everywhere(std::int64_t columns) {
+  for (const Activation activation : kActivations) {
+    for (std::int64_t at = 0; at < columns; ++at) {
+      std::vector<T> z(static_cast<std::size_t>(columns), T(0.25));
+      z[static_cast<std::size_t>(at)] = kNan<T>;
+      const std::vector<T> a = forward(activation, z);
+      std::vector<T> g(z.size(), T(1)), gradient(z.size());
+      nncore::activation_backward<T>(activation, {g.data(), 1, columns}, {a.data(), 1, columns},
+                                     {gradient.data(), 1, columns});
+      for (std::size_t i = 0; i < z.size(); ++i) {
+        const bool expect_nan = i == static_cast<std::size_t>(at) || !is_elementwise(activation);
+        CHECK(std::isnan(a[i]) == expect_nan);
+        CHECK(std::isnan(gradient[i]) == (expect_nan && activation != Activation::identity));
+      }
+    }
+  }
+}
+
+template <class T>
+void check_infinities() {
+  const T inf = kInfinity<T>;
+  const std::vector<T> both{-inf, inf};
+  CHECK((forward(Activation::identity, both) == both));
+  CHECK((forward(Activation::sigmoid, both) == std::vector<T>{0, 1}));
+  CHECK((forward(Activation::tanh, both) == std::vector<T>{-1, 1}));
+  CHECK((forward(Activation::relu, both) == std::vector<T>{0, inf}));
+  CHECK((forward(Activation::softmax, std::vector<T>{1, -inf, 1}) == std::vector<T>{T(0.5), 0, T(0.5)}));
+  CHECK(forward(Activation::log_softmax, std::vector<T>{1, -inf, 1})[1] == -inf);
+  const T huge = std::numeric_limits<T>::max();
+  CHECK((forward(Activation::softmax, std::vector<T>{huge, -huge}) == std::vector<T>{1, 0}));
+}
+
+/// The rule of sums, written as plain loops in T.
+template <class T>
+T chained_sum(const std::vector<T>& column, bool add, T start) {
+  const auto rows = static_cast<std::int64_t>(column.size());
+  T sum = add ? start : T(0);
+  const std::int64_t chains = (rows + kMaxChain - 1) / kMaxChain;
+  for (std::int64_t c = 0; c < chains; ++c) {
+    const std::int64_t length = (rows + chains - 1) / chains;
+    T chain = 0;
+    for (std::int64_t i = c * length; i < std::min(rows, (c + 1) * length); ++i)
+      chain += column[static_cast<std::size_t>(i)];
+    sum += chain;
+  }
+  return sum;
+}
+
+template <class T>
+void check_add_rows(std::int64_t rows, std::int64_t columns, bool add) {
+  const std::int64_t stride = columns + 2;
+  Random random(9);
+  const std::vector<T> source = random.uniform<T>(rows * stride, -1, 1),
+                       start = random.uniform<T>(columns, -1, 1);
+  Guarded<T> sum(start);
+  nncore::kernels::active<T>().add_rows(source.data(), stride, rows, columns, add, sum.data());
+  for (std::int64_t n = 0; n < columns; ++n) {
+    std::vector<T> column;
+    for (std::int64_t i = 0; i < rows; ++i)
+      column.push_back(source[static_cast<std::size_t>(i * stride + n)]);
+    CHECK(sum[n] == chained_sum(column, add, start[static_cast<std::size_t>(n)]));
+  }
+  CHECK(sum.intact());
+}
+
+template <class T>
+void check_elementwise(std::int64_t count) {
+  const auto& kernels = nncore::kernels::active<T>();
+  Random random(4);
+  const std::vector<T> a = random.uniform<T>(count, 0.01, 9), b = random.uniform<T>(count, -9, 9);
+  Guarded<T> sum(count), product(count), fused(a), exps(count), logs(count);
+  kernels.add(a.data(), b.data(), sum.data(), count);
+  kernels.multiply(a.data(), b.data(), product.data(), count);
+  kernels.multiply_add(a.data(), b.data(), fused.data(), count);
+  kernels.exp(b.data(), exps.data(), count);
+  kernels.log(a.data(), logs.data(), count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T x = a[static_cast<std::size_t>(i)], y = b[static_cast<std::size_t>(i)];
+    const volatile T xy = x * y;  // rounded by itself
+    CHECK(sum[i] == x + y && product[i] == xy && fused[i] == x + xy);
+    const long double e = std::exp(static_cast<long double>(y)), l = std::log(static_cast<long double>(x));
+    check_close(exps[i], e, 2 * kEpsilon<T> * e, "exp");
+    check_close(logs[i], l, 2 * kEpsilon<T> * std::fabs(l), "log");
+  }
+  CHECK(sum.intact() && product.intact() && fused.intact() && exps.intact() && logs.intact());
+}
+
+}  // namespace
+
+TEST(forward_follows_the_formulas) {
+  on_every_set([] {
+    for (const Activation activation : kActivations) {
+      for (const std::int64_t columns : kSizes) {
+        check_forward<float>(activation, columns);
+        check_forward<double>(activation, columns);
+      }
+    }
+  });
+}
+
+TEST(backward_follows_the_whole_jacobian) {
+  on_every_set([] {
+    for (const Activation activation : kActivations) {
+      for (const std::int64_t columns : kSizes) {
+        for (const bool accumulate : {false, true}) {
+          check_backward<float>(activation, columns, accumulate);
+          check_backward<double>(activation, columns, accumulate);
+        }
+      }
+    }
+  });
+}
+
+TEST(backward_agrees_with_central_differences) {
+  on_every_set([] {
+    for (const Activation activation : kActivations)
+      for (const std::int64_t columns : {1, 3, 10, 17, 33}) check_central_differences(activation, columns);
+  });
+}
+
+TEST(every_set_and_thread_count_gives_the_same_bits) {
+  check_same_bits(all_results<float>);
+  check_same_bits(all_results<double>);
+}
+
+TEST(nan_gives_nan) {
+  on_every_set([] {
+    for (const std::int64_t columns : {1, 2, 5, 16, 33}) {
+      check_nan_everywhere<float>(columns);
+      check_nan_everywhere<double>(columns);
+    }
+  });
+}
+
+TEST(infinities_give_the_limit) {
+  on_every_set([] {
+    check_infinities<float>();
+    check_infinities<double>();
+  });
+}
+
+TEST(relu_has_slope_0_at_0) {
+  on_every_set([] {
+    const double g[] = {1, 1, 1}, a[] = {0.0, -0.0, 2.0};
+    double gradient[3];
+    nncore::activation_backward<double>(Activation::relu, {g, 1, 3}, {a, 1, 3}, {gradient, 1, 3});
+    CHECK(gradient[0] == 0 && gradient[1] == 0 && gradient[2] == 1);
+  });
+}
+
+TEST(rows_with_gaps_and_in_place_give_what_rows_alone_give) {
+  constexpr std::int64_t rows = 3, columns = 19, stride = 24;
+  on_every_set([] {
+    for (const Activation activation : kActivations) {
+      Random random(6);
+      const std::vector<double> z = random.uniform<double>(rows * stride, -3, 3);
+      const std::vector<double> g = random.uniform<double>(rows * stride, -3, 3);
+      std::vector<double> a = z, gradient = g;
+      nncore::activation_forward<double>(activation, {a.data(), rows, columns, stride},
+                                         {a.data(), rows, columns, stride});
+      nncore::activation_backward<double>(activation, {gradient.data(), rows, columns, stride},
+                                          {a.data(), rows, columns, stride},
+                                          {gradient.data(), rows, columns, stride});
+      for (std::int64_t row = 0; row < rows; ++row) {
+        std::vector<double> alone(columns), alone_gradient(columns);
+        nncore::activation_forward<double>(activation, {z.data() + row * stride, 1, columns},
+                                           {alone.data(), 1, columns});
+        nncore::activation_backward<double>(activation, {g.data() + row * stride, 1, columns},
+                                            {alone.data(), 1, columns}, {alone_gradient.data(), 1, columns});
+        const auto at = row * stride;
+        CHECK(std::equal(alone.begin(), alone.end(), a.begin() + at));
+        CHECK(std::equal(alone_gradient.begin(), alone_gradient.end(), gradient.begin() + at));
+        CHECK(std::equal(z.begin() + at + columns, z.begin() + at + stride, a.begin() + at + columns));
+        CHECK(std::equal(g.begin() + at + columns, g.begin() + at + stride, gradient.begin() + at + columns));
+      }
+    }
+  });
+}
+
+TEST(rows_add_up_in_chains) {
+  on_every_set([] {
+    for (const std::int64_t rows : {0, 1, 2, 511, 512, 513, 1025, 1500}) {
+      for (const std::int64_t columns : kSizes) {
+        if (rows * columns > 200'000) continue;
+        for (const bool add : {false, true}) {
+          check_add_rows<float>(rows, columns, add);
+          check_add_rows<double>(rows, columns, add);
+        }
+      }
+    }
+  });
+}
+
+TEST(elementwise_kernels_round_each_operation) {
+  on_every_set([] {
+    for (const std::int64_t count : kSizes) {
+      check_elementwise<float>(count);
+      check_elementwise<double>(count);
+    }
+  });
+}
+
+TEST(empty_matrices_are_no_error) {
+  for (const Activation activation : kActivations) {
+    for (const auto& [rows, columns] : {std::pair{0, 3}, {3, 0}, {0, 0}}) {
+      nncore::activation_forward<float>(activation, {nullptr, rows, columns}, {nullptr, rows, columns});
+      nncore::activation_backward<float>(activation, {nullptr, rows, columns}, {nullptr, rows, columns},
+                                         {nullptr, rows, columns});
+    }
+  }
+}
+
+TEST(shapes_that_differ_are_named) {
+  double data[12] = {}, out[12] = {9};
+  const Activation relu = Activation::relu;
+  const Matrix<const double> in(data, 3, 4);
+  CHECK_THROWS(nncore::activation_forward<double>(relu, in, {out, 4, 3}), std::invalid_argument,
+               "output has shape (4, 3); expected (3, 4)");
+  CHECK_THROWS(nncore::activation_forward<double>(relu, {data, 3, 2, 4, 2}, {out, 3, 2}),
+               std::invalid_argument, "input has columns 2 elements apart");
+  CHECK_THROWS(nncore::activation_forward<double>(relu, in, {nullptr, 3, 4}), std::invalid_argument,
+               "output is missing");
+  CHECK_THROWS(nncore::activation_backward<double>(relu, {data, 2, 4}, in, {out, 3, 4}),
+               std::invalid_argument, "grad_output has shape");
+  CHECK_THROWS(nncore::activation_backward<double>(relu, in, in, {out, 3, 3}), std::invalid_argument,
+               "grad_input has shape");
+  CHECK(out[0] == 9);
+}
+
+TEST(names) {
+  const char* names[] = {"identity", "sigmoid", "tanh", "relu", "softmax", "log_softmax"};
+  for (int i = 0; i < nncore::kActivationCount; ++i) CHECK(std::string(name(kActivations[i])) == names[i]);
+  CHECK(is_elementwise(Activation::relu) && !is_elementwise(Activation::softmax) &&
+        !is_elementwise(Activation::log_softmax));
+}

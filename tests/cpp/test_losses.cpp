@@ -1,0 +1,397 @@
+// Losses and their gradients against scalar loops and central differences, on every set.
+#include "nncore/losses.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "check.hpp"
+#include "numeric.hpp"
+
+using namespace numeric;
+using nncore::Loss;
+using nncore::Matrix;
+using nncore::Reduction;
+
+namespace {
+
+constexpr Loss kLosses[] = {Loss::half_squared_error,    Loss::mean_squared_error,
+                            Loss::cross_entropy,         Loss::binary_cross_entropy,
+                            Loss::softmax_cross_entropy, Loss::sigmoid_cross_entropy};
+
+bool takes_probabilities(Loss loss) {
+  return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy;
+}
+
+/// One sample's loss and gradient from the formulas, and how far a correct result may be from them, where
+/// exp, log, log1p and sigmoid may be 2 ULP off and every other operation half of one.
+struct Expected {
+  long double value = 0, value_tolerance = 0;
+  std::vector<long double> gradient, gradient_tolerance;
+
+  void add(long double term, long double roundings) {
+    value += term;
+    value_tolerance += std::fabs(term) * roundings;
+  }
+  void slope(long double derivative, long double tolerance) {
+    gradient.push_back(derivative);
+    gradient_tolerance.push_back(tolerance);
+  }
+};
+
+template <class T>
+Expected softmax_cross_entropy(const std::vector<T>& logits, const std::vector<T>& target) {
+  const long double eps = kEpsilon<T>;
+  const long double largest = *std::max_element(logits.begin(), logits.end());
+  const long double smallest = *std::min_element(logits.begin(), logits.end());
+  long double sum = 0, total = 0;
+  for (const long double z : logits) sum += std::exp(z - largest);
+  for (const long double y : target) total += y;
+  const long double sum_error = eps * (largest - smallest + 4);
+  Expected e;
+  e.add(total * std::log(sum), 2 * kEpsilon<double>);
+  e.value_tolerance += std::fabs(total) * sum_error;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const long double z = logits[i], y = target[i], a = std::exp(z - largest) / sum;
+    e.add(y * (largest - z), 2 * kEpsilon<double>);
+    e.slope(a * total - y,
+            a * std::fabs(total) * (sum_error + eps * (largest - z + 4)) + eps * std::fabs(a * total - y));
+  }
+  return e;
+}
+
+template <class T>
+Expected expected_row(Loss loss, const std::vector<T>& prediction, const std::vector<T>& target) {
+  if (loss == Loss::softmax_cross_entropy) return softmax_cross_entropy(prediction, target);
+  const long double eps = kEpsilon<T>, columns = static_cast<long double>(target.size());
+  Expected e;
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    const long double a = prediction[i], y = target[i];
+    if (loss == Loss::half_squared_error) {
+      e.add((a - y) * (a - y) / 2, 2 * eps);
+      e.slope(a - y, eps * std::fabs(a - y));
+    } else if (loss == Loss::mean_squared_error) {
+      e.add((a - y) * (a - y) / columns, 2 * eps);
+      e.slope(2 * (a - y) / columns, 2 * eps * std::fabs(a - y) / columns);
+    } else if (loss == Loss::cross_entropy) {
+      if (y != 0) e.add(-y * std::log(a), 3 * eps);
+      e.slope(y != 0 ? -y / a : 0, eps * std::fabs(y / a));
+    } else if (loss == Loss::binary_cross_entropy) {
+      if (y != 0) e.add(-y * std::log(a), 3 * eps);
+      if (y != 1) e.add(-(1 - y) * std::log1p(-a), 4 * eps);
+      const long double derivative = (a - y) / (a * (1 - a));
+      e.slope(derivative, 3 * eps * std::fabs(derivative));
+    } else {
+      const long double sigmoid = 1 / (1 + std::exp(-a));
+      e.add(std::fabs(a) * (a > 0 ? 1 - y : y), 2 * eps);
+      e.add(std::log1p(std::exp(-std::fabs(a))), 5 * eps);
+      e.slope(sigmoid - y, 2 * eps * sigmoid + eps * std::fabs(sigmoid - y));
+    }
+  }
+  e.value_tolerance += e.value * kEpsilon<double> * columns;
+  return e;
+}
+
+/// Predictions and targets of a kind that the loss takes; targets hold zeros, ones, and what lies between.
+template <class T>
+struct Problem {
+  Problem(Loss loss, std::int64_t rows_, std::int64_t columns_, unsigned seed = 1)
+      : rows(rows_), columns(columns_) {
+    Random random(seed);
+    const bool probabilities = takes_probabilities(loss);
+    prediction = random.uniform<T>(rows * columns, probabilities ? 0.01 : -6, probabilities ? 0.99 : 6);
+    target = random.uniform<T>(rows * columns, 0, 1);
+    for (std::size_t i = 0; i < target.size(); i += 3) target[i] = static_cast<T>(i % 2);
+    weight = random.uniform<T>(rows, 0.5, 2);
+  }
+
+  std::vector<T> row(const std::vector<T>& matrix, std::int64_t r) const {
+    return {matrix.begin() + r * columns, matrix.begin() + (r + 1) * columns};
+  }
+  Matrix<const T> view(const std::vector<T>& matrix) const { return {matrix.data(), rows, columns}; }
+  double run(Loss loss, Reduction reduction, T* values, T* gradient, double scale = 1,
+             bool accumulate = false) const {
+    return nncore::loss_and_gradient<T>(loss, view(prediction), {view(target)}, weight.data(), reduction,
+                                        values, {gradient, rows, columns}, scale, accumulate);
+  }
+
+  std::int64_t rows, columns;
+  std::vector<T> prediction, target, weight;
+};
+
+template <class T>
+void check_formulas(Loss loss, std::int64_t columns, Reduction reduction, bool accumulate) {
+  constexpr std::int64_t rows = 3;
+  constexpr double scale = 0.75;
+  const long double eps = kEpsilon<T>;
+  const Problem<T> problem(loss, rows, columns);
+  const T before = T(0.625);
+  Guarded<T> values(rows), gradient(rows * columns, before);
+  const double got = problem.run(loss, reduction, values.data(), gradient.data(), scale, accumulate);
+  long double divisor = 0, sum = 0, sum_tolerance = 0;
+  for (const long double w : problem.weight) divisor += w;
+  if (reduction != Reduction::mean) divisor = 1;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const Expected e =
+        expected_row(loss, problem.row(problem.prediction, row), problem.row(problem.target, row));
+    const long double weight = problem.weight[static_cast<std::size_t>(row)];
+    const long double factor = weight * static_cast<long double>(scale), share = factor / divisor;
+    check_close(values[row], factor * e.value, factor * (e.value_tolerance + eps * e.value), name(loss));
+    sum += share * e.value;
+    sum_tolerance += share * (e.value_tolerance + 10 * kEpsilon<double> * e.value);
+    for (std::int64_t i = 0; i < columns; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const long double start = accumulate ? static_cast<long double>(before) : 0;
+      const long double slope = share * e.gradient[at];
+      const long double tolerance = share * e.gradient_tolerance[at] + 2 * eps * std::fabs(slope) +
+                                    (accumulate ? eps * std::fabs(start + slope) : 0);
+      check_close(gradient[row * columns + i], start + slope, tolerance, name(loss));
+    }
+  }
+  check_close(got, sum, sum_tolerance, name(loss));
+  CHECK(values.intact() && gradient.intact());
+}
+
+/// The sum over a batch by central differences against its gradient.
+void check_central_differences(Loss loss, std::int64_t columns) {
+  Problem<double> problem(loss, 2, columns);
+  for (double& a : problem.prediction)
+    if (takes_probabilities(loss)) a = 0.2 + 0.6 * a;
+  std::vector<double> gradient(problem.prediction.size());
+  problem.run(loss, Reduction::sum, nullptr, gradient.data());
+  // Weights are at most 2. The third derivative of a log is at most 2 / 0.2^3, of the others at most 1; each
+  // term is at most 36, 10 roundings off.
+  constexpr long double h = 0x1p-17;
+  const long double third = takes_probabilities(loss) ? 2 / (0.2L * 0.2L * 0.2L) : 1;
+  const long double size = 2 * 36 * static_cast<long double>(problem.prediction.size());
+  const long double tolerance = 2 * third * h * h / 6 + 10 * kEpsilon<double> * size / h;
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    const double at = problem.prediction[i];
+    problem.prediction[i] = at + static_cast<double>(h);
+    const long double above = problem.run(loss, Reduction::sum, nullptr, nullptr);
+    problem.prediction[i] = at - static_cast<double>(h);
+    const long double below = problem.run(loss, Reduction::sum, nullptr, nullptr);
+    problem.prediction[i] = at;
+    check_close(gradient[i], (above - below) / (2 * h), tolerance, name(loss));
+  }
+}
+
+template <class T>
+void check_labels_are_one_hot_rows(Loss loss, std::int64_t columns) {
+  constexpr std::int64_t rows = 5;
+  Problem<T> problem(loss, rows, columns);
+  std::vector<std::int64_t> labels;
+  std::fill(problem.target.begin(), problem.target.end(), T(0));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    labels.push_back((row * 7 + columns - 1) % columns);
+    problem.target[static_cast<std::size_t>(row * columns + labels.back())] = 1;
+  }
+  std::vector<T> by_values(problem.prediction.size()), by_label(by_values);
+  const double value = problem.run(loss, Reduction::mean, nullptr, by_values.data());
+  CHECK(value == nncore::loss_and_gradient<T>(loss, problem.view(problem.prediction), {{}, labels.data()},
+                                              problem.weight.data(), Reduction::mean, nullptr,
+                                              {by_label.data(), rows, columns}));
+  CHECK(by_values == by_label);
+}
+
+/// The loss of one prediction in one column, and its gradient.
+template <class T>
+struct Single {
+  Single(Loss loss, T prediction, T target) {
+    value = nncore::loss_and_gradient<T>(loss, {&prediction, 1, 1}, {{&target, 1, 1}}, nullptr,
+                                         Reduction::mean, nullptr, {&gradient, 1, 1});
+  }
+  double value;
+  T gradient;
+};
+
+template <class T>
+std::vector<double> all_results() {
+  std::vector<double> results;
+  for (const Loss loss : kLosses) {
+    for (const std::int64_t columns : {1, 10, 45}) {
+      Problem<T> problem(loss, 2500, columns);
+      std::vector<T> values(2500);
+      // The gradient replaces the prediction.
+      results.push_back(problem.run(loss, Reduction::mean, values.data(), problem.prediction.data()));
+      results.insert(results.end(), values.begin(), values.end());
+      results.insert(results.end(), problem.prediction.begin(), problem.prediction.end());
+    }
+  }
+  return results;
+}
+
+template <class T>
+void check_extremes() {
+  const T inf = kInfinity<T>, huge = std::numeric_limits<T>::max();
+  // What the target rules out adds nothing, and a certain and right prediction costs nothing.
+  for (const Loss loss : {Loss::cross_entropy, Loss::binary_cross_entropy}) {
+    CHECK(Single<T>(loss, 1, 1).value == 0 && Single<T>(loss, 1, 1).gradient == -1);
+    CHECK(Single<T>(loss, 0, 0).value == 0 && std::isfinite(Single<T>(loss, 0, 0).gradient));
+    CHECK(static_cast<T>(Single<T>(loss, 0, 1).value) == inf && Single<T>(loss, 0, 1).gradient == -inf);
+  }
+  CHECK(Single<T>(Loss::cross_entropy, 0, 0).gradient == 0);
+  CHECK(Single<T>(Loss::binary_cross_entropy, 0, 0).gradient == 1);
+  CHECK(static_cast<T>(Single<T>(Loss::binary_cross_entropy, 1, 0).value) == inf);
+  // log(1 - a) does not lose a small a.
+  const T small = std::numeric_limits<T>::epsilon() / 8;
+  check_close(Single<T>(Loss::binary_cross_entropy, small, 0).value, small, 4 * kEpsilon<T> * small,
+              "small a");
+
+  const Loss sigmoid = Loss::sigmoid_cross_entropy;
+  CHECK(Single<T>(sigmoid, huge, 1).value == 0 && Single<T>(sigmoid, -huge, 0).value == 0);
+  CHECK(Single<T>(sigmoid, inf, 1).value == 0 && Single<T>(sigmoid, -inf, 0).value == 0);
+  CHECK(Single<T>(sigmoid, huge, 0).value == static_cast<double>(huge) &&
+        Single<T>(sigmoid, huge, 0).gradient == 1);
+  CHECK(Single<T>(sigmoid, -huge, 1).value == static_cast<double>(huge) &&
+        Single<T>(sigmoid, -huge, 1).gradient == -1);
+
+  const auto softmax = [](std::vector<T> logits, std::int64_t label, std::vector<T> expected_gradient) {
+    const auto columns = static_cast<std::int64_t>(logits.size());
+    const double value =
+        nncore::loss_and_gradient<T>(Loss::softmax_cross_entropy, {logits.data(), 1, columns}, {{}, &label},
+                                     nullptr, Reduction::mean, nullptr, {logits.data(), 1, columns});
+    CHECK(logits == expected_gradient);
+    return value;
+  };
+  CHECK(softmax({huge, -huge}, 0, {0, 0}) == 0);
+  CHECK(softmax({huge / 2, -huge / 2}, 1, {1, -1}) == static_cast<double>(huge));
+  CHECK(softmax({3, -inf, -huge}, 0, {0, 0, 0}) == 0);
+}
+
+template <class T>
+void check_nan_everywhere(std::int64_t columns) {
+  for (const Loss loss : kLosses) {
+    for (std::int64_t at = 0; at < columns; ++at) {
+      Problem<T> problem(loss, 1, columns);
+      problem.prediction[static_cast<std::size_t>(at)] = kNan<T>;
+      std::vector<T> gradient(problem.prediction.size());
+      CHECK(std::isnan(problem.run(loss, Reduction::sum, nullptr, gradient.data())));
+      CHECK(std::isnan(gradient[static_cast<std::size_t>(at)]));
+    }
+  }
+}
+
+}  // namespace
+
+TEST(values_and_gradients_follow_the_formulas) {
+  on_every_set([] {
+    for (const Loss loss : kLosses) {
+      for (const std::int64_t columns : kSizes) {
+        for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none}) {
+          for (const bool accumulate : {false, true}) {
+            check_formulas<float>(loss, columns, reduction, accumulate);
+            check_formulas<double>(loss, columns, reduction, accumulate);
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(gradients_agree_with_central_differences) {
+  on_every_set([] {
+    for (const Loss loss : kLosses)
+      for (const std::int64_t columns : {1, 3, 10, 17}) check_central_differences(loss, columns);
+  });
+}
+
+TEST(labels_are_one_hot_rows) {
+  on_every_set([] {
+    for (const Loss loss : {Loss::cross_entropy, Loss::softmax_cross_entropy}) {
+      for (const std::int64_t columns : kSizes) {
+        check_labels_are_one_hot_rows<float>(loss, columns);
+        check_labels_are_one_hot_rows<double>(loss, columns);
+      }
+    }
+  });
+}
+
+TEST(every_set_and_thread_count_gives_the_same_bits) {
+  check_same_bits(all_results<float>);
+  check_same_bits(all_results<double>);
+}
+
+TEST(gradient_may_replace_the_prediction) {
+  for (const Loss loss : kLosses) {
+    Problem<double> problem(loss, 4, 21);
+    std::vector<double> gradient(problem.prediction.size());
+    problem.run(loss, Reduction::mean, nullptr, gradient.data());
+    problem.run(loss, Reduction::mean, nullptr, problem.prediction.data());
+    CHECK(problem.prediction == gradient);
+  }
+}
+
+TEST(extremes_give_the_limit) {
+  on_every_set([] {
+    check_extremes<float>();
+    check_extremes<double>();
+  });
+}
+
+TEST(nan_gives_nan) {
+  on_every_set([] {
+    for (const std::int64_t columns : {1, 2, 5, 16, 33}) {
+      check_nan_everywhere<float>(columns);
+      check_nan_everywhere<double>(columns);
+    }
+  });
+}
+
+TEST(a_mean_without_weights_counts_samples) {
+  const Problem<double> problem(Loss::half_squared_error, 4, 3);
+  const std::vector<double> ones(4, 1.0);
+  const auto run = [&](const double* weight) {
+    return nncore::loss_and_gradient<double>(Loss::half_squared_error, problem.view(problem.prediction),
+                                             {problem.view(problem.target)}, weight, Reduction::mean, nullptr,
+                                             {});
+  };
+  CHECK(run(nullptr) == run(ones.data()));
+}
+
+TEST(no_rows_is_no_error) {
+  double untouched = 3;
+  for (const Loss loss : kLosses) {
+    for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none}) {
+      CHECK(nncore::loss_and_gradient<double>(loss, {nullptr, 0, 4}, {{nullptr, 0, 4}}, nullptr, reduction,
+                                              &untouched, {&untouched, 0, 4}) == 0);
+    }
+  }
+  CHECK(untouched == 3);
+}
+
+TEST(bad_input_is_named_and_changes_nothing) {
+  const Problem<float> problem(Loss::softmax_cross_entropy, 3, 4);
+  std::vector<float> values(3, 9.0f), gradient(12, 9.0f);
+  const std::vector<float> zeros(3, 0.0f);
+  const std::int64_t too_large[] = {0, 4, 1}, negative[] = {0, 1, -1};
+  const auto run = [&](Loss loss, nncore::Target<float> target, const float* weight, Matrix<float> grad) {
+    nncore::loss_and_gradient<float>(loss, problem.view(problem.prediction), target, weight, Reduction::mean,
+                                     values.data(), grad);
+  };
+  const nncore::Target<float> target{problem.view(problem.target)};
+  const Matrix<float> grad(gradient.data(), 3, 4);
+  const Loss loss = Loss::softmax_cross_entropy;
+  CHECK_THROWS(run(loss, {{}, too_large}, nullptr, grad), std::invalid_argument,
+               "target has label 4 in row 1; expected 0 to 3");
+  CHECK_THROWS(run(loss, {{}, negative}, nullptr, grad), std::invalid_argument, "label -1 in row 2");
+  CHECK_THROWS(run(Loss::half_squared_error, {{}, negative}, nullptr, grad), std::invalid_argument,
+               "target is class labels; expected values of shape (3, 4) for half_squared_error");
+  CHECK_THROWS(run(loss, {{problem.target.data(), 4, 3}}, nullptr, grad), std::invalid_argument,
+               "target has shape (4, 3); expected (3, 4)");
+  CHECK_THROWS(run(loss, {}, nullptr, grad), std::invalid_argument, "target has shape (0, 0)");
+  CHECK_THROWS(run(loss, target, nullptr, {gradient.data(), 3, 3}), std::invalid_argument,
+               "gradient has shape (3, 3)");
+  CHECK_THROWS(run(loss, target, nullptr, {gradient.data(), 3, 4, 1, 3}), std::invalid_argument,
+               "gradient has columns 3 elements apart");
+  CHECK_THROWS(run(loss, target, zeros.data(), grad), std::invalid_argument, "sample_weight sums to 0");
+  CHECK(values == std::vector<float>(3, 9.0f) && gradient == std::vector<float>(12, 9.0f));
+}
+
+TEST(names) {
+  const char* names[] = {"half_squared_error",   "mean_squared_error",    "cross_entropy",
+                         "binary_cross_entropy", "softmax_cross_entropy", "sigmoid_cross_entropy"};
+  for (int i = 0; i < nncore::kLossCount; ++i) {
+    CHECK(std::string(name(kLosses[i])) == names[i]);
+    CHECK(takes_labels(kLosses[i]) == (i == 2 || i == 4));
+  }
+}
