@@ -282,7 +282,7 @@ def test_computational_graph(join: str) -> None:
 
 @pytest.mark.parametrize("join", ["add", "multiply", "concatenate"])
 def test_computational_graph_with_a_value_joined_to_itself(join: str) -> None:
-    """The same value twice: the gradient of u + u is 2 g, of u o u 2 g o u, of [u, u] the sum of g's halves."""
+    """The same value twice: the gradient of u + u is 2 g, of u o u 2 g o u, of [u, u] the sum of halves."""
     joined = {"add": nc.Add, "multiply": nc.Multiply, "concatenate": nc.Concatenate}[join]()
     one = dense(2, 3, 0)
     source = nc.Input(2)
