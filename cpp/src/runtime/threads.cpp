@@ -60,7 +60,7 @@ int initial_num_threads() {
   int count = 0;
   const auto [stop, error] = std::from_chars(text, end, count);
   if (error != std::errc{} || stop != end) count = 0;
-  check_thread_count("environment variable NNCORE_NUM_THREADS", "\"" + std::string(text) + "\"", count);
+  check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
   return count;
 }
 
