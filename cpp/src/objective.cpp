@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -25,6 +24,10 @@ constexpr FusedForm kFusedForms[] = {
 
 std::string quoted(const char* text) { return std::string("'") + text + "'"; }
 
+bool ends_in(const Node& node, Activation activation) {
+  return node.operation != nullptr && node.operation->activation() == activation;
+}
+
 Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size()) {
     throw std::invalid_argument("loss on output " + std::to_string(term.output) + " of a graph with " +
@@ -33,11 +36,10 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (!std::isfinite(term.weight)) throw std::invalid_argument("the weight of a loss must be finite");
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
   const Node& output = graph.node(node);
-  const std::optional<Activation> last =
-      output.operation != nullptr ? output.operation->activation() : std::nullopt;
   for (const FusedForm& form : kFusedForms) {
     if (term.loss == form.loss) {
-      if (last == form.activation) return {form.from_logits, output.inputs[0], output.features, term.weight};
+      if (ends_in(output, form.activation))
+        return {form.from_logits, output.inputs[0], output.features, term.weight};
       throw std::invalid_argument(quoted(name(term.loss)) + " takes probabilities, but output '" +
                                   output.name + "' does not end in " + quoted(name(form.activation)) +
                                   ": end the model in it, or use " + quoted(name(form.from_logits)) +
@@ -47,7 +49,7 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   for (const FusedForm& form : kFusedForms) {
     const bool takes_logits =
         term.loss == Loss::softmax_cross_entropy || term.loss == Loss::sigmoid_cross_entropy;
-    if (takes_logits && last == form.activation) {
+    if (takes_logits && ends_in(output, form.activation)) {
       throw std::invalid_argument(quoted(name(term.loss)) + " takes logits, but output '" + output.name +
                                   "' ends in " + quoted(name(form.activation)) + ": use " +
                                   quoted(name(form.loss)) + " (computed from logits all the same)");
@@ -175,6 +177,9 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
     if (batch.inputs[i].columns != node.features) {
       throw std::invalid_argument(argument + " has shape " + shape(batch.inputs[i]) + "; input '" +
                                   node.name + "' takes (B, " + std::to_string(node.features) + ")");
+    }
+    if (node.is_integer && !is_integer(batch.inputs[i].type)) {
+      throw std::invalid_argument(argument + " holds floats; input '" + node.name + "' takes integers");
     }
     check_rows(argument, batch.inputs[i], batch);
   }

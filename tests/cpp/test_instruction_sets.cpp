@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <thread>
 
-#include "../../cpp/src/kernels/table.hpp"
 #include "check.hpp"
+#include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
 
 using namespace nncore;

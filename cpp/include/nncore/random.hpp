@@ -20,13 +20,17 @@ struct RandomStream {
   std::uint64_t index = 0;
 };
 
+/// The x that a standard normal variable stays below with this probability (Wichura 1988, AS 241,
+/// float64): infinite for 0 and 1, NaN outside them. The same bits on every machine.
+double normal_quantile(double probability);
+
 /// out[i] uniform in [low, high): 53 random bits each, scaled and shifted in float64, rounded to T
-/// (and kept below high).
+/// (and kept below high). Throws std::invalid_argument unless low < high, both finite and high - low too.
 template <class T>
 void fill_uniform(RandomStream stream, double low, double high, T* out, std::int64_t count);
 
-/// out[i] normal: one uniform number each through the inverse distribution function
-/// (Wichura 1988, AS 241, float64), so any element can be had alone.
+/// out[i] normal: normal_quantile of one uniform number each (52 bits), so any element can be had alone.
+/// Throws std::invalid_argument for numbers that are not finite or a negative standard_deviation.
 template <class T>
 void fill_normal(RandomStream stream, double mean, double standard_deviation, T* out, std::int64_t count);
 

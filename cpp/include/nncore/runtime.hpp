@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,9 @@ const char* thread_backend();
 
 /// Threads a call may use: NNCORE_NUM_THREADS, else the processors this process may run on.
 int num_threads();
-/// Throws std::invalid_argument for count < 1.
+/// For parallel_for calls that begin later; a call made from within a body changes nothing for the running
+/// one. Scratch memory is sized by num_threads(), so not while another thread computes.
+/// Throws std::invalid_argument for count < 1 or > 1024.
 void set_num_threads(int count);
 
 /// A borrowed callable: body(begin, end, worker), worker in [0, num_threads()).
@@ -51,10 +54,12 @@ class ParallelBody {
   void (*call_)(const void*, std::int64_t, std::int64_t, int);
 };
 
-/// Runs body over [0, count) in ranges of at least `grain` (the last may be shorter), on several
-/// threads if count > grain, and returns when all is done. A call from within a body, or while
-/// another thread has the pool, runs on its caller as worker 0. Bodies must not throw.
-void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body);
+/// Runs body over [0, count) in ranges that are multiples of `grain` (the last may be shorter), on
+/// several threads if count > grain, and returns when all is done. A call from within a body that several
+/// threads share, or while another thread has the pool, runs on its caller as worker 0. Bodies must not
+/// throw. A body whose memory was laid out for fewer workers than there may be now says so in `most_workers`.
+void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body,
+                  int most_workers = std::numeric_limits<int>::max());
 
 /// Round to nearest and subnormals on, for as long as it lives: the mode that all results assume.
 class FloatingPointMode {

@@ -89,8 +89,8 @@ NNCORE_INLINE Vec<float> log_polynomial(Vec<float> z) {
 }
 NNCORE_INLINE Vec<double> log_polynomial(Vec<double> z) {
   return polynomial<double>(z, 0.66666666666666596, 0.4000000000005664, 0.28571428555841477,
-                            0.22222224294683884, 0.1818166599738095, 0.15391107436435741,
-                            0.13173686130793016, 0.13842362983050552);
+                            0.22222224294683884, 0.1818166599738095, 0.15391107436435741, 0.13173686130793016,
+                            0.13842362983050552);
 }
 
 /// (tanh(x) / x - 1) / x^2 from z = x^2 <= 1. Error 2^-30 and 2^-59 of tanh.
@@ -99,12 +99,11 @@ NNCORE_INLINE Vec<float> tanh_polynomial(Vec<float> z) {
                            0.0030488763f, -0.000821896363f, 0.000116449846f);
 }
 NNCORE_INLINE Vec<double> tanh_polynomial(Vec<double> z) {
-  return polynomial<double>(z, -0.33333333333333298, 0.13333333333329114, -0.053968253966472056,
-                            0.021869488498049049, -0.0088632350438566758, 0.0035921239797056053,
-                            -0.0014558109026742633, 0.00058992947356590567, -0.00023882696131002153,
-                            9.6214731475159859e-05, -3.8044250205930482e-05, 1.4259018373306872e-05,
-                            -4.7426365944006784e-06, 1.2638396766572423e-06, -2.3084623159457734e-07,
-                            2.1022305984208559e-08);
+  return polynomial<double>(
+      z, -0.33333333333333298, 0.13333333333329114, -0.053968253966472056, 0.021869488498049049,
+      -0.0088632350438566758, 0.0035921239797056053, -0.0014558109026742633, 0.00058992947356590567,
+      -0.00023882696131002153, 9.6214731475159859e-05, -3.8044250205930482e-05, 1.4259018373306872e-05,
+      -4.7426365944006784e-06, 1.2638396766572423e-06, -2.3084623159457734e-07, 2.1022305984208559e-08);
 }
 
 template <class T>
@@ -134,12 +133,13 @@ NNCORE_INLINE Exponential<T> reduced_exp(Vec<T> x) {
   const Vec<T> shift = broadcast<T>(F::to_integer + 2 * F::exponent_bias);
   const Vec<T> shifted = fma(x, broadcast<T>(F::inverse_ln2), shift);
   const Vec<T> n = shifted - shift;
-  Vec<T> r = fma(n, broadcast<T>(-F::ln2_high), x);  // exact
-  r = fma(n, broadcast<T>(-F::ln2_low), r);
+  const Vec<T> high = fma(n, broadcast<T>(-F::ln2_high), x);  // exact
+  const Vec<T> low = n * -F::ln2_low;
+  const Vec<T> r = high + low;
   const Bits exponents = bit_cast<Bits>(shifted);
   const Bits exponent1 = exponents >> 1;
   const Bits exponent2 = exponents - exponent1;
-  return {fma(r * r, exp_polynomial(r), r), bit_cast<Vec<T>>(exponent1 << F::mantissa_bits),
+  return {high + fma(r * r, exp_polynomial(r), low), bit_cast<Vec<T>>(exponent1 << F::mantissa_bits),
           bit_cast<Vec<T>>(exponent2 << F::mantissa_bits)};
 }
 

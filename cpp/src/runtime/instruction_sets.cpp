@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "../kernels/table.hpp"
+#include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {

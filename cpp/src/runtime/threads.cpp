@@ -1,0 +1,266 @@
+// Parallelism, all of it: parallel_for over one of three backends, chosen when the library is built.
+//
+//   NNCORE_THREADS_POOL    threads of our own (below)
+//   NNCORE_THREADS_OPENMP  the host program's OpenMP
+//   NNCORE_THREADS_NONE    the calling thread
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "nncore/runtime.hpp"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+#if defined(NNCORE_THREADS_OPENMP)
+#include <omp.h>
+#endif
+
+#if defined(NNCORE_THREADS_POOL) + defined(NNCORE_THREADS_OPENMP) + defined(NNCORE_THREADS_NONE) != 1
+#error "define exactly one of NNCORE_THREADS_POOL, NNCORE_THREADS_OPENMP, NNCORE_THREADS_NONE"
+#endif
+
+namespace nncore {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr std::size_t kCacheLine = 64;
+
+/// Zero until first asked for.
+std::atomic<int> thread_count{0};
+
+int processors() {
+  int count = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
+#endif
+  return std::clamp(count, 1, kMaxThreads);
+}
+
+void check_thread_count(const std::string& what, const std::string& given, int count) {
+  if (count < 1 || count > kMaxThreads)
+    throw std::invalid_argument(what + " must be a number from 1 to " + std::to_string(kMaxThreads) +
+                                ", not " + given);
+}
+
+int initial_num_threads() {
+  const char* text = std::getenv("NNCORE_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return processors();
+  const char* end = text + std::strlen(text);
+  int count = 0;
+  const auto [stop, error] = std::from_chars(text, end, count);
+  if (error != std::errc{} || stop != end) count = 0;
+  check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
+  return count;
+}
+
+/// One parallel_for at work. Ranges are whole multiples of the grain, about eight for each worker, so
+/// that a worker that the system delays leaves its share to the others.
+class Region {
+ public:
+  Region(const ParallelBody& body, std::int64_t count, std::int64_t grain, int workers)
+      : body_(body), count_(count) {
+    constexpr std::int64_t kRangesPerWorker = 8;
+    const std::int64_t grains = (count - 1) / grain + 1;
+    range_ = grain * std::max<std::int64_t>(1, grains / (kRangesPerWorker * workers));
+  }
+
+  void work(int worker) {
+    for (;;) {
+      const std::int64_t begin = next_.fetch_add(range_, std::memory_order_relaxed);
+      if (begin >= count_) return;
+      body_(begin, std::min(begin + range_, count_), worker);
+    }
+  }
+
+ private:
+  const ParallelBody& body_;
+  std::int64_t count_, range_;
+  alignas(kCacheLine) std::atomic<std::int64_t> next_{0};
+};
+
+#if defined(NNCORE_THREADS_POOL)
+
+// The pool. Each worker has one word that says where it stands:
+//
+//   idle ──post──> posted ──begin──> running ──finish──> idle
+//   idle ─> sleeping             the worker has waited long enough; post wakes it
+//   posted ─> idle               the caller did all the work before the worker came: nobody waits
+//   running ─> awaited           the caller sleeps until the worker finishes
+//
+// A region lives on its caller's stack; only a worker that has begun may touch it, and the caller leaves
+// after every such worker has finished. Workers are detached and their state is constant-initialised
+// and never destroyed, so a process may exit while they sleep, and a forked child, in which they do
+// not exist, needs only to forget them.
+enum State : std::uint32_t { idle, sleeping, posted, running, awaited };
+
+struct alignas(kCacheLine) Worker {
+  std::atomic<std::uint32_t> state{idle};
+};
+
+Worker workers[kMaxThreads];  // workers[0] is the caller's place and not used
+Region* region;               // written by the owner of the pool while no worker is posted or running
+int started = 1;              // of workers, counting the caller; the owner's
+std::atomic<bool> owned{false};
+
+/// A moment of waiting: about 2,000 of them before sleeping, and now and then way for others.
+constexpr int kSpins = 2000;
+void pause(int spin) {
+  constexpr int kSpinsPerYield = 100;
+  if (spin % kSpinsPerYield == kSpinsPerYield - 1) {
+    std::this_thread::yield();
+    return;
+  }
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
+
+bool begin(Worker& self) {
+  std::uint32_t expected = posted;
+  return self.state.load(std::memory_order_relaxed) == posted &&
+         self.state.compare_exchange_strong(expected, running, std::memory_order_acquire);
+}
+
+void await_post(Worker& self) {
+  for (;;) {
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (begin(self)) return;
+      pause(spin);
+    }
+    std::uint32_t expected = idle;
+    if (self.state.compare_exchange_strong(expected, sleeping, std::memory_order_relaxed))
+      self.state.wait(sleeping, std::memory_order_relaxed);
+  }
+}
+
+void run_worker(int index) {
+  const FloatingPointMode mode;
+  Worker& self = workers[index];
+  for (;;) {
+    await_post(self);
+    region->work(index);
+    if (self.state.exchange(idle, std::memory_order_acq_rel) == awaited) self.state.notify_one();
+  }
+}
+
+void post(Worker& worker) {
+  if (worker.state.exchange(posted, std::memory_order_acq_rel) == sleeping) worker.state.notify_one();
+}
+
+/// Returns once the worker has finished, or takes its post back if it has not begun.
+void retire(Worker& worker) {
+  std::uint32_t seen = posted;
+  if (worker.state.compare_exchange_strong(seen, idle, std::memory_order_acquire)) return;
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (worker.state.load(std::memory_order_acquire) != running) return;
+    pause(spin);
+  }
+  seen = running;
+  if (worker.state.compare_exchange_strong(seen, awaited, std::memory_order_acquire))
+    worker.state.wait(awaited, std::memory_order_acquire);
+}
+
+/// Workers that can be had, at most `wanted`, counting the caller: the system may refuse threads.
+int start_workers(int wanted) {
+  try {
+    for (; started < wanted; ++started) std::thread(run_worker, started).detach();
+  } catch (const std::system_error&) {
+  }
+  return std::min(started, wanted);
+}
+
+/// False where the pool is taken, by another thread or by the region that this one is part of.
+bool run_on_workers(Region& work, int wanted) {
+  if (owned.load(std::memory_order_relaxed) || owned.exchange(true, std::memory_order_acquire)) return false;
+  region = &work;
+  const int used = start_workers(wanted);
+  for (int index = 1; index < used; ++index) post(workers[index]);
+  work.work(0);
+  for (int index = 1; index < used; ++index) retire(workers[index]);
+  owned.store(false, std::memory_order_release);
+  return true;
+}
+
+/// In a forked child only the forking thread lives: whatever the pool was doing, it is new.
+[[maybe_unused]] void forget_workers_in_child() {
+  for (int index = 1; index < started; ++index) workers[index].state.store(idle, std::memory_order_relaxed);
+  started = 1;
+  owned.store(false, std::memory_order_relaxed);
+}
+
+#if !defined(_WIN32)
+// Registered when the library is loaded: later, a fork might find the registration half done.
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, forget_workers_in_child);
+#endif
+
+constexpr const char* kBackend = "pool";
+
+#elif defined(NNCORE_THREADS_OPENMP)
+
+// An OpenMP runtime that the parent has used may hang in a forked child, so a child computes alone.
+std::atomic<bool> forked{false};
+
+#if !defined(_WIN32)
+[[maybe_unused]] const int fork_handler =
+    pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+#endif
+
+bool run_on_workers(Region& work, int wanted) {
+  if (omp_in_parallel() || forked.load(std::memory_order_relaxed)) return false;
+#pragma omp parallel num_threads(wanted)
+  {
+    const FloatingPointMode mode;
+    work.work(omp_get_thread_num());
+  }
+  return true;
+}
+
+constexpr const char* kBackend = "openmp";
+
+#else
+
+bool run_on_workers(Region&, int) { return false; }
+
+constexpr const char* kBackend = "none";
+
+#endif
+
+}  // namespace
+
+const char* thread_backend() { return kBackend; }
+
+int num_threads() {
+  int count = thread_count.load(std::memory_order_relaxed);
+  if (count != 0) return count;
+  const int initial = initial_num_threads();
+  return thread_count.compare_exchange_strong(count, initial, std::memory_order_relaxed) ? initial : count;
+}
+
+void set_num_threads(int count) {
+  check_thread_count("number of threads", std::to_string(count), count);
+  thread_count.store(count, std::memory_order_relaxed);
+}
+
+void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body, int most_workers) {
+  if (count <= 0) return;
+  grain = std::max<std::int64_t>(grain, 1);
+  const std::int64_t grains = (count - 1) / grain + 1;
+  const int wanted = static_cast<int>(std::min<std::int64_t>(std::min(num_threads(), most_workers), grains));
+  Region region(body, count, grain, wanted);
+  if (wanted == 1 || !run_on_workers(region, wanted)) body(0, count, 0);
+}
+
+}  // namespace nncore

@@ -1,0 +1,305 @@
+// exp, log, tanh and sigmoid on every instruction set, against the C library in the next wider type.
+//
+// NNCORE_SWEEP_STRIDE=1 test_elementary float32_accuracy   looks at all 2^32 inputs (some minutes).
+#include <algorithm>
+#include <bit>
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <random>
+#include <type_traits>
+
+#include "check.hpp"
+#include "kernels/table.hpp"
+#include "nncore/runtime.hpp"
+
+using namespace nncore;
+
+namespace {
+
+template <class T>
+using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
+template <class T>
+using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+template <class T>
+using Kernel = void (*)(const T* in, T* out, std::int64_t count);
+
+/// What kernels/elementary.hpp promises.
+constexpr double kAllowedUlps = 1;
+
+template <class T>
+struct Function {
+  const char* name;
+  Kernel<T> (*kernel)(const kernels::Kernels<T>&);
+  Wide<T> (*reference)(Wide<T>);
+};
+
+template <Activation A, class T>
+Kernel<T> activation(const kernels::Kernels<T>& k) {
+  return k.activation_forward[static_cast<int>(A)];
+}
+
+template <class W>
+W sigmoid(W x) {
+  const W e = std::exp(-std::abs(x));
+  return (x < 0 ? e : W(1)) / (1 + e);
+}
+
+enum { kExp, kLog, kTanh, kSigmoid };
+
+template <class T>
+const Function<T> kFunctions[] = {
+    {"exp", [](const kernels::Kernels<T>& k) { return k.exp; }, std::exp},
+    {"log", [](const kernels::Kernels<T>& k) { return k.log; }, std::log},
+    {"tanh", activation<Activation::tanh, T>, std::tanh},
+    {"sigmoid", activation<Activation::sigmoid, T>, sigmoid<Wide<T>>},
+};
+
+template <class T>
+struct Set {
+  std::string name;
+  const kernels::Kernels<T>* kernels;
+};
+
+template <class T>
+std::vector<Set<T>> supported_sets() {
+  const std::string before = active_instruction_set();
+  std::vector<Set<T>> sets;
+  for (const std::string& name : supported_instruction_sets()) {
+    use_instruction_set(name);
+    sets.push_back({name, &kernels::active<T>()});
+  }
+  use_instruction_set(before);
+  return sets;
+}
+
+/// NaN equals NaN; otherwise by bits.
+template <class T>
+bool same(T a, T b) {
+  return (a != a && b != b) || std::bit_cast<Bits<T>>(a) == std::bit_cast<Bits<T>>(b);
+}
+
+/// |value - expected| in units of T's last place at `expected`; infinity counts as the first power of two
+/// beyond the range, so that overflow is judged like any rounding.
+template <class T>
+double ulps(T value, Wide<T> expected) {
+  using Limits = std::numeric_limits<T>;
+  if (value != value || expected != expected) return value != value && expected != expected ? 0 : INFINITY;
+  static const Wide<T> end = std::ldexp(Wide<T>(1), Limits::max_exponent);
+  const Wide<T> bounded = std::clamp(expected, -end, end);
+  const T rounded = std::abs(static_cast<T>(bounded));
+  const bool away = rounded > std::abs(bounded);  // perhaps to the next power of two
+  const Bits<T> bits = std::bit_cast<Bits<T>>(rounded) - away;
+  const T power = std::bit_cast<T>(bits & std::bit_cast<Bits<T>>(Limits::infinity()));
+  const Wide<T> ulp = std::max(Wide<T>(power) * Limits::epsilon(), Wide<T>(Limits::denorm_min()));
+  return static_cast<double>(std::abs(std::clamp(Wide<T>(value), -end, end) - bounded) / ulp);
+}
+
+/// One function over many inputs: the first set against the reference, the others against the first.
+template <class T>
+class Sweep {
+ public:
+  explicit Sweep(const Function<T>& function) : function_(function) {}
+
+  void add(const std::vector<T>& in) {
+    const std::int64_t count = static_cast<std::int64_t>(in.size());
+    first_.resize(in.size());
+    other_.resize(in.size());
+    function_.kernel (*sets_[0].kernels)(in.data(), first_.data(), count);
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      const double error = ulps<T>(first_[i], function_.reference(in[i]));
+      if (!(error <= worst_)) worst_ = error, worst_at_ = in[i];
+    }
+    for (std::size_t s = 1; s < sets_.size(); ++s) {
+      function_.kernel (*sets_[s].kernels)(in.data(), other_.data(), count);
+      for (std::size_t i = 0; i < in.size(); ++i) differ_ += !same(first_[i], other_[i]);
+    }
+    inputs_ += count;
+  }
+
+  void report() const {
+    std::string names;
+    for (const Set<T>& set : sets_) names += " " + set.name;
+    std::printf("  %-7s float%zu: %.4f ULP at %a, %lld inputs, sets:%s\n", function_.name, 8 * sizeof(T),
+                worst_, static_cast<double>(worst_at_), static_cast<long long>(inputs_), names.c_str());
+    CHECK(worst_ <= kAllowedUlps);
+    CHECK(differ_ == 0);
+  }
+
+ private:
+  const Function<T>& function_;
+  const std::vector<Set<T>> sets_ = supported_sets<T>();
+  std::vector<T> first_, other_;
+  double worst_ = 0;
+  T worst_at_ = 0;
+  std::int64_t differ_ = 0, inputs_ = 0;
+};
+
+/// Where a function's result leaves the range, loses bits, saturates, or its algorithm changes course.
+constexpr double kEdges[] = {
+    0.0,      0.25,     0.5,       0.55,      0.6,     0.75,      1.0,     1.5,    2.0,     9.01,   10.0,
+    17.33,    19.06,    20.0,      36.7,      86.64,   87.34,     88.7228, 89.0,   103.28,  103.97, 104.0,
+    0.34657,  0.69315,  708.396,   709.0,     709.782, 709.78272, 710.0,   744.44, 745.13,  745.14, 746.0,
+    0x1p-126, 0x1p-149, 0x1p-1022, 0x1p-1074, 0x1p23,  0x1p24,    0x1p52,  0x1p53, 0x1p127,
+};
+
+/// Each edge and its neighbours, of both signs.
+template <class T>
+std::vector<T> edges() {
+  std::vector<T> result;
+  for (const double edge : kEdges) {
+    for (int step = -1000; step <= 1000; ++step) {
+      const Bits<T> bits = std::bit_cast<Bits<T>>(static_cast<T>(edge)) + static_cast<Bits<T>>(step);
+      result.push_back(std::bit_cast<T>(bits));
+      result.push_back(-std::bit_cast<T>(bits));
+    }
+  }
+  return result;
+}
+
+template <class T>
+void check_special_values(const kernels::Kernels<T>& k) {
+  constexpr T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  constexpr T tiny = std::numeric_limits<T>::denorm_min(), largest = std::numeric_limits<T>::max();
+  constexpr T normal = std::numeric_limits<T>::min();
+  const struct {
+    int function;
+    T in, out;
+  } cases[] = {
+      {kExp, nan, nan},
+      {kExp, infinity, infinity},
+      {kExp, largest, infinity},
+      {kExp, -infinity, 0},
+      {kExp, -largest, 0},
+      {kExp, 0, 1},
+      {kExp, T(-0.0), 1},
+      {kExp, -tiny, 1},
+      {kLog, nan, nan},
+      {kLog, infinity, infinity},
+      {kLog, 0, -infinity},
+      {kLog, T(-0.0), -infinity},
+      {kLog, -tiny, nan},
+      {kLog, -1, nan},
+      {kLog, -infinity, nan},
+      {kLog, 1, 0},
+      {kTanh, nan, nan},
+      {kTanh, infinity, 1},
+      {kTanh, largest, 1},
+      {kTanh, -infinity, -1},
+      {kTanh, 0, 0},
+      {kTanh, T(-0.0), T(-0.0)},
+      {kTanh, tiny, tiny},
+      {kTanh, -tiny, -tiny},
+      {kTanh, normal, normal},
+      {kTanh, -normal, -normal},
+      {kSigmoid, nan, nan},
+      {kSigmoid, infinity, 1},
+      {kSigmoid, largest, 1},
+      {kSigmoid, -infinity, 0},
+      {kSigmoid, -largest, 0},
+      {kSigmoid, 0, T(0.5)},
+      {kSigmoid, -tiny, T(0.5)},
+  };
+  for (const auto& [function, in, out] : cases) {
+    T result = 7;
+    kFunctions<T>[function].kernel(k)(&in, &result, 1);
+    CHECK(same(result, out));
+    if (!same(result, out))
+      std::printf("  %s(%a) is %a\n", kFunctions<T>[function].name, double(in), double(result));
+  }
+}
+
+/// An element's result depends on nothing but the element: not on how many there are or where it stands, and
+/// nothing beyond `count` is written.
+template <class T>
+void check_partial(Kernel<T> kernel) {
+  constexpr std::size_t most = 70;
+  std::vector<T> in(most), whole(most);
+  for (std::size_t i = 0; i < most; ++i) in[i] = T(0.37) * static_cast<T>(i) - T(9);
+  for (std::size_t i = 0; i < most; ++i) kernel(&in[i], &whole[i], 1);
+  for (std::size_t count = 0; count <= most; ++count) {
+    std::vector<T> out = in;  // in place
+    kernel(out.data(), out.data(), static_cast<std::int64_t>(count));
+    for (std::size_t i = 0; i < most; ++i) CHECK(same(out[i], i < count ? whole[i] : in[i]));
+  }
+}
+
+template <class T>
+void check_all_sets() {
+  for (const Set<T>& set : supported_sets<T>()) {
+    check_special_values(*set.kernels);
+    for (const Function<T>& function : kFunctions<T>) check_partial(function.kernel(*set.kernels));
+  }
+}
+
+TEST(special_values_and_partial_vectors) {
+  check_all_sets<float>();
+  check_all_sets<double>();
+}
+
+TEST(float32_accuracy) {
+  const char* wanted = std::getenv("NNCORE_SWEEP_STRIDE");
+  const std::uint64_t stride = wanted ? std::strtoull(wanted, nullptr, 10) : 797;  // odd: all low bits
+  for (const Function<float>& function : kFunctions<float>) {
+    Sweep<float> sweep(function);
+    sweep.add(edges<float>());
+    std::vector<float> block;
+    for (std::uint64_t bits = 0; bits < (std::uint64_t{1} << 32); bits += stride) {
+      block.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
+      if (block.size() == 4096) sweep.add(block), block.clear();
+    }
+    sweep.add(block);
+    sweep.report();
+  }
+}
+
+#if LDBL_MANT_DIG > DBL_MANT_DIG
+/// The i-th of ten kinds of inputs: all bit patterns, and the ranges where something happens.
+double draw(std::mt19937_64& random, int kind) {
+  const std::uint64_t bits = random();
+  const double u = static_cast<double>(random() >> 11) * 0x1p-53;  // [0, 1)
+  const double sign = bits & 1 ? 1 : -1;
+  switch (kind) {
+    case 0:
+      return std::bit_cast<double>(bits);
+    case 1:
+      return std::ldexp(1 + u, static_cast<int>(bits % 2098) - 1074);  // positive, for log
+    case 2:
+      return sign * u;
+    case 3:
+      return sign * 4 * u;
+    case 4:
+      return sign * 40 * u;
+    case 5:
+      return sign * 750 * u;
+    case 6:
+      return -708 - 38 * u;  // subnormal exp and sigmoid
+    case 7:
+      return 1 + sign * std::ldexp(u, -static_cast<int>(bits / 2 % 50));  // near 1, for log
+    case 8:
+      return 0.5 + 1.5 * u;
+    default:
+      return sign * std::ldexp(1 + u, -static_cast<int>(bits / 2 % 60));  // near 0
+  }
+}
+
+TEST(float64_accuracy) {
+  for (const Function<double>& function : kFunctions<double>) {
+    Sweep<double> sweep(function);
+    sweep.add(edges<double>());
+    std::mt19937_64 random(20240229);
+    std::vector<double> block(4000);
+    for (int blocks = 0; blocks < 2500; ++blocks) {
+      for (std::size_t i = 0; i < block.size(); ++i) block[i] = draw(random, static_cast<int>(i % 10));
+      sweep.add(block);
+    }
+    sweep.report();
+  }
+}
+#else
+TEST(float64_accuracy_not_measured_long_double_is_double_here) {}
+#endif
+
+}  // namespace

@@ -1,0 +1,288 @@
+// parallel_for: every element once, whatever calls it and from where; and the floating-point mode that
+// workers compute in.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <thread>
+
+#include "check.hpp"
+#include "nncore/runtime.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+using namespace nncore;
+
+namespace {
+
+bool is(const char* backend) { return std::strcmp(thread_backend(), backend) == 0; }
+
+struct ThreadCount {
+  explicit ThreadCount(int count) : before(num_threads()) { set_num_threads(count); }
+  ~ThreadCount() { set_num_threads(before); }
+  int before;
+};
+
+/// Runs parallel_for and returns whether the ranges cover [0, count) once, are multiples of the
+/// grain, and workers are within bounds.
+bool covers(std::int64_t count, std::int64_t grain) {
+  std::vector<int> visits(static_cast<std::size_t>(count));
+  std::atomic<bool> fits{true};
+  const int threads = num_threads();
+  parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
+    if (worker < 0 || worker >= threads || begin < 0 || end > count || begin >= end) fits = false;
+    if (begin % grain != 0 || (end % grain != 0 && end != count)) fits = false;
+    for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<std::size_t>(i)];
+  });
+  for (const int n : visits)
+    if (n != 1) return false;
+  return fits;
+}
+
+/// Several threads computed: each of two bodies waits until the other has begun. A system that gives
+/// the second worker no turn within the time-out fails it.
+bool two_workers_meet() {
+  std::atomic<int> present{0};
+  std::atomic<bool> met{false};
+  parallel_for(2, 1, [&](std::int64_t, std::int64_t, int) {
+    ++present;
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (present < 2 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    if (present == 2) met = true;
+  });
+  return met;
+}
+
+}  // namespace
+
+TEST(every_element_once) {
+  for (const int threads : {1, 2, 3, 8}) {
+    const ThreadCount use(threads);
+    CHECK(num_threads() == threads);
+    for (const std::int64_t count : {0, 1, 2, 3, 7, 64, 1000, 10007})
+      for (const std::int64_t grain : {1, 2, 5, 64, 20000}) CHECK(covers(count, grain));
+  }
+}
+
+TEST(odd_counts_and_grains) {
+  bool called = false;
+  parallel_for(0, 1, [&](std::int64_t, std::int64_t, int) { called = true; });
+  parallel_for(-5, 1, [&](std::int64_t, std::int64_t, int) { called = true; });
+  CHECK(!called);
+  const ThreadCount use(3);
+  int visits = 0;
+  parallel_for(1, 0,
+               [&](std::int64_t begin, std::int64_t end, int) { visits += static_cast<int>(end - begin); });
+  CHECK(visits == 1);
+  CHECK(covers(10, std::numeric_limits<std::int64_t>::max()));
+}
+
+TEST(one_grain_is_one_call_on_the_caller) {
+  const ThreadCount use(4);
+  int calls = 0;
+  parallel_for(100, 100, [&](std::int64_t begin, std::int64_t end, int worker) {
+    ++calls;
+    CHECK(begin == 0 && end == 100 && worker == 0);
+  });
+  CHECK(calls == 1);
+}
+
+TEST(several_threads_take_part) {
+  if (is("none")) {
+    CHECK(covers(100, 1));
+    return;
+  }
+  const ThreadCount use(2);
+  CHECK(two_workers_meet());
+}
+
+TEST(many_short_regions) {
+  for (const int threads : {2, 3, 8}) {
+    const ThreadCount use(threads);
+    std::int64_t sum = 0;
+    for (int region = 0; region < 2000; ++region) {
+      std::atomic<std::int64_t> part{0};
+      parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end, int) { part += end - begin; });
+      sum += part;
+    }
+    CHECK(sum == 2000 * threads);
+  }
+}
+
+TEST(regions_after_workers_fell_asleep) {
+  const ThreadCount use(3);
+  for (int round = 0; round < 20; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    CHECK(covers(100, 1));
+  }
+}
+
+TEST(caller_sleeps_until_a_slow_worker_is_done) {
+  const ThreadCount use(2);
+  std::atomic<int> done{0};
+  parallel_for(2, 1, [&](std::int64_t begin, std::int64_t end, int worker) {
+    if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    done += static_cast<int>(end - begin);
+  });
+  CHECK(done == 2);
+}
+
+TEST(nested_calls_run_on_their_caller) {
+  const ThreadCount use(3);
+  std::vector<int> visits(40 * 50);
+  std::atomic<bool> alone{true};
+  parallel_for(40, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::thread::id caller = std::this_thread::get_id();
+      parallel_for(50, 1, [&](std::int64_t inner_begin, std::int64_t inner_end, int worker) {
+        if (worker != 0 || std::this_thread::get_id() != caller) alone = false;
+        for (std::int64_t j = inner_begin; j < inner_end; ++j) ++visits[static_cast<std::size_t>(i * 50 + j)];
+      });
+    }
+  });
+  CHECK(alone);
+  for (const int n : visits) CHECK(n == 1);
+}
+
+TEST(eight_callers_at_once) {
+  const ThreadCount use(3);
+  std::atomic<bool> good{true};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 8; ++caller)
+    callers.emplace_back([&] {
+      for (int round = 0; round < 100; ++round)
+        if (!covers(500, 7)) good = false;
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(good);
+}
+
+TEST(thread_count_changes_between_and_within_regions) {
+  const ThreadCount use(1);
+  for (const int threads : {1, 8, 2, 5, 1, 3}) {
+    set_num_threads(threads);
+    CHECK(covers(1000, 3));
+  }
+  set_num_threads(2);
+  parallel_for(4, 1, [&](std::int64_t, std::int64_t, int) { set_num_threads(3); });
+  CHECK(num_threads() == 3);
+  CHECK(covers(1000, 3));
+}
+
+TEST(thread_count_is_checked) {
+  const int before = num_threads();
+  for (const int count : {0, -1, 1025, std::numeric_limits<int>::min()})
+    CHECK_THROWS(set_num_threads(count), std::invalid_argument, std::to_string(count));
+  CHECK(num_threads() == before);
+}
+
+TEST(environment_sets_the_thread_count) {
+  // A child that has not asked yet: this test runs in a fresh image, named on the command line.
+  char self[4096] = {};
+  CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+  const auto run = [&](const char* value) {
+    const std::string command =
+        "NNCORE_NUM_THREADS='" + std::string(value) + "' '" + self + "' report_num_threads 2>&1 | head -1";
+    FILE* process = popen(command.c_str(), "r");
+    char line[4096] = {};
+    const bool any = std::fgets(line, sizeof line, process) != nullptr;
+    pclose(process);
+    return std::string(any ? line : "");
+  };
+  CHECK(run("5") == "5\n");
+  for (const char* bad : {"0", "-1", "two", "2x", " 2", "99999999999", "1025"}) {
+    const std::string message = run(bad);
+    for (const std::string& part : {std::string("NNCORE_NUM_THREADS"), "\"" + std::string(bad) + "\""})
+      CHECK(message.find(part) != std::string::npos);
+  }
+}
+
+TEST(report_num_threads) {
+  try {
+    const int count = num_threads();
+    std::printf("%d\n", count);
+    CHECK(count >= 1 && count <= 1024);
+  } catch (const std::invalid_argument& error) {
+    std::printf("%s\n", error.what());
+  }
+}
+
+#if !defined(__SANITIZE_THREAD__)  // which mistakes the threads of a child for those of its parent
+/// The child's exit status of body(), which must come within ten seconds.
+template <class F>
+int status_in_child(F body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(10);
+    _exit(body() ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(fork_child_and_grandchild) {
+  const ThreadCount use(3);
+  CHECK(covers(1000, 1));
+  for (int round = 0; round < 10; ++round) {
+    const int status = status_in_child([] {
+      const bool child = covers(1000, 1) && (!is("pool") || two_workers_meet());
+      return child && status_in_child([] { return covers(1000, 1) && covers(77, 2); }) == 0;
+    });
+    CHECK(status == 0);
+    CHECK(covers(1000, 1));
+  }
+}
+
+TEST(fork_while_another_thread_computes) {
+  const ThreadCount use(3);
+  std::atomic<bool> stop{false}, good{true};
+  std::thread other([&] {
+    while (!stop)
+      if (!covers(200, 1)) good = false;
+  });
+  for (int round = 0; round < 20; ++round) CHECK(status_in_child([] { return covers(1000, 1); }) == 0);
+  stop = true;
+  other.join();
+  CHECK(good);
+}
+#endif
+
+#if defined(__x86_64__)
+constexpr unsigned kProgramStart = 0x1f80, kFlush = 0x8040, kTowardZero = 0x6000, kFlags = 0x3f;
+
+TEST(mode_is_set_and_restored) {
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(kProgramStart | kFlush | kTowardZero);
+  {
+    const FloatingPointMode mode;
+    CHECK((_mm_getcsr() & ~kFlags) == kProgramStart);
+    volatile float subnormal = std::numeric_limits<float>::denorm_min();
+    volatile float third = 1.0f / 3.0f;
+    CHECK(subnormal * 2.0f > 0.0f);
+    CHECK(third * 3.0f == 1.0f);
+  }
+  CHECK((_mm_getcsr() & ~kFlags) == (kProgramStart | kFlush | kTowardZero));
+  _mm_setcsr(before);
+}
+
+TEST(workers_keep_the_mode_whoever_started_them) {
+  const unsigned before = _mm_getcsr();
+  const ThreadCount use(12);  // more than any test before: some workers are started here
+  _mm_setcsr(kProgramStart | kFlush);
+  std::atomic<bool> right{true};
+  parallel_for(1000, 1, [&](std::int64_t, std::int64_t, int worker) {
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    if (worker != 0 && (_mm_getcsr() & ~kFlags) != kProgramStart) right = false;
+  });
+  _mm_setcsr(before);
+  CHECK(right);
+}
+#endif
