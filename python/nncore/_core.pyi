@@ -1,13 +1,13 @@
 """The compiled core: what the bindings export. Python code above it never sees a pointer or a thread."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, Never, Protocol, overload, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
-type FloatArray = NDArray[np.float32] | NDArray[np.float64]
-type Reduction = Literal["mean", "sum", "none"]
+type _FloatArray = NDArray[np.float32] | NDArray[np.float64]
+type _IntegerArray = NDArray[np.integer[Any]]
 
 __version__: str
 
@@ -21,8 +21,8 @@ def use_instruction_set(name: str) -> None: ...
 # Random ----------------------------------------------------------------------------------------------
 
 def philox(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
-def fill_uniform(out: FloatArray, low: float, high: float, seed: int, index: int) -> None: ...
-def fill_normal(out: FloatArray, mean: float, standard_deviation: float, seed: int, index: int) -> None: ...
+def fill_uniform(out: _FloatArray, low: float, high: float, seed: int, index: int) -> None: ...
+def fill_normal(out: _FloatArray, mean: float, standard_deviation: float, seed: int, index: int) -> None: ...
 def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
 # Tables of names: what the registry rows must agree with ---------------------------------------------
@@ -34,12 +34,10 @@ initializer_names: tuple[str, ...]
 
 # Functions: see nncore.functional --------------------------------------------------------------------
 
-def exp[A: FloatArray](x: A, *, out: A | None = None) -> A: ...
-def log[A: FloatArray](x: A, *, out: A | None = None) -> A: ...
-def dense_forward[A: FloatArray](
+def dense_forward[A: _FloatArray](
     x: A, weight: A, bias: A | None = None, *, activation: str = "identity", out: A | None = None
 ) -> A: ...
-def dense_backward[A: FloatArray](
+def dense_backward[A: _FloatArray](
     grad_output: A,
     x: A,
     weight: A,
@@ -48,14 +46,100 @@ def dense_backward[A: FloatArray](
     accumulate: bool = False,
 ) -> tuple[A, A, A]: ...
 
-# <activation>(z, *, out=None) and <activation>_backward(grad_output, output, *, out=None, accumulate=False)
-# for: identity sigmoid tanh relu softmax log_softmax
-# <loss>(prediction, target, *, sample_weight=None, reduction="mean") and
-# <loss>_and_gradient(prediction, target, *, sample_weight=None, reduction="mean", out=None, accumulate=False)
-# for: half_squared_error mean_squared_error cross_entropy binary_cross_entropy softmax_cross_entropy
-# sigmoid_cross_entropy;  value: float, for reduction="none" an array (B,)
+# One protocol a kind of function; the functions are rows of tables.
 
-# Networks: one class a dtype, the same methods; float32 written out -----------------------------------
+@type_check_only
+class _Elementary(Protocol):
+    def __call__[A: _FloatArray](self, x: A, *, out: A | None = None) -> A: ...
+
+@type_check_only
+class _Activation(Protocol):
+    def __call__[A: _FloatArray](self, z: A, *, out: A | None = None) -> A: ...
+
+@type_check_only
+class _ActivationBackward(Protocol):
+    def __call__[A: _FloatArray](
+        self, grad_output: A, output: A, *, out: A | None = None, accumulate: bool = False
+    ) -> A: ...
+
+@type_check_only
+class _Loss[Labels](Protocol):
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A | Labels,
+        *,
+        sample_weight: A | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> float: ...
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A | Labels,
+        *,
+        sample_weight: A | None = None,
+        reduction: Literal["none"],
+    ) -> A: ...
+
+@type_check_only
+class _LossAndGradient[Labels](Protocol):
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A | Labels,
+        *,
+        sample_weight: A | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+        out: A | None = None,
+        accumulate: bool = False,
+    ) -> tuple[float, A]: ...
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A | Labels,
+        *,
+        sample_weight: A | None = None,
+        reduction: Literal["none"],
+        out: A | None = None,
+        accumulate: bool = False,
+    ) -> tuple[A, A]: ...
+
+exp: _Elementary
+log: _Elementary
+
+identity: _Activation
+sigmoid: _Activation
+tanh: _Activation
+relu: _Activation
+softmax: _Activation
+log_softmax: _Activation
+
+identity_backward: _ActivationBackward
+sigmoid_backward: _ActivationBackward
+tanh_backward: _ActivationBackward
+relu_backward: _ActivationBackward
+softmax_backward: _ActivationBackward
+log_softmax_backward: _ActivationBackward
+
+half_squared_error: _Loss[Never]
+mean_squared_error: _Loss[Never]
+cross_entropy: _Loss[_IntegerArray]
+binary_cross_entropy: _Loss[Never]
+softmax_cross_entropy: _Loss[_IntegerArray]
+sigmoid_cross_entropy: _Loss[Never]
+
+half_squared_error_and_gradient: _LossAndGradient[Never]
+mean_squared_error_and_gradient: _LossAndGradient[Never]
+cross_entropy_and_gradient: _LossAndGradient[_IntegerArray]
+binary_cross_entropy_and_gradient: _LossAndGradient[Never]
+softmax_cross_entropy_and_gradient: _LossAndGradient[_IntegerArray]
+sigmoid_cross_entropy_and_gradient: _LossAndGradient[Never]
+
+# Networks: one class a precision, the same methods ---------------------------------------------------
 
 class Segment:
     def __init__(
@@ -80,29 +164,31 @@ class Segment:
     @property
     def decay(self) -> bool: ...
 
-class Parameters_float32:
+@type_check_only
+class _Parameters[F: (np.float32, np.float64)]:
     def __init__(self, segments: Sequence[Segment], state_segments: Sequence[Segment] = ()) -> None: ...
     @property
-    def values(self) -> NDArray[np.float32]: ...  # flat, writable, a view
+    def values(self) -> NDArray[F]: ...  # flat, writable, a view
     @property
-    def gradients(self) -> NDArray[np.float32]: ...
+    def gradients(self) -> NDArray[F]: ...
     @property
-    def state(self) -> NDArray[np.float32]: ...
+    def state(self) -> NDArray[F]: ...
     @property
     def segments(self) -> list[Segment]: ...
     @property
     def state_segments(self) -> list[Segment]: ...
-    def value(self, index: int) -> NDArray[np.float32]: ...  # writable view: (O, I) or (O,)
-    def gradient(self, index: int) -> NDArray[np.float32]: ...
-    def state_value(self, index: int) -> NDArray[np.float32]: ...
+    def value(self, index: int) -> NDArray[F]: ...  # writable view: (O, I) or (O,)
+    def gradient(self, index: int) -> NDArray[F]: ...
+    def state_value(self, index: int) -> NDArray[F]: ...
     def initialize(self, seed: int) -> None: ...
     def set_trainable(self, index: int, trainable: bool) -> None: ...
     def set_learning_rate_multiplier(self, index: int, multiplier: float) -> None: ...
     def set_decay(self, index: int, decay: bool) -> None: ...
-    def copy_from(self, other: Parameters_float32) -> None: ...
-    def blend(self, other: Parameters_float32, fraction: float) -> None: ...
+    def copy_from(self, other: _Parameters[F]) -> None: ...
+    def blend(self, other: _Parameters[F], fraction: float) -> None: ...
 
-class Parameters_float64: ...  # the same
+class Parameters_float32(_Parameters[np.float32]): ...
+class Parameters_float64(_Parameters[np.float64]): ...
 
 class Node:
     @staticmethod
@@ -155,16 +241,17 @@ class Optimizer:
     ) -> None: ...
     learning_rate: float
 
-class OptimizerState_float32:
-    def __init__(self, kind: str, parameters: Parameters_float32) -> None: ...
+@type_check_only
+class _OptimizerState[F: (np.float32, np.float64)]:
+    def __init__(self, kind: str, parameters: _Parameters[F]) -> None: ...
     steps: int
     @property
-    def first_moment(self) -> NDArray[np.float32]: ...  # writable views, empty where there is none
+    def first_moment(self) -> NDArray[F]: ...  # writable views, empty where there is none
     @property
-    def second_moment(self) -> NDArray[np.float32]: ...
+    def second_moment(self) -> NDArray[F]: ...
 
-class OptimizerState_float64: ...  # the same
-
+class OptimizerState_float32(_OptimizerState[np.float32]): ...
+class OptimizerState_float64(_OptimizerState[np.float64]): ...
 class Objective: ...
 
 class EpochResult:
@@ -173,25 +260,28 @@ class EpochResult:
     @property
     def steps(self) -> int: ...
 
-class Network_float32:
+@type_check_only
+class _Network[F: (np.float32, np.float64)]:
     """x: one array a graph input, 2-D, any bool/int/float dtype, any strides; y: one array a loss term:
     (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or (B, 1) of integers;
-    1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite and >= 0. rows: int64 (n,) or None.
+    1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite and >= 0, not all
+    zero. rows: int64 (n,) or None.
     Every method raises TypeError for dtypes and ValueError for shapes and values, before anything is
-    written; RuntimeError where another call is using the store in a way that excludes this one. A loss
-    that is not finite raises FloatingPointError and changes nothing."""
+    written; RuntimeError where another call is using the store in a way that excludes this one. A step
+    whose loss is not finite raises FloatingPointError and is not made; loss and loss_and_gradients
+    return such a loss."""
 
-    def __init__(self, graph: Graph, parameters: Parameters_float32) -> None: ...
+    def __init__(self, graph: Graph, parameters: _Parameters[F]) -> None: ...
     def predict(
-        self, x: Sequence[NDArray[Any]], out: Sequence[NDArray[np.float32]] | None = None
-    ) -> list[NDArray[np.float32]]: ...
-    def forward(self, x: Sequence[NDArray[Any]], training: bool = True) -> list[NDArray[np.float32]]: ...  # copies out
+        self, x: Sequence[NDArray[Any]], out: Sequence[NDArray[F]] | None = None
+    ) -> list[NDArray[F]]: ...
+    def forward(self, x: Sequence[NDArray[Any]], training: bool = True) -> list[NDArray[F]]: ...  # copies out
     def backward(
         self,
-        grad_outputs: Sequence[NDArray[np.float32]],
+        grad_outputs: Sequence[NDArray[F]],
         accumulate: bool = False,
         input_gradients: bool = True,
-    ) -> list[NDArray[np.float32]]: ...  # one per float input
+    ) -> list[NDArray[F]]: ...  # one per float input
     def plan(self, terms: Sequence[tuple[str, int, float]]) -> Objective: ...  # (loss, output, weight)
     def loss(
         self,
@@ -214,7 +304,7 @@ class Network_float32:
         x: Sequence[NDArray[Any]],
         y: Sequence[NDArray[Any]],
         optimizer: Optimizer,
-        state: OptimizerState_float32,
+        state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
         sample_weight: NDArray[Any] | None = None,
     ) -> float: ...
@@ -225,19 +315,21 @@ class Network_float32:
         y: Sequence[NDArray[Any]],
         batch_size: int,
         optimizer: Optimizer,
-        state: OptimizerState_float32,
+        state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
         sample_weight: NDArray[Any] | None = None,
-        tick: Callable[[int, float], object] | None = None,  # (steps done, mean loss so far), every ~50 ms, between steps
+        tick: Callable[[int, float], object]
+        | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
     ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
-    def update(self, optimizer: Optimizer, state: OptimizerState_float32) -> None: ...
+    def update(self, optimizer: Optimizer, state: _OptimizerState[F]) -> None: ...
     def train_step_with(
         self,
-        loss: Callable[[list[NDArray[np.float32]]], tuple[float, Sequence[NDArray[np.float32]]]],
+        loss: Callable[[list[NDArray[F]]], tuple[float, Sequence[NDArray[F]]]],
         x: Sequence[NDArray[Any]],
         optimizer: Optimizer,
-        state: OptimizerState_float32,
+        state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
     ) -> float: ...  # a step whose loss is Python: outputs -> (loss, one gradient an output)
 
-class Network_float64: ...  # the same
+class Network_float32(_Network[np.float32]): ...
+class Network_float64(_Network[np.float64]): ...

@@ -1,0 +1,306 @@
+#include "arrays.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+namespace nncore::bindings {
+namespace {
+
+constexpr std::array<std::size_t, 13> kItemSize = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, sizeof(long double)};
+constexpr std::array<const char*, 13> kTypeName = {"bool",    "int8",    "int16",     "int32",  "int64",
+                                                   "uint8",   "uint16",  "uint32",    "uint64", "float16",
+                                                   "float32", "float64", "longdouble"};
+
+std::size_t item_size(ScalarType type) { return kItemSize[static_cast<std::size_t>(type)]; }
+const char* type_name(ScalarType type) { return kTypeName[static_cast<std::size_t>(type)]; }
+
+[[noreturn]] void refuse(Argument argument, const std::string& what) {
+  throw py::value_error(argument.text() + " " + what);
+}
+
+std::string shape_text(const py::array& array) {
+  std::string text = "(";
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) text += (i > 0 ? ", " : "") + std::to_string(array.shape(i));
+  return text + (array.ndim() == 1 ? ",)" : ")");
+}
+
+std::string strides_text(const py::array& array) {
+  std::string text;
+  for (py::ssize_t i = 0; i < array.ndim(); ++i)
+    text += (i > 0 ? ", " : "") + std::to_string(array.strides(i));
+  return text;
+}
+
+/// The scalar type of a dtype in native byte order; nothing for all others. NumPy has two 64-bit integers
+/// on most platforms, so the size decides.
+std::optional<ScalarType> find_type(const py::array& array) {
+  const py::dtype dtype = array.dtype();
+  const char order = dtype.byteorder();
+  if (order != '=' && order != '|') return std::nullopt;
+  const auto of = [&](ScalarType first, ScalarType last) -> std::optional<ScalarType> {
+    for (auto i = static_cast<int>(first); i <= static_cast<int>(last); ++i)
+      if (static_cast<py::ssize_t>(kItemSize[static_cast<std::size_t>(i)]) == dtype.itemsize())
+        return static_cast<ScalarType>(i);
+    return std::nullopt;
+  };
+  constexpr int kFirstUserDefined = 256;
+  if (dtype.num() >= kFirstUserDefined) return std::nullopt;
+  switch (dtype.kind()) {
+    case 'b':
+      return ScalarType::boolean;
+    case 'i':
+      return of(ScalarType::int8, ScalarType::int64);
+    case 'u':
+      return of(ScalarType::uint8, ScalarType::uint64);
+    case 'f':
+      return of(ScalarType::float16, ScalarType::long_double);
+    default:
+      return std::nullopt;
+  }
+}
+
+[[noreturn]] void refuse_dtype(const py::array& array, Argument argument, const std::string& allowed) {
+  throw py::type_error(argument.text() + " has dtype " + py::str(array.dtype()).cast<std::string>() +
+                       "; needed: " + allowed + ", in native byte order");
+}
+
+void check_type(const py::array& array, Argument argument, ScalarType type) {
+  if (find_type(array) != type) refuse_dtype(array, argument, type_name(type));
+}
+
+void check_memory(const py::array& array, Argument argument, ScalarType type, bool written) {
+  if (written && !array.writeable()) refuse(argument, "is read-only; a writable array is needed");
+  const std::size_t alignment = std::min(item_size(type), sizeof(void*));
+  if (array.size() > 0 && reinterpret_cast<std::uintptr_t>(array.data()) % alignment != 0)
+    refuse(argument, "is not aligned to its elements; copy it first");
+}
+
+[[noreturn]] void refuse_shape(const py::array& array, Argument argument, const std::string& wanted) {
+  refuse(argument, "has shape " + shape_text(array) + "; needed: " + wanted);
+}
+
+std::string wanted_shape(std::int64_t rows, std::int64_t columns, bool vector_allowed) {
+  const auto extent = [](std::int64_t n) { return n == kAny ? "any" : std::to_string(n); };
+  std::string text =
+      rows == kAny && columns == kAny ? "two dimensions" : "(" + extent(rows) + ", " + extent(columns) + ")";
+  if (vector_allowed && columns == kAny) text += ", or one dimension";
+  if (vector_allowed && columns == 1) text += " or (" + extent(rows) + ",)";
+  return text;
+}
+
+std::string wanted_shape(Wanted wanted) {
+  return wanted_shape(wanted.rows, wanted.columns, wanted.layout == Layout::rows_or_vector);
+}
+
+std::string wanted_shape(TableWanted wanted) {
+  return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed);
+}
+
+[[noreturn]] void refuse_layout(const py::array& array, Argument argument, Layout layout) {
+  const char* need =
+      layout == Layout::one_unit_stride
+          ? "one stride of one element, the other at least the extent (C or F order), is needed"
+          : "contiguous rows (C order, or rows cut from it) are needed";
+  refuse(argument, "has shape " + shape_text(array) + " and strides of (" + strides_text(array) +
+                       ") bytes; " + need + "; numpy.ascontiguousarray makes such a copy");
+}
+
+/// The memory from the first to the last byte that an array reaches.
+struct Span {
+  std::uintptr_t begin, end;
+};
+
+Span span_of(const py::array& array) {
+  const auto data = reinterpret_cast<std::intptr_t>(array.data());
+  if (array.size() == 0) return {static_cast<std::uintptr_t>(data), static_cast<std::uintptr_t>(data)};
+  std::intptr_t begin = data, end = data + array.itemsize();
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    const std::intptr_t reach = (array.shape(i) - 1) * array.strides(i);
+    (reach < 0 ? begin : end) += reach;
+  }
+  return {static_cast<std::uintptr_t>(begin), static_cast<std::uintptr_t>(end)};
+}
+
+/// One array under two names: the same elements in the same places.
+bool is_same_view(const py::array& a, const py::array& b) {
+  if (a.data() != b.data() || a.ndim() != b.ndim()) return false;
+  for (py::ssize_t i = 0; i < a.ndim(); ++i)
+    if (a.shape(i) != b.shape(i) || (a.shape(i) > 1 && a.strides(i) != b.strides(i))) return false;
+  return true;
+}
+
+template <class T>
+void check_no_nan(Matrix<const T> values) {
+  for (std::int64_t i = 0; i < values.rows; ++i)
+    for (std::int64_t j = 0; j < values.columns; ++j)
+      if (std::isnan(values(i, j)))
+        refuse("target", "is NaN in row " + std::to_string(i) + ", column " + std::to_string(j));
+}
+
+}  // namespace
+
+std::string Argument::text() const {
+  return index < 0 ? std::string(name) : std::string(name) + "[" + std::to_string(index) + "]";
+}
+
+bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
+
+RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType type, Wanted wanted,
+                       bool written) {
+  check_type(array, argument, type);
+  const bool is_vector = array.ndim() == 1 && wanted.layout == Layout::rows_or_vector;
+  if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
+  const std::int64_t rows = is_vector ? 1 : array.shape(0);
+  const std::int64_t columns = array.shape(is_vector ? 0 : 1);
+  if ((wanted.rows != kAny && rows != wanted.rows) || (wanted.columns != kAny && columns != wanted.columns))
+    refuse_shape(array, argument, wanted_shape(wanted));
+  check_memory(array, argument, type, written);
+
+  RawMatrix raw{const_cast<void*>(array.data()), rows, columns, columns, 1};
+  if (rows == 0 || columns == 0) return raw;
+  // Strides of extents of one are never used and may hold anything.
+  const auto size = static_cast<std::int64_t>(item_size(type));
+  const std::int64_t row_bytes = rows == 1 ? columns * size : array.strides(0);
+  const std::int64_t column_bytes = columns == 1 ? size : array.strides(is_vector ? 0 : 1);
+  if (row_bytes % size != 0 || column_bytes % size != 0) refuse_layout(array, argument, wanted.layout);
+  raw.row_stride = row_bytes / size;
+  raw.column_stride = column_bytes / size;
+  if (raw.column_stride == 1 && raw.row_stride >= columns) return raw;
+  if (wanted.layout != Layout::one_unit_stride) refuse_layout(array, argument, wanted.layout);
+  if (rows == 1) raw.row_stride = 1;
+  if (raw.row_stride != 1 || raw.column_stride < rows) refuse_layout(array, argument, wanted.layout);
+  return raw;
+}
+
+void* check_vector(const py::array& array, Argument argument, ScalarType type, std::int64_t length,
+                   bool written) {
+  check_type(array, argument, type);
+  if (array.ndim() != 1 || (length != kAny && array.shape(0) != length))
+    refuse_shape(array, argument, length == kAny ? "one dimension" : "(" + std::to_string(length) + ",)");
+  check_memory(array, argument, type, written);
+  if (array.shape(0) > 1 && array.strides(0) != static_cast<py::ssize_t>(item_size(type)))
+    refuse(argument, "has a stride of " + strides_text(array) + " bytes; a contiguous array is needed");
+  return const_cast<void*>(array.data());
+}
+
+void check_same_shape(const py::array& array, Argument argument, const py::array& other,
+                      Argument other_argument) {
+  if (array.ndim() != other.ndim() || !std::equal(array.shape(), array.shape() + array.ndim(), other.shape()))
+    refuse_shape(array, argument, shape_text(other) + ", as " + other_argument.text() + " has");
+}
+
+void check_no_overlap(const py::array& written, Argument argument, const py::array& other,
+                      Argument other_argument, bool same_allowed) {
+  const Span a = span_of(written), b = span_of(other);
+  if (a.begin >= b.end || b.begin >= a.end) return;
+  if (same_allowed && is_same_view(written, other)) return;
+  // Columns of one array interleave without meeting: only then is the exact answer worth its price.
+  if (py::module_::import("numpy").attr("shares_memory")(written, other).cast<bool>())
+    refuse(argument,
+           std::string("shares memory with ") + other_argument.text() +
+               (same_allowed ? "; it must be separate, or that very array" : "; it must be separate"));
+}
+
+bool touches(const py::array& array, const void* data, std::int64_t bytes) {
+  const Span span = span_of(array);
+  const auto begin = reinterpret_cast<std::uintptr_t>(data);
+  return span.begin < begin + static_cast<std::uintptr_t>(bytes) && begin < span.end;
+}
+
+ScalarType precision_of(const py::array& array, Argument argument) {
+  const std::optional<ScalarType> type = find_type(array);
+  if (type != ScalarType::float32 && type != ScalarType::float64)
+    refuse_dtype(array, argument, "float32 or float64");
+  return *type;
+}
+
+py::array as_array(py::handle object, Argument argument) {
+  if (!py::isinstance<py::array>(object))
+    throw py::type_error(argument.text() + " is of type " +
+                         py::type::of(object).attr("__name__").cast<std::string>() +
+                         "; a NumPy array is needed");
+  return py::reinterpret_borrow<py::array>(object);
+}
+
+Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
+  const std::optional<ScalarType> type = find_type(array);
+  if (!type || (wanted.integers && !is_integer(*type)))
+    refuse_dtype(
+        array, argument,
+        wanted.integers ? "an integer" : "bool, an integer, float16, float32, float64 or longdouble");
+  const bool is_vector = wanted.vector_allowed && array.ndim() == 1;
+  if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
+  const Table table{array.data(),     *type,
+                    array.shape(0),   is_vector ? 1 : array.shape(1),
+                    array.strides(0), is_vector ? array.itemsize() : array.strides(1)};
+  if ((wanted.rows != kAny && table.rows != wanted.rows) ||
+      (wanted.columns != kAny && table.columns != wanted.columns))
+    refuse_shape(array, argument, wanted_shape(wanted));
+  return table;
+}
+
+const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64_t row_count) {
+  const auto* indices = input_vector<std::int64_t>(rows, argument);
+  for (py::ssize_t i = 0; i < rows.shape(0); ++i)
+    if (indices[i] < 0 || indices[i] >= row_count)
+      refuse(argument, "holds " + std::to_string(indices[i]) + " at index " + std::to_string(i) +
+                           "; there are " + std::to_string(row_count) + " rows, counted from 0");
+  return indices;
+}
+
+void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t count) {
+  constexpr std::int64_t kChunk = 256;
+  std::array<double, kChunk> values{};
+  bool any_positive = count == 0;
+  for (std::int64_t first = 0; first < count; first += kChunk) {
+    const std::int64_t length = std::min(kChunk, count - first);
+    Table chunk = weight;
+    if (rows == nullptr) chunk.data = static_cast<const std::byte*>(weight.data) + first * weight.row_stride;
+    gather_rows(chunk, rows == nullptr ? nullptr : rows + first, length, values.data());
+    for (std::int64_t i = 0; i < length; ++i) {
+      const double value = values[static_cast<std::size_t>(i)];
+      if (!(value >= 0.0) || std::isinf(value))
+        refuse("sample_weight", "is " + std::to_string(value) + " at index " +
+                                    std::to_string(rows == nullptr ? first + i : rows[first + i]) +
+                                    "; finite numbers >= 0 are allowed");
+      any_positive = any_positive || value > 0.0;
+    }
+  }
+  if (!any_positive) refuse("sample_weight", "is zero for every sample; at least one must be positive");
+}
+
+template <class T>
+LossTarget<T>::LossTarget(Loss loss, const py::array& array, Matrix<const T> prediction) {
+  const std::optional<ScalarType> type = find_type(array);
+  const bool is_column = array.ndim() == 1 || (array.ndim() == 2 && array.shape(1) == 1);
+  if (!takes_labels(loss) || !type || !is_integer(*type) || !is_column) {
+    if (takes_labels(loss) && type != scalar_type<T>())
+      refuse_dtype(array, "target",
+                   std::string(type_name(scalar_type<T>())) +
+                       " values (B, O), or labels (B,) or (B, 1) of an integer dtype");
+    target.values =
+        input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, prediction.columns});
+    check_no_nan(target.values);
+    return;
+  }
+  const Table labels = as_table(
+      array, "target", {.rows = prediction.rows, .columns = 1, .integers = true, .vector_allowed = true});
+  const bool in_place = labels.type == ScalarType::int64 &&
+                        (labels.rows <= 1 || labels.row_stride == sizeof(std::int64_t)) &&
+                        reinterpret_cast<std::uintptr_t>(labels.data) % alignof(std::int64_t) == 0;
+  if (!in_place || labels.rows == 0) {
+    // One element even for no rows: labels that are null would mean values.
+    converted.resize(static_cast<std::size_t>(std::max<std::int64_t>(labels.rows, 1)));
+    gather_rows(labels, nullptr, labels.rows, converted.data());
+    target.labels = converted.data();
+  } else {
+    target.labels = static_cast<const std::int64_t*>(labels.data);
+  }
+}
+
+template struct LossTarget<float>;
+template struct LossTarget<double>;
+
+}  // namespace nncore::bindings

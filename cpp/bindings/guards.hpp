@@ -1,0 +1,60 @@
+// What a call holds while it computes: the floating-point mode, the store, and perhaps not the GIL.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <optional>
+#include <utility>
+
+#include "nncore/parameters.hpp"
+#include "nncore/runtime.hpp"
+
+namespace nncore::bindings {
+
+namespace py = pybind11;
+
+/// Lets other Python threads run while it lives, if `flops` are worth it (about 20 us of work). A short call
+/// that gives up the GIL waits a whole switch interval to get it back beside a busy thread.
+class GilRelease {
+ public:
+  explicit GilRelease(double flops) {
+    if (flops > 1e6) release_.emplace();
+  }
+
+ private:
+  std::optional<py::gil_scoped_release> release_;
+};
+
+/// Runs `body`, which touches no Python object, under the floating-point mode that all results assume.
+template <class Body>
+auto compute(double flops, Body&& body) {
+  const GilRelease release(flops);
+  const FloatingPointMode mode;
+  return std::forward<Body>(body)();
+}
+
+/// Uses a store beside other readers; RuntimeError while somebody trains.
+class Reading {
+ public:
+  explicit Reading(Usage& usage) : usage_(usage) { usage_.begin_read(); }
+  ~Reading() { usage_.end_read(); }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  Usage& usage_;
+};
+
+/// Uses a store alone; RuntimeError while anybody else uses it.
+class Writing {
+ public:
+  explicit Writing(Usage& usage) : usage_(usage) { usage_.begin_write(); }
+  ~Writing() { usage_.end_write(); }
+  Writing(const Writing&) = delete;
+  Writing& operator=(const Writing&) = delete;
+
+ private:
+  Usage& usage_;
+};
+
+}  // namespace nncore::bindings

@@ -1,0 +1,13 @@
+// What module.cpp puts together: one function a topic.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace nncore::bindings {
+
+void register_runtime(pybind11::module_& m);
+void register_functional(pybind11::module_& m);
+void register_parameters(pybind11::module_& m);
+void register_network(pybind11::module_& m);
+
+}  // namespace nncore::bindings

@@ -1,0 +1,373 @@
+// The formulas, one function each, on NumPy arrays: zero-copy, with out=. Each row of a table becomes a
+// function and its gradient, with the docstring made from the row.
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+
+#include "arrays.hpp"
+#include "guards.hpp"
+#include "kernels/table.hpp"
+#include "names.hpp"
+#include "nncore/dense.hpp"
+#include "register.hpp"
+
+namespace nncore::bindings {
+namespace {
+
+using OptionalArray = std::optional<py::array>;
+
+/// Operations per element of an activation or a loss, roughly: only decides whether the GIL is released.
+constexpr double kFlopsPerElement = 20.0;
+
+double elementwise_flops(const py::array& array) {
+  return static_cast<double>(array.size()) * kFlopsPerElement;
+}
+
+template <class T>
+py::array new_like(const py::array& array) {
+  return array.ndim() == 1 ? new_array<T>(array.shape(0)) : new_array<T>(array.shape(0), array.shape(1));
+}
+
+void check_accumulate(bool accumulate, bool has_out) {
+  if (accumulate && !has_out) throw py::value_error("accumulate adds to out, but out is None");
+}
+
+// Elementary functions and activations ---------------------------------------------------------------
+
+/// out = operation(input) for arrays of one shape, where out may be the input itself.
+template <class Operation>
+py::array map_array(const py::array& z, const char* argument, const OptionalArray& out, Layout layout,
+                    Operation operation) {
+  return with_precision_of(z, argument, [&]<class T>(T) {
+    const Matrix<const T> input = input_matrix<T>(z, argument, {layout});
+    if (out) check_same_shape(*out, "out", z, argument);
+    py::array result = out ? *out : new_like<T>(z);
+    const Matrix<T> output = output_matrix<T>(result, "out", {layout});
+    if (out) check_no_overlap(result, "out", z, argument, true);
+    compute(elementwise_flops(z), [&] { operation(input, output); });
+    return result;
+  });
+}
+
+/// An elementwise kernel, row by row, as the library has it for its own use.
+template <class Select>
+auto rows_of(Select select) {
+  return [select]<class T>(Matrix<const T> input, Matrix<T> output) {
+    const auto kernel = select(kernels::active<T>());
+    for (std::int64_t i = 0; i < input.rows; ++i) kernel(&input(i, 0), &output(i, 0), input.columns);
+  };
+}
+
+Layout layout_of(Activation activation) {
+  return is_elementwise(activation) ? Layout::rows_or_vector : Layout::contiguous_rows;
+}
+
+py::array backward(Activation activation, const py::array& grad_output, const py::array& output,
+                   const OptionalArray& out, bool accumulate) {
+  check_accumulate(accumulate, out.has_value());
+  return with_precision_of(grad_output, "grad_output", [&]<class T>(T) {
+    const Wanted wanted{layout_of(activation)};
+    const Matrix<const T> gradient = input_matrix<T>(grad_output, "grad_output", wanted);
+    const Matrix<const T> a = input_matrix<T>(output, "output", wanted);
+    check_same_shape(output, "output", grad_output, "grad_output");
+    if (out) check_same_shape(*out, "out", grad_output, "grad_output");
+    py::array result = out ? *out : new_like<T>(grad_output);
+    const Matrix<T> grad_input = output_matrix<T>(result, "out", wanted);
+    if (out) check_no_overlap(result, "out", grad_output, "grad_output", true);
+    if (out) check_no_overlap(result, "out", output, "output");
+    compute(elementwise_flops(output),
+            [&] { activation_backward<T>(activation, gradient, a, grad_input, accumulate); });
+    return result;
+  });
+}
+
+struct ActivationRow {
+  const char* formula;
+  const char* derivative;
+};
+
+/// In the order of enum Activation.
+constexpr ActivationRow kActivationRows[kActivationCount] = {
+    {"a = z", "f' = 1"},
+    {"a = 1 / (1 + exp(-z))", "f' = a (1 - a)"},
+    {"a = tanh(z)", "f' = 1 - a^2"},
+    {"a = max(z, 0); NaN stays NaN", "f' = 1 where a > 0, else 0"},
+    {"a_i = exp(z_i) / sum_k exp(z_k), over each row", "grad_z_i = a_i (g_i - sum_k g_k a_k)"},
+    {"a_i = z_i - log sum_k exp(z_k), over each row", "grad_z_i = g_i - exp(a_i) sum_k g_k"},
+};
+
+constexpr const char* kArrayRules =
+    "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
+    "is\n"
+    "made; with it, out is filled and returned.\n\n"
+    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, an out that is "
+    "read-only or\n"
+    "shares memory with an input. Formulas: docs/math.md.";
+
+void register_activations(py::module_& m) {
+  for (const Activation activation : kActivations) {
+    const ActivationRow& row = kActivationRows[static_cast<int>(activation)];
+    const std::string shape =
+        is_elementwise(activation) ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
+    const std::string name_text = name(activation);
+    const std::string forward_doc = name_text + ": " + row.formula + ".\n\nz: " + shape +
+                                    ". out: of the same shape; may be z itself." + kArrayRules;
+    m.def(
+        name_text.c_str(),
+        [activation](const py::array& z, const OptionalArray& out) {
+          return map_array(z, "z", out, layout_of(activation),
+                           [activation]<class T>(Matrix<const T> input, Matrix<T> output) {
+                             activation_forward<T>(activation, input, output);
+                           });
+        },
+        py::arg("z"), py::kw_only(), py::arg("out") = py::none(), forward_doc.c_str());
+
+    const std::string backward_doc =
+        "The gradient of " + name_text +
+        " with respect to z, from g = grad_output and a = output: " + row.derivative +
+        (is_elementwise(activation) ? ", grad_z = g f'" : "") + ".\n\ngrad_output, output: " + shape +
+        ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of replacing "
+        "it." +
+        kArrayRules;
+    m.def(
+        (name_text + "_backward").c_str(),
+        [activation](const py::array& grad_output, const py::array& output, const OptionalArray& out,
+                     bool accumulate) { return backward(activation, grad_output, output, out, accumulate); },
+        py::arg("grad_output"), py::arg("output"), py::kw_only(), py::arg("out") = py::none(),
+        py::arg("accumulate") = false, backward_doc.c_str());
+  }
+}
+
+void register_elementary(py::module_& m) {
+  const auto define = [&](const char* function, auto operation) {
+    const std::string doc = std::string(function) +
+                            "(x), element by element, the same bits on every machine.\n\nx: (B, O) with "
+                            "contiguous rows, or (N,). out: of the same shape; may be x itself." +
+                            kArrayRules;
+    m.def(
+        function,
+        [operation](const py::array& x, const OptionalArray& out) {
+          return map_array(x, "x", out, Layout::rows_or_vector, operation);
+        },
+        py::arg("x"), py::kw_only(), py::arg("out") = py::none(), doc.c_str());
+  };
+  define("exp", rows_of([](const auto& kernels) { return kernels.exp; }));
+  define("log", rows_of([](const auto& kernels) { return kernels.log; }));
+}
+
+// The dense layer --------------------------------------------------------------------------------------
+
+py::array bound_dense_forward(const py::array& x, const py::array& weight, const OptionalArray& bias,
+                              const std::string& activation_name, const OptionalArray& out) {
+  const Activation activation = find_name(kActivations, "activation", activation_name);
+  return with_precision_of(x, "x", [&]<class T>(T) {
+    const Matrix<const T> inputs = input_matrix<T>(x, "x");
+    const Matrix<const T> w = input_matrix<T>(weight, "weight", {.columns = inputs.columns});
+    const T* b = bias ? input_vector<T>(*bias, "bias", w.rows) : nullptr;
+    py::array result = out ? *out : new_array<T>(inputs.rows, w.rows);
+    // Activations work on rows, so the output's must be contiguous as soon as there is one.
+    const Layout layout =
+        activation == Activation::identity ? Layout::one_unit_stride : Layout::contiguous_rows;
+    const Matrix<T> output = output_matrix<T>(result, "out", {layout, inputs.rows, w.rows});
+    if (out) {
+      check_no_overlap(result, "out", x, "x");
+      check_no_overlap(result, "out", weight, "weight");
+      if (bias) check_no_overlap(result, "out", *bias, "bias");
+    }
+    const double flops = 2.0 * static_cast<double>(inputs.rows) * static_cast<double>(weight.size());
+    compute(flops, [&] { dense_forward<T>(inputs, w, b, output, activation); });
+    return result;
+  });
+}
+
+py::tuple bound_dense_backward(const py::array& grad_output, const py::array& x, const py::array& weight,
+                               const std::optional<py::tuple>& out, bool accumulate) {
+  check_accumulate(accumulate, out.has_value());
+  return with_precision_of(grad_output, "grad_output", [&]<class T>(T) {
+    const Matrix<const T> delta = input_matrix<T>(grad_output, "grad_output");
+    const Matrix<const T> inputs = input_matrix<T>(x, "x", {.rows = delta.rows});
+    const Matrix<const T> w =
+        input_matrix<T>(weight, "weight", {.rows = delta.columns, .columns = inputs.columns});
+    if (out && out->size() != 3)
+      throw py::value_error("out has " + std::to_string(out->size()) +
+                            " arrays; three are needed: grad_x, grad_weight, grad_bias");
+    const py::tuple result = out ? *out
+                                 : py::make_tuple(new_array<T>(inputs.rows, inputs.columns),
+                                                  new_array<T>(w.rows, w.columns), new_array<T>(w.rows));
+    const py::array arrays[3] = {as_array(result[0], {"out", 0}), as_array(result[1], {"out", 1}),
+                                 as_array(result[2], {"out", 2})};
+    const Matrix<T> grad_x =
+        output_matrix<T>(arrays[0], {"out", 0}, {.rows = inputs.rows, .columns = inputs.columns});
+    const Matrix<T> grad_weight =
+        output_matrix<T>(arrays[1], {"out", 1}, {.rows = w.rows, .columns = w.columns});
+    T* grad_bias = output_vector<T>(arrays[2], {"out", 2}, w.rows);
+    for (py::ssize_t i = 0; out && i < 3; ++i) {
+      check_no_overlap(arrays[i], {"out", i}, grad_output, "grad_output");
+      check_no_overlap(arrays[i], {"out", i}, x, "x");
+      check_no_overlap(arrays[i], {"out", i}, weight, "weight");
+      for (py::ssize_t j = 0; j < i; ++j) check_no_overlap(arrays[i], {"out", i}, arrays[j], {"out", j});
+    }
+    const double flops = 4.0 * static_cast<double>(delta.rows) * static_cast<double>(weight.size());
+    compute(flops, [&] { dense_backward<T>(delta, inputs, w, grad_x, grad_weight, grad_bias, accumulate); });
+    return result;
+  });
+}
+
+void register_dense(py::module_& m) {
+  m.def("dense_forward", &bound_dense_forward, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(),
+        py::kw_only(), py::arg("activation") = "identity", py::arg("out") = py::none(),
+        (std::string("dense_forward: f(x weight^T + bias), f the activation.\n\n"
+                     "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F "
+                     "order with any\n"
+                     "leading dimension; rows of out must be contiguous where there is an activation.") +
+         kArrayRules)
+            .c_str());
+  m.def(
+      "dense_backward", &bound_dense_backward, py::arg("grad_output"), py::arg("x"), py::arg("weight"),
+      py::kw_only(), py::arg("out") = py::none(), py::arg("accumulate") = false,
+      (std::string(
+           "dense_backward: the gradients of a dense layer from grad_output = dL/dz.\n\n"
+           "grad_x = grad_output weight; grad_weight = grad_output^T x; grad_bias = the sum over the batch.\n"
+           "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) of the "
+           "shapes of\n"
+           "x, weight and bias; out: a tuple of three such arrays, which is returned. Matrices are in C or F "
+           "order\n"
+           "with any leading dimension. accumulate: add to out instead of replacing it.") +
+       kArrayRules)
+          .c_str());
+}
+
+// Losses ---------------------------------------------------------------------------------------------
+
+constexpr const char* kReductionNames[] = {"mean", "sum", "none"};
+
+Reduction reduction_of(const std::string& text) {
+  for (int i = 0; i < 3; ++i)
+    if (text == kReductionNames[i]) return static_cast<Reduction>(i);
+  refuse_name("reduction", text, py::make_tuple("mean", "sum", "none"));
+}
+
+/// The arguments that a loss and its gradient share, checked.
+template <class T>
+struct LossCall {
+  LossCall(Loss loss, const py::array& prediction_, const py::array& target_, const OptionalArray& weight,
+           const std::string& reduction_)
+      : prediction(input_matrix<T>(prediction_, "prediction", {Layout::contiguous_rows})),
+        target(loss, target_, prediction),
+        reduction(reduction_of(reduction_)) {
+    if (weight) {
+      sample_weight = input_vector<T>(*weight, "sample_weight", prediction.rows);
+      check_sample_weight(table(sample_weight, prediction.rows, 1), nullptr, prediction.rows);
+    }
+    if (reduction == Reduction::none) values = new_array<T>(prediction.rows);
+  }
+
+  py::object run(Loss loss, Matrix<T> gradient, bool accumulate) {
+    T* each = values ? static_cast<T*>(values->mutable_data()) : nullptr;
+    const double flops = static_cast<double>(prediction.rows * prediction.columns) * kFlopsPerElement;
+    const double value = compute(flops, [&] {
+      return loss_and_gradient<T>(loss, prediction, target.target, sample_weight, reduction, each, gradient,
+                                  1.0, accumulate);
+    });
+    if (values) return *values;
+    return py::float_(value);
+  }
+
+  Matrix<const T> prediction;
+  LossTarget<T> target;
+  const T* sample_weight = nullptr;
+  Reduction reduction;
+  OptionalArray values;
+};
+
+py::object loss_value(Loss loss, const py::array& prediction, const py::array& target,
+                      const OptionalArray& sample_weight, const std::string& reduction) {
+  return with_precision_of(prediction, "prediction", [&]<class T>(T) {
+    return LossCall<T>(loss, prediction, target, sample_weight, reduction).run(loss, {}, false);
+  });
+}
+
+py::tuple loss_with_gradient(Loss loss, const py::array& prediction, const py::array& target,
+                             const OptionalArray& sample_weight, const std::string& reduction,
+                             const OptionalArray& out, bool accumulate) {
+  check_accumulate(accumulate, out.has_value());
+  return with_precision_of(prediction, "prediction", [&]<class T>(T) {
+    LossCall<T> call(loss, prediction, target, sample_weight, reduction);
+    const py::array result = out ? *out : new_like<T>(prediction);
+    const Matrix<T> gradient = output_matrix<T>(
+        result, "out", {Layout::contiguous_rows, call.prediction.rows, call.prediction.columns});
+    if (out) {
+      check_no_overlap(result, "out", prediction, "prediction", true);
+      check_no_overlap(result, "out", target, "target");
+      if (sample_weight) check_no_overlap(result, "out", *sample_weight, "sample_weight");
+    }
+    const py::object value = call.run(loss, gradient, accumulate);
+    return py::make_tuple(value, result);
+  });
+}
+
+struct LossRowText {
+  const char* formula;
+  const char* gradient;
+};
+
+/// In the order of enum Loss; a is the prediction, or z where it holds logits; p = softmax(z).
+constexpr LossRowText kLossRows[kLossCount] = {
+    {"1/2 sum_k (a_k - y_k)^2", "a - y"},
+    {"1/O sum_k (a_k - y_k)^2", "2/O (a - y)"},
+    {"-sum_k y_k log a_k, from probabilities; y_k = 0 adds 0", "-y / a"},
+    {"-sum_k (y_k log a_k + (1 - y_k) log(1 - a_k)), from probabilities", "(1 - y) / (1 - a) - y / a"},
+    {"-sum_k y_k log p_k with p = softmax(z), from logits", "p sum_k y_k - y"},
+    {"sum_k (max(z_k, 0) - z_k y_k + log(1 + exp(-|z_k|))), from logits", "sigmoid(z) - y"},
+};
+
+void register_losses(py::module_& m) {
+  for (const Loss loss : kLosses) {
+    const LossRowText& row = kLossRows[static_cast<int>(loss)];
+    const std::string arguments =
+        std::string("\n\nprediction: (B, O) with contiguous rows. target: (B, O) of the same dtype") +
+        (takes_labels(loss) ? ", or labels (B,) or (B, 1) of any\ninteger dtype, each in [0, O)" : "") +
+        ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; "
+        "\"sum\",\n"
+        "sum w l; \"none\", an array (B,) of each w l.";
+    const std::string name_text = name(loss);
+    const std::string value_doc =
+        name_text + ", of one sample: l = " + row.formula + "." + arguments + kArrayRules;
+    m.def(
+        name_text.c_str(),
+        [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
+               const std::string& reduction) {
+          return loss_value(loss, prediction, target, sample_weight, reduction);
+        },
+        py::arg("prediction"), py::arg("target"), py::kw_only(), py::arg("sample_weight") = py::none(),
+        py::arg("reduction") = "mean", value_doc.c_str());
+
+    const std::string gradient_doc =
+        name_text + " and its gradient with respect to the prediction, of one sample: " + row.gradient +
+        ".\n\nReturns (value, gradient)." + arguments +
+        "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to out "
+        "instead of\n"
+        "replacing it. With reduction=\"none\" the gradient is that of the sum." +
+        kArrayRules;
+    m.def((name_text + "_and_gradient").c_str(),
+          [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
+                 const std::string& reduction, const OptionalArray& out, bool accumulate) {
+            return loss_with_gradient(loss, prediction, target, sample_weight, reduction, out, accumulate);
+          },
+          py::arg("prediction"), py::arg("target"), py::kw_only(), py::arg("sample_weight") = py::none(),
+          py::arg("reduction") = "mean", py::arg("out") = py::none(), py::arg("accumulate") = false,
+          gradient_doc.c_str());
+  }
+}
+
+}  // namespace
+
+void register_functional(py::module_& m) {
+  register_elementary(m);
+  register_activations(m);
+  register_dense(m);
+  register_losses(m);
+}
+
+}  // namespace nncore::bindings

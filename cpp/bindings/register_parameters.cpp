@@ -1,0 +1,269 @@
+// What a network is made of: segments and their store, nodes and their graph, optimizers and their state.
+#include "nncore/parameters.hpp"
+
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arrays.hpp"
+#include "guards.hpp"
+#include "names.hpp"
+#include "nncore/graph.hpp"
+#include "nncore/network.hpp"
+#include "register.hpp"
+
+namespace nncore::bindings {
+namespace {
+
+constexpr double kFlopsPerNumber = 30.0;  ///< of drawing or copying one: only decides about the GIL
+
+// Segments and their store -----------------------------------------------------------------------------
+
+Segment make_segment(std::string name, const std::vector<std::int64_t>& shape, const std::string& initializer,
+                     double value, bool trainable, double learning_rate_multiplier, bool decay) {
+  const bool fits = (shape.size() == 1 || shape.size() == 2) && shape.front() >= 1 && shape.back() >= 1;
+  if (!fits) throw py::value_error("shape of segment '" + name + "': one or two extents >= 1 are needed");
+  Segment segment;
+  segment.name = std::move(name);
+  segment.rows = shape.front();
+  segment.columns = shape.size() == 2 ? shape.back() : 1;
+  segment.is_vector = shape.size() == 1;
+  segment.initializer = {find_name(kInitializers, "initializer", initializer), value};
+  segment.trainable = trainable;
+  segment.learning_rate_multiplier = learning_rate_multiplier;
+  segment.decay = decay;
+  return segment;
+}
+
+py::tuple shape_of(const Segment& segment) {
+  if (segment.is_vector) return py::make_tuple(segment.rows);
+  return py::make_tuple(segment.rows, segment.columns);
+}
+
+void register_segment(py::module_& m) {
+  py::class_<Segment>(m, "Segment",
+                      "One named piece of a store: its shape, how it starts, and how optimizers treat it.")
+      .def(py::init(&make_segment), py::arg("name"), py::arg("shape"), py::kw_only(),
+           py::arg("initializer") = "zeros", py::arg("value") = 0.0, py::arg("trainable") = true,
+           py::arg("learning_rate_multiplier") = 1.0, py::arg("decay") = false)
+      .def_readonly("name", &Segment::name)
+      .def_property_readonly("shape", &shape_of)
+      .def_readonly("trainable", &Segment::trainable)
+      .def_readonly("learning_rate_multiplier", &Segment::learning_rate_multiplier)
+      .def_readonly("decay", &Segment::decay);
+}
+
+/// A writable flat view; the owner lives as long as the view.
+template <class T>
+py::array flat_view(T* data, std::int64_t count, py::handle owner) {
+  return py::array(py::dtype::of<T>(), py::array::ShapeContainer{static_cast<py::ssize_t>(count)},
+                   py::array::StridesContainer{static_cast<py::ssize_t>(sizeof(T))}, data, owner);
+}
+
+/// A writable view of a segment in its own shape: weights lie column by column.
+template <class T>
+py::array segment_view(const Segment& segment, T* data, py::handle owner) {
+  if (segment.is_vector) return flat_view(data, segment.rows, owner);
+  constexpr auto kSize = static_cast<py::ssize_t>(sizeof(T));
+  const auto rows = static_cast<py::ssize_t>(segment.rows);
+  return py::array(py::dtype::of<T>(),
+                   py::array::ShapeContainer{rows, static_cast<py::ssize_t>(segment.columns)},
+                   py::array::StridesContainer{kSize, rows * kSize}, data, owner);
+}
+
+const Segment& segment_at(const std::vector<Segment>& segments, int index) {
+  if (index < 0 || static_cast<std::size_t>(index) >= segments.size())
+    throw py::value_error("index is " + std::to_string(index) + "; the store has " +
+                          std::to_string(segments.size()) + " such segments, counted from 0");
+  return segments[static_cast<std::size_t>(index)];
+}
+
+/// How a method reaches one of the three flat arrays through the Python object that owns them.
+template <class T, T* (Parameters<T>::*data)(), std::int64_t (Parameters<T>::*count)() const>
+py::array whole(const py::object& self) {
+  auto& store = self.cast<Parameters<T>&>();
+  return flat_view((store.*data)(), (store.*count)(), self);
+}
+
+template <class T, T* (Parameters<T>::*data)()>
+py::array piece(const py::object& self, int index) {
+  auto& store = self.cast<Parameters<T>&>();
+  const Segment& segment = segment_at(store.segments(), index);
+  return segment_view(segment, (store.*data)() + store.offset(index), self);
+}
+
+template <class T>
+py::array state_piece(const py::object& self, int index) {
+  auto& store = self.cast<Parameters<T>&>();
+  const Segment& segment = segment_at(store.state_segments(), index);
+  return segment_view(segment, store.state() + store.state_offset(index), self);
+}
+
+template <class T>
+double copy_flops(const Parameters<T>& store) {
+  return static_cast<double>(store.count() + store.state_count()) * kFlopsPerNumber;
+}
+
+/// Changes something about segment `index` while nobody uses the store.
+template <class T, class Value>
+auto segment_setter(void (Parameters<T>::*set)(int, Value)) {
+  return [set](Parameters<T>& store, int index, Value value) {
+    segment_at(store.segments(), index);
+    const Writing use(store.usage());
+    (store.*set)(index, value);
+  };
+}
+
+template <class T>
+void register_store(py::module_& m, const char* name) {
+  using Store = Parameters<T>;
+  py::class_<Store, std::shared_ptr<Store>>(m, name,
+                                            "The store: flat arrays of values, of gradients and of "
+                                            "non-trained state, and the table of their segments.\n"
+                                            "Its arrays are writable views that keep it alive. Methods that "
+                                            "write raise RuntimeError while a call uses it.")
+      .def(py::init<std::vector<Segment>, std::vector<Segment>>(), py::arg("segments"),
+           py::arg("state_segments") = std::vector<Segment>{})
+      .def_property_readonly("values", &whole<T, static_cast<T* (Store::*)()>(&Store::values), &Store::count>)
+      .def_property_readonly("gradients",
+                             &whole<T, static_cast<T* (Store::*)()>(&Store::gradients), &Store::count>)
+      .def_property_readonly("state",
+                             &whole<T, static_cast<T* (Store::*)()>(&Store::state), &Store::state_count>)
+      .def_property_readonly("segments", [](const Store& store) { return store.segments(); })
+      .def_property_readonly("state_segments", [](const Store& store) { return store.state_segments(); })
+      .def("value", &piece<T, static_cast<T* (Store::*)()>(&Store::values)>, py::arg("index"),
+           "The values of a segment in its shape: (O, I), stored column by column, or (O,).")
+      .def("gradient", &piece<T, static_cast<T* (Store::*)()>(&Store::gradients)>, py::arg("index"),
+           "The gradients of a segment, as value().")
+      .def("state_value", &state_piece<T>, py::arg("index"), "The state segment of that index, as value().")
+      .def(
+          "initialize",
+          [](Store& store, std::uint64_t seed) {
+            const Writing use(store.usage());
+            compute(copy_flops(store), [&] { store.initialize(seed); });
+          },
+          py::arg("seed"), "Fills every segment by its initializer; numbers depend on seed and segment only.")
+      .def("set_trainable", segment_setter<T, bool>(&Store::set_trainable), py::arg("index"),
+           py::arg("trainable"))
+      .def("set_learning_rate_multiplier", segment_setter<T, double>(&Store::set_learning_rate_multiplier),
+           py::arg("index"), py::arg("multiplier"))
+      .def("set_decay", segment_setter<T, bool>(&Store::set_decay), py::arg("index"), py::arg("decay"))
+      .def(
+          "copy_from",
+          [](Store& store, Store& other) {
+            if (&store == &other) return;
+            const Writing use(store.usage());
+            const Reading use_other(other.usage());
+            compute(copy_flops(store), [&] { store.copy_from(other); });
+          },
+          py::arg("other"), "Takes over the other's values and state. ValueError where shapes differ.")
+      .def(
+          "blend",
+          [](Store& store, Store& other, double fraction) {
+            if (&store == &other) return;
+            const Writing use(store.usage());
+            const Reading use_other(other.usage());
+            compute(copy_flops(store), [&] { store.blend(other, fraction); });
+          },
+          py::arg("other"), py::arg("fraction"),
+          "values += fraction (other's values - values), and state likewise. ValueError where shapes "
+          "differ.");
+}
+
+// Nodes and their graph --------------------------------------------------------------------------------
+
+void register_graph(py::module_& m) {
+  py::class_<Node>(m, "Node", "One operation of a graph, or an input; nodes name those they read by index.")
+      .def_static("input", &input_node, py::arg("name"), py::arg("features"), py::arg("is_integer") = false)
+      .def_static("dense", &dense_node, py::arg("name"), py::arg("input"), py::arg("weight"), py::arg("bias"),
+                  py::arg("in_features"), py::arg("out_features"), py::arg("transposed") = false,
+                  "weight and bias are indices of segments (bias -1: none); transposed uses a weight (I, O).")
+      .def_static(
+          "activation",
+          [](std::string name, int input, const std::string& activation) {
+            return activation_node(std::move(name), input, find_name(kActivations, "activation", activation));
+          },
+          py::arg("name"), py::arg("input"), py::arg("activation"))
+      .def_static("add", &add_node, py::arg("name"), py::arg("inputs"))
+      .def_static("multiply", &multiply_node, py::arg("name"), py::arg("inputs"))
+      .def_static("concatenate", &concatenate_node, py::arg("name"), py::arg("inputs"))
+      .def_readonly("name", &Node::name)
+      .def_readonly("features", &Node::features)
+      .def_property_readonly("inputs", [](const Node& node) { return node.inputs; });
+
+  py::class_<Graph, std::shared_ptr<Graph>>(
+      m, "Graph", "Nodes in topological order, checked: ValueError names the node that does not fit.")
+      .def(py::init<std::vector<Node>, std::vector<int>>(), py::arg("nodes"), py::arg("outputs"))
+      .def_property_readonly("nodes", [](const Graph& graph) { return graph.nodes(); })
+      .def_property_readonly("outputs", [](const Graph& graph) { return graph.outputs(); });
+}
+
+// Optimizers and their state ---------------------------------------------------------------------------
+
+Optimizer make_optimizer(const std::string& kind, double learning_rate, double momentum, double beta1,
+                         double beta2, double epsilon, double weight_decay) {
+  const Optimizer optimizer{
+      find_name(kOptimizers, "kind", kind), learning_rate, momentum, beta1, beta2, epsilon, weight_decay};
+  validate(optimizer);
+  return optimizer;
+}
+
+void set_learning_rate(Optimizer& optimizer, double learning_rate) {
+  Optimizer changed = optimizer;
+  changed.learning_rate = learning_rate;
+  validate(changed);
+  optimizer = changed;
+}
+
+void register_optimizer(py::module_& m) {
+  py::class_<Optimizer>(m, "Optimizer",
+                        "The numbers of an optimizer; checked when made (ValueError names the field).")
+      .def(py::init(&make_optimizer), py::arg("kind"), py::kw_only(), py::arg("learning_rate"),
+           py::arg("momentum") = 0.9, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
+           py::arg("epsilon") = 1e-8, py::arg("weight_decay") = 0.0)
+      .def_property(
+          "learning_rate", [](const Optimizer& optimizer) { return optimizer.learning_rate; },
+          &set_learning_rate);
+}
+
+template <class T, AlignedBuffer<T> OptimizerState<T>::* moment>
+py::array moment_view(const py::object& self) {
+  AlignedBuffer<T>& buffer = self.cast<OptimizerState<T>&>().*moment;
+  return flat_view(buffer.data(), buffer.size(), self);
+}
+
+template <class T>
+void register_state(py::module_& m, const char* name) {
+  using State = OptimizerState<T>;
+  py::class_<State>(m, name,
+                    "What an optimizer remembers: the steps made, and its moments as writable views.")
+      .def(py::init([](const std::string& kind, const Parameters<T>& parameters) {
+             return State(find_name(kOptimizers, "kind", kind), parameters.count());
+           }),
+           py::arg("kind"), py::arg("parameters"))
+      .def_property(
+          "steps", [](const State& state) { return state.steps; },
+          [](State& state, std::int64_t steps) {
+            if (steps < 0)
+              throw py::value_error("steps is " + std::to_string(steps) + "; 0 or more is needed");
+            state.steps = steps;
+          })
+      .def_property_readonly("first_moment", &moment_view<T, &State::first_moment>)
+      .def_property_readonly("second_moment", &moment_view<T, &State::second_moment>);
+}
+
+}  // namespace
+
+void register_parameters(py::module_& m) {
+  register_segment(m);
+  register_store<float>(m, "Parameters_float32");
+  register_store<double>(m, "Parameters_float64");
+  register_graph(m);
+  register_optimizer(m);
+  register_state<float>(m, "OptimizerState_float32");
+  register_state<double>(m, "OptimizerState_float64");
+}
+
+}  // namespace nncore::bindings

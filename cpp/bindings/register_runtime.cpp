@@ -1,0 +1,109 @@
+// What the library runs on, random numbers, and the tables of names.
+#include "nncore/runtime.hpp"
+
+#include <pybind11/stl.h>
+
+#include <array>
+
+#include "arrays.hpp"
+#include "guards.hpp"
+#include "names.hpp"
+#include "nncore/random.hpp"
+#include "register.hpp"
+
+namespace nncore::bindings {
+
+void refuse_name(const char* argument, std::string_view given, const py::tuple& known) {
+  const py::list close = py::module_::import("difflib").attr("get_close_matches")(given, known, 1);
+  std::string message = std::string(argument) + " is '" + std::string(given) + "'; ";
+  if (!close.empty()) message += "did you mean '" + close[0].cast<std::string>() + "'? ";
+  throw py::value_error(message + "Allowed: " + py::str(", ").attr("join")(known).cast<std::string>());
+}
+
+namespace {
+
+py::dict show_config() {
+  py::dict config;
+  config["version"] = version();
+  config["compiler"] = compiler();
+  config["thread_backend"] = thread_backend();
+  config["num_threads"] = num_threads();
+  config["instruction_sets_built"] = built_instruction_sets();
+  config["instruction_sets_supported"] = supported_instruction_sets();
+  config["instruction_set"] = active_instruction_set();
+  return config;
+}
+
+/// Calls fill(stream, data, count) on a 1-D array of either precision.
+template <class Fill>
+void fill_with(const py::array& out, std::uint64_t seed, std::uint64_t index, Fill fill) {
+  with_precision_of(out, "out", [&]<class T>(T) {
+    T* data = output_vector<T>(out, "out");
+    const auto count = static_cast<std::int64_t>(out.shape(0));
+    constexpr double kFlopsPerElement = 30.0;
+    compute(static_cast<double>(count) * kFlopsPerElement,
+            [&] { fill(RandomStream{seed, RandomPurpose::initialise, index}, data, count); });
+  });
+}
+
+py::array shuffled(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) {
+  if (count < 0) throw py::value_error("count is " + std::to_string(count) + "; 0 or more is needed");
+  py::array rows = new_array<std::int64_t>(count);
+  auto* data = static_cast<std::int64_t*>(rows.mutable_data());
+  constexpr double kFlopsPerElement = 30.0;
+  compute(static_cast<double>(count) * kFlopsPerElement, [&] { shuffled_rows(seed, epoch, data, count); });
+  return rows;
+}
+
+}  // namespace
+
+void register_runtime(py::module_& m) {
+  m.def(
+      "show_config", &show_config,
+      "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
+      "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
+  m.def("num_threads", &num_threads, "Threads that a call may use.");
+  m.def("set_num_threads", &set_num_threads, py::arg("count"),
+        "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
+  m.def("use_instruction_set", &use_instruction_set, py::arg("name"),
+        "Switches to another instruction set, for tests. Results do not change. Not while another thread\n"
+        "computes. ValueError for a name that is unknown or cannot run here.");
+
+  m.def(
+      "philox",
+      [](std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+        const auto words = philox(counter, key);
+        return py::make_tuple(words[0], words[1], words[2], words[3]);
+      },
+      py::arg("counter"), py::arg("key"),
+      "Philox 4x32-10: four random 32-bit words for a counter of four words under a key of two.");
+  m.def(
+      "fill_uniform",
+      [](const py::array& out, double low, double high, std::uint64_t seed, std::uint64_t index) {
+        fill_with(out, seed, index, [&](RandomStream stream, auto* data, std::int64_t count) {
+          fill_uniform(stream, low, high, data, count);
+        });
+      },
+      py::arg("out"), py::arg("low"), py::arg("high"), py::arg("seed"), py::arg("index"),
+      "Fills a contiguous 1-D array with numbers uniform in [low, high), a function of seed, index and "
+      "place.");
+  m.def(
+      "fill_normal",
+      [](const py::array& out, double mean, double standard_deviation, std::uint64_t seed,
+         std::uint64_t index) {
+        fill_with(out, seed, index, [&](RandomStream stream, auto* data, std::int64_t count) {
+          fill_normal(stream, mean, standard_deviation, data, count);
+        });
+      },
+      py::arg("out"), py::arg("mean"), py::arg("standard_deviation"), py::arg("seed"), py::arg("index"),
+      "Fills a contiguous 1-D array with normal numbers, a function of seed, index and place.");
+  m.def("shuffled_rows", &shuffled, py::arg("count"), py::arg("seed"), py::arg("epoch"),
+        "A random permutation of 0 .. count - 1 as int64, the same one for the same seed and epoch.");
+
+  m.attr("activation_names") = names(kActivations);
+  m.attr("loss_names") = names(kLosses);
+  m.attr("optimizer_names") = names(kOptimizers);
+  m.attr("initializer_names") = names(kInitializers);
+}
+
+}  // namespace nncore::bindings
