@@ -1,96 +1,127 @@
+// Gathering rows of a table of any numeric type into contiguous arrays.
 #include "nncore/dataset.hpp"
 
 #include <bit>
-#include <cstddef>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "nncore/runtime.hpp"
 
 namespace nncore {
 namespace {
 
-/// Elements that are too few to share among threads.
-constexpr std::int64_t kGrain = 1 << 15;
+constexpr std::int64_t kElementsPerRange = 32768;
 
-/// IEEE binary16, which C++20 has no name for.
-struct Half {
-  std::uint16_t bits;
-
-  operator float() const {
-    const std::uint32_t sign = (bits & 0x8000U) << 16;
-    const std::uint32_t exponent = (bits >> 10) & 0x1fU;
-    const std::uint32_t mantissa = bits & 0x3ffU;
-    if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24, exact
-      const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
-      return sign != 0 ? -magnitude : magnitude;
-    }
-    const std::uint32_t wide = exponent == 0x1f ? 0xffU : exponent + (127 - 15);
-    return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
-  }
+/// Booleans are bytes: reading one that holds neither 0 nor 1 as bool would be undefined.
+struct Boolean {
+  std::uint8_t byte;
 };
 
-template <class From, class To>
-To convert(From value) {
-  if constexpr (std::is_same_v<From, Half>)
-    return static_cast<To>(static_cast<float>(value));
+/// IEEE binary16, which C++20 has no type for.
+struct Half {
+  std::uint16_t bits;
+};
+
+float to_float(Half half) {
+  const std::uint32_t sign = (half.bits & 0x8000u) << 16;
+  const std::uint32_t exponent = half.bits >> 10 & 0x1f;
+  const std::uint32_t fraction = half.bits & 0x3ff;
+  std::uint32_t magnitude;
+  if (exponent == 0)  // zero or subnormal: a multiple of 2^-24
+    magnitude = std::bit_cast<std::uint32_t>(static_cast<float>(fraction) * 0x1p-24f);
+  else if (exponent == 0x1f)
+    magnitude = 0x7f800000 | fraction << 13;
   else
-    return static_cast<To>(value);
+    magnitude = (exponent + 127 - 15) << 23 | fraction << 13;
+  return std::bit_cast<float>(sign | magnitude);
 }
 
-/// One row: `columns` elements, `stride` bytes apart and anywhere in memory.
+template <class To, class From>
+To convert(From value) {
+  if constexpr (std::is_same_v<From, Boolean>) {
+    return static_cast<To>(value.byte != 0);
+  } else if constexpr (std::is_same_v<From, Half>) {
+    return convert<To>(to_float(value));
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    const bool fits = value >= From{-0x1p63} && value < From{0x1p63};
+    return fits ? static_cast<To>(value) : std::numeric_limits<To>::min();
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+/// out[j] = the number at source + j stride. Sources need not be aligned.
 template <class From, class To>
-void convert_row(const std::byte* from, std::int64_t stride, std::int64_t columns, To* to) {
-  if constexpr (std::is_same_v<From, To>) {
-    if (stride == static_cast<std::int64_t>(sizeof(From))) {
-      std::memcpy(to, from, static_cast<std::size_t>(columns) * sizeof(From));
-      return;
+void convert_row(const std::byte* source, std::int64_t stride, std::int64_t columns, To* out) {
+  const auto convert_with = [=](auto known_stride) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      From value;
+      std::memcpy(&value, source + j * known_stride, sizeof value);
+      out[j] = convert<To>(value);
     }
-  }
-  if (stride == static_cast<std::int64_t>(sizeof(From)) &&
-      reinterpret_cast<std::uintptr_t>(from) % alignof(From) == 0) {
-    const From* values = reinterpret_cast<const From*>(from);
-    for (std::int64_t j = 0; j < columns; ++j) to[j] = convert<From, To>(values[j]);
-    return;
-  }
-  for (std::int64_t j = 0; j < columns; ++j) {
-    From value;
-    std::memcpy(&value, from + j * stride, sizeof value);
-    to[j] = convert<From, To>(value);
-  }
+  };
+  if (stride != static_cast<std::int64_t>(sizeof(From)))
+    convert_with(stride);
+  else if constexpr (std::is_same_v<From, To>)
+    std::memcpy(out, source, static_cast<std::size_t>(columns) * sizeof(To));
+  else  // a constant lets the compiler use vectors
+    convert_with(std::integral_constant<std::int64_t, sizeof(From)>{});
 }
 
 template <class To>
-using ConvertRow = void (*)(const std::byte*, std::int64_t, std::int64_t, To*);
+using ConvertRow = void (*)(const std::byte* source, std::int64_t stride, std::int64_t columns, To* out);
 
-/// In the order of ScalarType. A byte of a boolean array is 0 or 1.
+/// In the order of ScalarType.
 template <class To>
 constexpr ConvertRow<To> kConvertRow[] = {
-    convert_row<std::uint8_t, To>,  convert_row<std::int8_t, To>,   convert_row<std::int16_t, To>,
+    convert_row<Boolean, To>,       convert_row<std::int8_t, To>,   convert_row<std::int16_t, To>,
     convert_row<std::int32_t, To>,  convert_row<std::int64_t, To>,  convert_row<std::uint8_t, To>,
     convert_row<std::uint16_t, To>, convert_row<std::uint32_t, To>, convert_row<std::uint64_t, To>,
     convert_row<Half, To>,          convert_row<float, To>,         convert_row<double, To>,
-    convert_row<long double, To>,
-};
+    convert_row<long double, To>};
+constexpr std::size_t kTypes = static_cast<std::size_t>(ScalarType::long_double) + 1;
+static_assert(std::size(kConvertRow<float>) == kTypes);
+
+void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
+  const auto refuse = [](const std::string& what, std::int64_t given, const std::string& allowed) {
+    throw std::invalid_argument(what + " is " + std::to_string(given) + "; it must be " + allowed);
+  };
+  if (static_cast<std::size_t>(source.type) >= kTypes)
+    refuse("the table's type", static_cast<std::int64_t>(source.type), "a ScalarType");
+  if (source.rows < 0) refuse("the table's number of rows", source.rows, "at least 0");
+  if (source.columns < 0) refuse("the table's number of columns", source.columns, "at least 0");
+  if (count < 0) refuse("count", count, "at least 0");
+  const std::string range = "in [0, " + std::to_string(source.rows) + ")";
+  if (rows == nullptr && count > source.rows)
+    refuse("count", count, "at most the table's " + std::to_string(source.rows) + " rows");
+  for (std::int64_t i = 0; rows != nullptr && i < count; ++i)
+    if (rows[i] < 0 || rows[i] >= source.rows) refuse("rows[" + std::to_string(i) + "]", rows[i], range);
+}
 
 }  // namespace
 
 template <class To>
 void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t count, To* out) {
+  check(source, rows, count);
   if (source.columns == 0) return;
-  const auto* data = static_cast<const std::byte*>(source.data);
-  const ConvertRow<To> convert_one = kConvertRow<To>[static_cast<std::size_t>(source.type)];
-  const std::int64_t grain = source.columns < kGrain ? kGrain / source.columns : 1;
+  const FloatingPointMode mode;
+  const ConvertRow<To> convert_row = kConvertRow<To>[static_cast<std::size_t>(source.type)];
+  const std::int64_t grain = kElementsPerRange / source.columns + 1;
   parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    const auto* data = static_cast<const std::byte*>(source.data);
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = rows != nullptr ? rows[i] : i;
-      convert_one(data + row * source.row_stride, source.column_stride, source.columns,
+      convert_row(data + row * source.row_stride, source.column_stride, source.columns,
                   out + i * source.columns);
     }
   });
 }
 
-template void gather_rows<float>(const Table&, const std::int64_t*, std::int64_t, float*);
-template void gather_rows<double>(const Table&, const std::int64_t*, std::int64_t, double*);
-template void gather_rows<std::int64_t>(const Table&, const std::int64_t*, std::int64_t, std::int64_t*);
+template void gather_rows(const Table&, const std::int64_t*, std::int64_t, float*);
+template void gather_rows(const Table&, const std::int64_t*, std::int64_t, double*);
+template void gather_rows(const Table&, const std::int64_t*, std::int64_t, std::int64_t*);
 
 }  // namespace nncore

@@ -44,10 +44,13 @@ Matrix<T> with_unit_stride(Matrix<T> matrix) {
 class OwnScratch {
  public:
   explicit OwnScratch(std::int64_t bytes_per_worker)
-      : buffer_(bytes_per_worker * num_threads()), scratch_{buffer_.data(), bytes_per_worker} {}
+      : workers_(num_threads()),
+        buffer_(bytes_per_worker * workers_),
+        scratch_{buffer_.data(), bytes_per_worker, workers_} {}
   operator Scratch() const { return scratch_; }
 
  private:
+  int workers_;
   AlignedBuffer<std::byte> buffer_;
   Scratch scratch_;
 };

@@ -54,7 +54,8 @@ void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term
     workspace.labels[i] = pieces.take<std::int64_t>(rows);
   }
   workspace.sample_weight = pieces.take<T>(terms.empty() ? 0 : rows);
-  workspace.scratch = pieces.take<std::byte>(workspace.scratch_bytes_per_worker * workspace.layout.workers);
+  workspace.scratch.data =
+      pieces.take<std::byte>(workspace.scratch.bytes_per_worker * workspace.scratch.workers);
   for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
     const std::size_t value = at(plan.edge_value[edge]);
     workspace.edge_values[edge] = workspace.values[value];
@@ -80,10 +81,10 @@ void lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Te
   workspace.edge_integers.resize(plan.edge_value.size());
   workspace.targets.resize(terms.size());
   workspace.labels.resize(terms.size());
-  workspace.scratch_bytes_per_worker = 0;
+  workspace.scratch = {nullptr, 0, layout.workers};
   for (const PlannedStep& step : plan.steps) {
-    workspace.scratch_bytes_per_worker =
-        std::max(workspace.scratch_bytes_per_worker, graph.node(step.node).operation->scratch_bytes(rows));
+    workspace.scratch.bytes_per_worker =
+        std::max(workspace.scratch.bytes_per_worker, graph.node(step.node).operation->scratch_bytes(rows));
   }
   Pieces count(nullptr);
   place(graph, plan, terms, rows, gradients, count, workspace);

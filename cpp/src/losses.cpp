@@ -48,16 +48,13 @@ void check_target(Loss loss, Matrix<const T> prediction, Target<T> target) {
   }
 }
 
-/// The sum of the weights: what `mean` divides by.
+/// `scale` over the sum of the weights, as `mean` has it; 0 where there is no weight.
 template <class T>
-double total_weight(const T* sample_weight, std::int64_t count) {
-  if (sample_weight == nullptr) return static_cast<double>(count);
-  double total = 0.0;
-  for (std::int64_t i = 0; i < count; ++i) total += static_cast<double>(sample_weight[i]);
-  if (total == 0.0)
-    throw std::invalid_argument("sample_weight sums to 0 over " + std::to_string(count) +
-                                " samples; expected another sum for a mean");
-  return total;
+double over_total_weight(double scale, const T* sample_weight, std::int64_t count) {
+  double total = sample_weight == nullptr ? static_cast<double>(count) : 0.0;
+  for (std::int64_t i = 0; sample_weight != nullptr && i < count; ++i)
+    total += static_cast<double>(sample_weight[i]);
+  return total > 0.0 ? scale / total : 0.0;
 }
 
 }  // namespace
@@ -81,7 +78,7 @@ double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target
   // What a sample of weight 1 counts for in `values`, and in the sum and the gradient.
   const double sample_scale = traits(loss).averages_columns ? scale / static_cast<double>(columns) : scale;
   const double sum_scale =
-      reduction == Reduction::mean ? sample_scale / total_weight(sample_weight, rows) : sample_scale;
+      reduction == Reduction::mean ? over_total_weight(sample_scale, sample_weight, rows) : sample_scale;
   const auto kernel = kernels::active<T>().loss_row[static_cast<int>(loss)];
   const auto weight = [=](std::int64_t row) {
     return sample_weight != nullptr ? static_cast<double>(sample_weight[row]) : 1.0;

@@ -128,11 +128,14 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   const std::int64_t tasks = panels * row_blocks;
   const auto grain = std::clamp(static_cast<std::int64_t>(kMinimumFlops / flops * static_cast<double>(tasks)),
                                 std::int64_t{1}, tasks);
-  parallel_for(tasks, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
-    for (std::int64_t task = begin; task < end; ++task) {
-      product.run_task(task / panels * kRowBlock, task % panels * panel_width, worker);
-    }
-  });
+  parallel_for(
+      tasks, grain,
+      [&](std::int64_t begin, std::int64_t end, int worker) {
+        for (std::int64_t task = begin; task < end; ++task) {
+          product.run_task(task / panels * kRowBlock, task % panels * panel_width, worker);
+        }
+      },
+      scratch.workers);
 }
 
 template void matmul<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,

@@ -9,13 +9,13 @@
 //        panel                  Tasks are shared out among threads; the sum over the depth never is.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "kernels/chains.hpp"
 #include "kernels/table.hpp"
 #include "nncore/activations.hpp"
 #include "nncore/matrix.hpp"
+#include "nncore/workspace.hpp"
 
 namespace nncore {
 
@@ -35,13 +35,7 @@ struct MatmulOptions {
   Finish<T> finish{};
 };
 
-/// Memory for packed panels, one piece of min(depth, kMaxChain) rows per worker.
-struct Scratch {
-  std::byte* data = nullptr;
-  std::int64_t bytes_per_worker = 0;
-};
-
-/// Whatever the instruction set, a panel is no wider than this.
+/// Whatever the instruction set, a packed panel is no wider than this; it has min(depth, kMaxChain) rows.
 inline constexpr std::int64_t kPanelRowBytes = 256;
 
 /// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a finish or a

@@ -39,7 +39,6 @@ NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& s
   call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
   call.parameters = &parameters;
   call.scratch = workspace.scratch;
-  call.scratch_bytes_per_worker = workspace.scratch_bytes_per_worker;
   return call;
 }
 

@@ -38,7 +38,8 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   const Node& output = graph.node(node);
   for (const FusedForm& form : kFusedForms) {
     if (term.loss == form.loss) {
-      if (ends_in(output, form.activation)) return {form.from_logits, output.inputs[0], output.features, term.weight};
+      if (ends_in(output, form.activation))
+        return {form.from_logits, output.inputs[0], output.features, term.weight};
       throw std::invalid_argument(quoted(name(term.loss)) + " takes probabilities, but output '" +
                                   output.name + "' does not end in " + quoted(name(form.activation)) +
                                   ": end the model in it, or use " + quoted(name(form.from_logits)) +
@@ -176,6 +177,9 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
     if (batch.inputs[i].columns != node.features) {
       throw std::invalid_argument(argument + " has shape " + shape(batch.inputs[i]) + "; input '" +
                                   node.name + "' takes (B, " + std::to_string(node.features) + ")");
+    }
+    if (node.is_integer && !is_integer(batch.inputs[i].type)) {
+      throw std::invalid_argument(argument + " holds floats; input '" + node.name + "' takes integers");
     }
     check_rows(argument, batch.inputs[i], batch);
   }

@@ -59,7 +59,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
-    dense_forward<T>(call.inputs[0], weight(call), bias(call), call.output, call.fused, scratch(call));
+    dense_forward<T>(call.inputs[0], weight(call), bias(call), call.output, call.fused, call.scratch);
   }
 
   template <class T>
@@ -75,7 +75,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
       gradients.bias = call.parameters->gradient(segments_[1]).data;
       gradients.accumulate_bias = call.accumulate_segment[1] != 0;
     }
-    dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, scratch(call));
+    dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
   }
 
  private:
@@ -88,11 +88,6 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   const T* bias(const NodeCall<T>& call) const {
     return has_bias_ ? call.parameters->value(segments_[1]).data : nullptr;
   }
-  template <class T>
-  static Scratch scratch(const NodeCall<T>& call) {
-    return {call.scratch, call.scratch_bytes_per_worker};
-  }
-
   std::int64_t in_features_, out_features_;
   int segments_[2];
   bool has_bias_, transposed_;

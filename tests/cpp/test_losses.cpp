@@ -365,8 +365,8 @@ TEST(bad_input_is_named_and_changes_nothing) {
   const std::vector<float> zeros(3, 0.0f);
   const std::int64_t too_large[] = {0, 4, 1}, negative[] = {0, 1, -1};
   const auto run = [&](Loss loss, nncore::Target<float> target, const float* weight, Matrix<float> grad) {
-    nncore::loss_and_gradient<float>(loss, problem.view(problem.prediction), target, weight, Reduction::mean,
-                                     values.data(), grad);
+    return nncore::loss_and_gradient<float>(loss, problem.view(problem.prediction), target, weight,
+                                            Reduction::mean, values.data(), grad);
   };
   const nncore::Target<float> target{problem.view(problem.target)};
   const Matrix<float> grad(gradient.data(), 3, 4);
@@ -383,8 +383,9 @@ TEST(bad_input_is_named_and_changes_nothing) {
                "gradient has shape (3, 3)");
   CHECK_THROWS(run(loss, target, nullptr, {gradient.data(), 3, 4, 1, 3}), std::invalid_argument,
                "gradient has columns 3 elements apart");
-  CHECK_THROWS(run(loss, target, zeros.data(), grad), std::invalid_argument, "sample_weight sums to 0");
   CHECK(values == std::vector<float>(3, 9.0f) && gradient == std::vector<float>(12, 9.0f));
+  CHECK(run(loss, target, zeros.data(), grad) == 0.0);  // no weight: the mean of nothing, and its gradient
+  CHECK(gradient == std::vector<float>(12, 0.0f));
 }
 
 TEST(names) {

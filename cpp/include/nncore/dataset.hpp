@@ -70,7 +70,10 @@ constexpr Table table(const T* data, std::int64_t rows, std::int64_t columns) {
 }
 
 /// out[i, j] = source[rows[i], j], converted to To (float, double or int64; rows null: i itself).
-/// Integers beyond To's precision round to nearest. out is contiguous.
+/// Integers beyond To's precision round to nearest; booleans are 0 or 1. To int64, fractions are cut off,
+/// uint64 wraps around from 2^63 on, and NaN and what is out of range become the least int64: such numbers
+/// are negative, so no check of a label or index lets them pass. out is contiguous.
+/// Throws std::invalid_argument for a row outside the table, before anything is written.
 template <class To>
 void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t count, To* out);
 

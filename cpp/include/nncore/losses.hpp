@@ -40,6 +40,7 @@ struct Target {
 ///
 /// prediction (B, O), rows contiguous; sample_weight (B) or null; values (B) or null;
 /// gradient (B, O), rows contiguous, may be the prediction itself, or its data null: not computed.
+/// Where the weights sum to 0 (no samples, or all weights 0) the mean and its gradient are 0.
 /// scale multiplies value and gradient (the weight of one loss among several); accumulate adds
 /// to the gradient. Throws std::invalid_argument for shapes that differ, labels out of range, or
 /// labels given to a loss that has none.

@@ -1,7 +1,6 @@
 // Operation: what a node does. Deriving from OperationOf adds a kind of node without touching the executor.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -9,6 +8,7 @@
 #include "nncore/activations.hpp"
 #include "nncore/matrix.hpp"
 #include "nncore/parameters.hpp"
+#include "nncore/workspace.hpp"
 
 namespace nncore {
 
@@ -30,8 +30,7 @@ struct NodeCall {
   std::span<const char> accumulate_segment{};  ///< parallel to segments()
 
   Parameters<T>* parameters = nullptr;
-  std::byte* scratch = nullptr;
-  std::int64_t scratch_bytes_per_worker = 0;
+  Scratch scratch{};
 };
 
 class Operation {
@@ -52,6 +51,7 @@ class Operation {
   virtual bool fuses_activation() const { return false; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
+  /// Bytes of scratch that each worker needs for a batch of `rows`.
   virtual std::int64_t scratch_bytes(std::int64_t /*rows*/) const { return 0; }
 
   virtual void forward(const NodeCall<float>& call) const = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,8 +57,9 @@ class ParallelBody {
 /// Runs body over [0, count) in ranges that are multiples of `grain` (the last may be shorter), on
 /// several threads if count > grain, and returns when all is done. A call from within a body that several
 /// threads share, or while another thread has the pool, runs on its caller as worker 0. Bodies must not
-/// throw.
-void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body);
+/// throw. A body whose memory was laid out for fewer workers than there may be now says so in `most_workers`.
+void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body,
+                  int most_workers = std::numeric_limits<int>::max());
 
 /// Round to nearest and subnormals on, for as long as it lives: the mode that all results assume.
 class FloatingPointMode {

@@ -11,6 +11,13 @@
 
 namespace nncore {
 
+/// Memory that the threads of one call may write to as they like, a piece each.
+struct Scratch {
+  std::byte* data = nullptr;
+  std::int64_t bytes_per_worker = 0;
+  int workers = 0;
+};
+
 /// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time
 /// may use it. Between forward and backward it holds what backward needs; everything here is the network's
 /// business.
@@ -30,14 +37,13 @@ struct Workspace {
   std::vector<std::int64_t*> labels;
 
   T* sample_weight = nullptr;
-  std::byte* scratch = nullptr;
-  std::int64_t scratch_bytes_per_worker = 0;
+  Scratch scratch;
 
   /// What the pointers above were laid out for. Plans are numbered from 1.
   struct Layout {
     std::uint64_t plan = 0;
     std::int64_t rows = 0;
-    int workers = 0;
+    int workers = 0;  ///< num_threads() then
     bool gradients = false;
     bool operator==(const Layout&) const = default;
   };

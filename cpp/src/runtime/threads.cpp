@@ -60,7 +60,7 @@ int initial_num_threads() {
   int count = 0;
   const auto [stop, error] = std::from_chars(text, end, count);
   if (error != std::errc{} || stop != end) count = 0;
-  check_thread_count("environment variable NNCORE_NUM_THREADS", "\"" + std::string(text) + "\"", count);
+  check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
   return count;
 }
 
@@ -254,11 +254,11 @@ void set_num_threads(int count) {
   thread_count.store(count, std::memory_order_relaxed);
 }
 
-void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body) {
+void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body, int most_workers) {
   if (count <= 0) return;
   grain = std::max<std::int64_t>(grain, 1);
   const std::int64_t grains = (count - 1) / grain + 1;
-  const int wanted = static_cast<int>(std::min<std::int64_t>(num_threads(), grains));
+  const int wanted = static_cast<int>(std::min<std::int64_t>(std::min(num_threads(), most_workers), grains));
   Region region(body, count, grain, wanted);
   if (wanted == 1 || !run_on_workers(region, wanted)) body(0, count, 0);
 }

@@ -1,0 +1,165 @@
+"""nncore against PyTorch in float64: what tests/reference/record_torch.py recorded, to 1e-12."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import nncore as nc
+
+Array = NDArray[np.float64]
+TOLERANCE = 1e-12
+STEPS = 20
+
+with np.load(Path(__file__).parent / "reference" / "values.npz") as file:
+    RECORDED: dict[str, NDArray] = dict(file)
+
+
+def recorded(prefix: str) -> dict[str, NDArray]:
+    return {
+        key.removeprefix(f"{prefix}/"): array
+        for key, array in RECORDED.items()
+        if key.startswith(f"{prefix}/")
+    }
+
+
+def assert_agrees(actual: object, expected: Array, what: str) -> None:
+    """In norm, and every entry against the largest of its array."""
+    actual = np.asarray(actual)
+    assert actual.shape == expected.shape, what
+    difference = np.abs(actual - expected)
+    assert np.linalg.norm(difference) <= TOLERANCE * np.linalg.norm(expected), what
+    assert np.max(difference) <= TOLERANCE * np.max(np.abs(expected)), what
+
+
+def dense_layers(values: Mapping[str, NDArray]) -> list[nc.Dense]:
+    """Layers of the recorded shapes, without their values: those need a model first."""
+    layers = []
+    while (weight := values.get(f"weight{len(layers)}")) is not None:
+        layers.append(nc.Dense(weight.shape[1], weight.shape[0]))
+    return layers
+
+
+def set_parameters(layers: list[nc.Dense], values: Mapping[str, NDArray]) -> None:
+    for i, layer in enumerate(layers):
+        layer.weight[...] = values[f"weight{i}"]
+        layer.bias[...] = values[f"bias{i}"]
+
+
+# The nets of record_torch.py -------------------------------------------------------------------------------
+
+
+def chain(activation: type, last: type | None = None) -> Callable[[list[nc.Dense]], nc.Model]:
+    def net(layers: list[nc.Dense]) -> nc.Model:
+        line = [layers[0]]
+        for layer in layers[1:]:
+            line += [activation(), layer]
+        if last is not None:
+            line.append(last())
+        return nc.Sequential(*line, dtype=np.float64, seed=0)
+
+    return net
+
+
+def shared(layers: list[nc.Dense]) -> nc.Model:
+    x = nc.Input(4)
+    h = nc.Tanh()(layers[0](x))
+    h = nc.Tanh()(layers[0](h))
+    return nc.Model(x, layers[1](h), dtype=np.float64, seed=0)
+
+
+def diamond(layers: list[nc.Dense]) -> nc.Model:
+    x = nc.Input(3)
+    h = nc.Tanh()(layers[0](x))
+    a, b = layers[1](h), nc.Sigmoid()(layers[2](h))
+    joined = nc.Concatenate()(nc.Add()(a, b), h, nc.Multiply()(a, b))
+    return nc.Model(x, layers[3](joined), dtype=np.float64, seed=0)
+
+
+def branches(layers: list[nc.Dense]) -> nc.Model:
+    x = nc.Input(3)
+    a, b = nc.Tanh()(layers[0](x)), nc.Sigmoid()(layers[1](x))
+    return nc.Model(x, nc.Multiply()(layers[2](a), layers[2](b)), dtype=np.float64, seed=0)
+
+
+CASES: dict[str, tuple[Callable[[list[nc.Dense]], nc.Model], str]] = {
+    "tanh_mse": (chain(nc.Tanh), "mean_squared_error"),
+    "relu_softmax_labels": (chain(nc.ReLU, nc.Softmax), "cross_entropy"),
+    "relu_softmax_soft": (chain(nc.ReLU, nc.Softmax), "cross_entropy"),
+    "relu_logits_labels": (chain(nc.ReLU), "softmax_cross_entropy"),
+    "relu_logits_soft": (chain(nc.ReLU), "softmax_cross_entropy"),
+    "sigmoid_bce": (chain(nc.Sigmoid, nc.Sigmoid), "binary_cross_entropy"),
+    "sigmoid_bce_logits": (chain(nc.Sigmoid), "sigmoid_cross_entropy"),
+    "sigmoid_half": (chain(nc.Sigmoid, nc.Sigmoid), "half_squared_error"),
+    "shared": (shared, "half_squared_error"),
+    "diamond": (diamond, "half_squared_error"),
+    "branches": (branches, "mean_squared_error"),
+}
+
+
+def test_every_recorded_case_is_compared() -> None:
+    assert {key.split("/")[0] for key in RECORDED} == {*CASES, "optimizers", "versions"}
+    assert str(RECORDED["versions"]).startswith("torch 2.13.0")
+
+
+@pytest.mark.parametrize("weighted", ["", "weighted_"])
+@pytest.mark.parametrize("name", CASES)
+def test_forward_loss_and_gradients(name: str, weighted: str) -> None:
+    net, loss = CASES[name]
+    values = recorded(name)
+    layers = dense_layers(values)
+    model = net(layers)
+    set_parameters(layers, values)
+    sample_weight = values["sample_weight"] if weighted else None
+
+    assert_agrees(model.predict(values["x"]), values["output"], "predict")
+    assert_agrees(model.forward(values["x"]), values["output"], "forward")
+    value = model.loss_and_gradients(values["x"], values["y"], loss, sample_weight=sample_weight)
+    assert_agrees(value, values[f"{weighted}loss"], "loss")
+
+    def assert_gradients_agree(how: str) -> None:
+        for i, layer in enumerate(layers):
+            assert_agrees(layer.grad_weight, values[f"{weighted}grad_weight{i}"], f"{how}: weight {i}")
+            assert_agrees(layer.grad_bias, values[f"{weighted}grad_bias{i}"], f"{how}: bias {i}")
+
+    assert_gradients_agree("loss_and_gradients")
+    # The gradient of the loss from outside: through the output activation as it stands, not fused.
+    model.gradients[...] = 0.0
+    model.forward(values["x"])
+    grad_x = model.backward(values[f"{weighted}grad_output"])
+    assert_agrees(grad_x, values[f"{weighted}grad_x"], "backward: x")
+    assert_gradients_agree("backward")
+
+
+OPTIMIZERS: dict[str, Callable[[], object]] = {
+    "sgd": lambda: nc.SGD(0.1),
+    "momentum": lambda: nc.Momentum(0.05, momentum=0.9),
+    "nesterov": lambda: nc.Nesterov(0.05, momentum=0.9),
+    "adam": lambda: nc.Adam(0.01),
+    "adamw": lambda: nc.AdamW(0.01, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("way", ["trainer", "pieces"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_optimizer_steps(kind: str, way: str) -> None:
+    values = recorded("optimizers")
+    layers = dense_layers(values)
+    model = chain(nc.Tanh)(layers)
+    set_parameters(layers, values)
+    optimizer = OPTIMIZERS[kind]()
+    trainer = nc.Trainer(model, loss="mean_squared_error", optimizer=optimizer, seed=0)
+    losses = []
+    for step in range(STEPS):
+        x, y = values["x"][step % len(values["x"])], values["y"][step % len(values["y"])]
+        if way == "trainer":
+            losses.append(trainer.step(x, y))
+        else:
+            losses.append(model.loss_and_gradients(x, y, "mean_squared_error"))
+            optimizer.step(model)
+    assert_agrees(losses, values[f"{kind}/losses"], "losses")
+    for i, layer in enumerate(layers):
+        assert_agrees(layer.weight, values[f"{kind}/weight{i}"], f"weight {i}")
+        assert_agrees(layer.bias, values[f"{kind}/bias{i}"], f"bias {i}")
