@@ -1,0 +1,142 @@
+"""What fit, predict and step accept, brought to the arrays that the core takes.
+
+Lists, NumPy arrays and pandas tables of bool, integer or float numbers are allowed. Arrays are passed on
+as they are: the core converts rows while it gathers them, so no copy of a whole array is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .registry import unknown_name
+
+
+def as_inputs(x: Any, names: Sequence[str], features: Sequence[int], argument: str = "x") -> list[NDArray[Any]]:
+    """One table (B, features) for each input of a model.
+
+    `x` is one table where the model has one input, and a list, tuple or dict of tables where it has several.
+    A 1-D array is one sample.
+
+    >>> as_inputs([1.0, 2.0], ["input"], [2])
+    [array([[1., 2.]])]
+    """
+    tables = []
+    for (label, given), width in zip(each(x, names, argument), features, strict=True):
+        array = as_numbers(given, label)
+        if array.ndim == 1:
+            hint = f"; for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
+            if array.size != width:
+                raise ValueError(f"{label} has {array.size} numbers, but a sample has {width} features{hint}")
+            array = array.reshape(1, -1)
+        if array.ndim != 2 or array.shape[1] != width:
+            raise ValueError(f"{label} must have shape (B, {width}); given {array.shape}")
+        tables.append(array)
+    _check_same_length(tables, names, argument)
+    return tables
+
+
+def as_targets(y: Any, names: Sequence[str], rows: int, argument: str = "y") -> list[NDArray[Any]]:
+    """One target for each output that has a loss; the core checks shapes, which depend on the loss."""
+    targets = []
+    for label, given in each(y, names, argument):
+        array = as_numbers(given, label)
+        if array.ndim == 0:
+            raise ValueError(f"{label} must have one row a sample; given a single number")
+        if array.shape[0] != rows:
+            raise ValueError(f"{label} has {array.shape[0]} samples, but x has {rows}")
+        targets.append(array)
+    return targets
+
+
+def as_sample_weight(weight: Any, rows: int, argument: str = "sample_weight") -> NDArray[Any] | None:
+    """A weight for each sample, (B,), or None."""
+    if weight is None:
+        return None
+    array = as_numbers(weight, argument)
+    if array.shape != (rows,):
+        raise ValueError(f"{argument} must have shape ({rows},); given {array.shape}")
+    return array
+
+
+def as_numbers(given: Any, argument: str) -> NDArray[Any]:
+    """An array of bool, integer or float numbers; TypeError, naming the argument and the column, otherwise."""
+    if hasattr(given, "columns") and hasattr(given, "dtypes"):
+        return _from_frame(given, argument)
+    if hasattr(given, "to_numpy"):
+        return _from_series(given, argument)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{argument} is not a table: {error}") from None
+    return _check_dtype(array, argument)
+
+
+def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any]]:
+    """What is given for each of some inputs or outputs, in their order, and what to call it in messages.
+
+    With one name, anything but a dict is that one thing itself, a list too.
+    """
+    if isinstance(given, Mapping):
+        for name in given:
+            if name not in names:
+                raise unknown_name(f"name in {argument}", name, names)
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise ValueError(f"{argument} lacks {', '.join(map(repr, missing))}")
+        return [(f"{argument}[{name!r}]", given[name]) for name in names]
+    if len(names) == 1:
+        return [(argument, given)]
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(
+            f"{argument} must be a list, tuple or dict of {len(names)} ({', '.join(names)}); "
+            f"given {type(given).__name__}"
+        )
+    if len(given) != len(names):
+        raise ValueError(f"{argument} must hold {len(names)} ({', '.join(names)}); given {len(given)}")
+    return [(f"{argument}[{i}]", item) for i, item in enumerate(given)]
+
+
+def _check_same_length(tables: Sequence[NDArray[Any]], names: Sequence[str], argument: str) -> None:
+    lengths = {table.shape[0] for table in tables}
+    if len(lengths) > 1:
+        each_length = ", ".join(f"{name}: {table.shape[0]}" for name, table in zip(names, tables, strict=True))
+        raise ValueError(f"{argument} has different numbers of samples ({each_length})")
+
+
+def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{argument} must hold bool, integer or float numbers; given dtype {array.dtype}")
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"{argument} has the byte order of another machine (dtype {array.dtype.str}); "
+            f"convert it by astype({argument}.dtype.newbyteorder('='))"
+        )
+    return array
+
+
+def _from_frame(frame: Any, argument: str) -> NDArray[Any]:
+    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if getattr(dtype, "kind", "O") not in "biuf":
+            raise TypeError(
+                f"{argument} must hold bool, integer or float numbers; column {column!r} has dtype {dtype}"
+            )
+    return _without_objects(frame, argument)
+
+
+def _from_series(series: Any, argument: str) -> NDArray[Any]:
+    kind = getattr(series.dtype, "kind", "O")
+    if kind not in "biuf":
+        raise TypeError(f"{argument} must hold bool, integer or float numbers; given dtype {series.dtype}")
+    return _without_objects(series, argument)
+
+
+def _without_objects(table: Any, argument: str) -> NDArray[Any]:
+    """pandas gives an object array where columns of its nullable types are mixed or hold missing values."""
+    array: NDArray[Any] = table.to_numpy()
+    if array.dtype == object:
+        array = table.to_numpy(dtype=np.float64, na_value=np.nan)
+    return _check_dtype(array, argument)

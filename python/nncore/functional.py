@@ -1,0 +1,88 @@
+"""The formulas, one function each, on NumPy arrays: float32 or float64, nothing copied, nothing converted.
+
+Arrays are matrices with one unit stride (rows or columns contiguous) of any leading dimension, batch first:
+x (B, I), weight (O, I), bias (O,). `out` receives the result instead of a new array and is returned;
+`accumulate` adds to it. Other dtypes raise TypeError; other shapes and layouts, and an `out` that is
+read-only or overlaps an argument, raise ValueError.
+
+    dense_forward(x, weight, bias=None, *, activation="identity", out=None)      f(x weight^T + bias)
+    dense_backward(grad_output, x, weight, *, out=None, accumulate=False)        grad_x, grad_weight, grad_bias
+    <activation>(z, *, out=None)
+    <activation>_backward(grad_output, output, *, out=None, accumulate=False)    from the output f(z)
+    <loss>(prediction, target, *, sample_weight=None, reduction="mean")
+    <loss>_and_gradient(..., *, out=None, accumulate=False)                      value, gradient
+
+Losses reduce by "mean" or "sum" to a float, or by "none" to (B,). cross_entropy and softmax_cross_entropy
+also take class indices (B,) as target.
+
+>>> import numpy as np
+>>> from nncore import functional as F
+>>> x, weight, bias = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0])
+>>> F.dense_forward(x, weight, bias)
+array([[16.]])
+>>> grad_x, grad_weight, grad_bias = F.dense_backward(np.array([[1.0]]), x, weight)
+>>> grad_x, grad_weight, grad_bias
+(array([[3., 4.]]), array([[1., 2.]]), array([1.]))
+"""
+
+from ._core import (
+    binary_cross_entropy,
+    binary_cross_entropy_and_gradient,
+    cross_entropy,
+    cross_entropy_and_gradient,
+    dense_backward,
+    dense_forward,
+    exp,
+    half_squared_error,
+    half_squared_error_and_gradient,
+    identity,
+    identity_backward,
+    log,
+    log_softmax,
+    log_softmax_backward,
+    mean_squared_error,
+    mean_squared_error_and_gradient,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_and_gradient,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_and_gradient,
+    tanh,
+    tanh_backward,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_and_gradient",
+    "cross_entropy",
+    "cross_entropy_and_gradient",
+    "dense_backward",
+    "dense_forward",
+    "exp",
+    "half_squared_error",
+    "half_squared_error_and_gradient",
+    "identity",
+    "identity_backward",
+    "log",
+    "log_softmax",
+    "log_softmax_backward",
+    "mean_squared_error",
+    "mean_squared_error_and_gradient",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_and_gradient",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_and_gradient",
+    "tanh",
+    "tanh_backward",
+]

@@ -1,0 +1,275 @@
+"""Gradients checked against central differences in float64.
+
+For every entry p of the parameters the loss is measured at p ± h, ± 2h and ± 4h, and two steps of Richardson
+extrapolation remove the terms in h^2 and h^4. What is left is bounded by what is seen: the truncation error
+by the last correction, the rounding error by the loss's own noise, measured from a table of differences
+(Moré and Wild, Estimating computational noise, 2011). The step is shortened where truncation rules, and
+where a relu would change its sign on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .data import as_sample_weight, as_targets
+from .layers import ReLU
+from .model import Model
+from .objective import Losses, LossWeights, make_objective
+
+RELATIVE_TOLERANCE = 1e-7  # of a block: ||g - g_fd|| <= 1e-7 ||g_fd||
+_STEPS = tuple(2.0**-exponent for exponent in (9, 12, 15, 18))
+_GOOD_ENOUGH = 1e-9  # an error bound, relative to the block, at which no shorter step is tried
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+class Entry(NamedTuple):
+    """One parameter: its gradient, the difference quotient, and the errors that the latter may have."""
+
+    index: tuple[int, ...]
+    gradient: float
+    difference: float
+    rounding: float
+    truncation: float
+
+    @property
+    def error(self) -> float:
+        """How far the two are apart."""
+        return abs(self.gradient - self.difference)
+
+    @property
+    def excess(self) -> float:
+        """The error in units of what is allowed; at most 1 is right."""
+        allowed = self.rounding + self.truncation
+        if self.error <= allowed:  # also where both are 0
+            return self.error / allowed if allowed > 0 else 0.0
+        return self.error / allowed if allowed > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Block:
+    """The check of one array of parameters."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    kinks: tuple[tuple[int, ...], ...]  # entries that cannot be checked: a relu is at its kink
+
+    @property
+    def relative_error(self) -> float:
+        """||g - g_fd|| / ||g_fd||; 0 where both vanish."""
+        error = math.hypot(*(entry.error for entry in self.entries))
+        size = math.hypot(*(entry.difference for entry in self.entries))
+        return 0.0 if error == 0.0 else error / size if size > 0 else math.inf
+
+    @property
+    def worst(self) -> Entry | None:
+        """The entry that is furthest beyond what is allowed, in units of that."""
+        return max(self.entries, key=_excess, default=None)
+
+    @property
+    def ok(self) -> bool:
+        """Each entry within its errors, and the block within RELATIVE_TOLERANCE or the rounding error."""
+        error = math.hypot(*(entry.error for entry in self.entries))
+        size = math.hypot(*(entry.difference for entry in self.entries))
+        rounding = math.hypot(*(entry.rounding for entry in self.entries))
+        within = error <= max(RELATIVE_TOLERANCE * size, rounding)  # false for NaN
+        return within and all(entry.excess <= 1.0 for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What `check_gradients` found: a Block for each array of parameters, and `ok`."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all blocks are."""
+        return all(block.ok for block in self.blocks)
+
+    @property
+    def kinks(self) -> int:
+        """The number of entries that could not be checked."""
+        return sum(len(block.kinks) for block in self.blocks)
+
+    def __str__(self) -> str:
+        lines = [f"{'array':16} {'entries':>8} {'kinks':>6} {'relative error':>15}  worst entry"]
+        for block in self.blocks:
+            worst = "" if block.worst is None else _describe(block.worst)
+            lines.append(
+                f"{block.name:16} {len(block.entries):8} {len(block.kinks):6} {block.relative_error:15.2e}  "
+                f"{'' if block.ok else 'WRONG '}{worst}"
+            )
+        return "\n".join(lines)
+
+
+def check_gradients(
+    model: Model,
+    x: Any,
+    y: Any,
+    loss: Losses,
+    *,
+    sample_weight: Any = None,
+    loss_weights: LossWeights = None,
+    max_entries: int | None = None,
+    raise_error: bool = True,
+) -> GradientCheck:
+    """Compares the gradients of a float64 model with central differences of its loss.
+
+    x, y, loss, sample_weight and loss_weights are those of `Model.loss_and_gradients`. All trainable
+    parameters are checked, or at most `max_entries` of each array, drawn always alike. Parameters end as they
+    were; `gradients` holds the gradients. An array is right if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within
+    rounding, where the gradient is that small) and each entry is within the rounding and truncation
+    error of its difference quotient. Entries where a relu is at its kink are counted and left out.
+
+    Raises AssertionError with a table of all arrays where one is wrong, unless `raise_error` is False;
+    ValueError for a model that is not float64.
+
+    >>> import nncore as nc
+    >>> model = nc.mlp([3, 4, 2], activation="tanh", output="softmax", dtype="float64", seed=0)
+    >>> nc.check_gradients(model, [[0.1, 0.2, 0.3], [1.0, -1.0, 0.5]], [0, 1], "cross_entropy").ok
+    True
+    """
+    if model.dtype != np.float64:
+        raise ValueError(f"check_gradients needs a float64 model: model.copy(dtype='float64'); "
+                         f"given {model.dtype}")
+    tables = model.as_tables(x)
+    objective = make_objective(model, loss, loss_weights)
+    targets = as_targets(y, [term.name for term in objective.terms], len(tables[0]))
+    weight = as_sample_weight(sample_weight, len(tables[0]))
+    objective.loss_and_gradients(tables, targets, weight, False)
+    probe = _Probe(model, tables, lambda: objective.loss(tables, targets, weight))
+    gradients = model.store.split(model.gradients, model.segments)
+    segments = model.store.core.segments
+    before = model.parameters.copy()
+    try:
+        noise = probe.noise()
+        model.parameters[:] = before
+        blocks = [
+            _check_block(probe, segments[index].name, view, gradients[segments[index].name], noise, max_entries)
+            for index, view in zip(model.segments, model.named_parameters().values(), strict=True)
+            if segments[index].trainable
+        ]
+    finally:
+        model.parameters[:] = before
+    result = GradientCheck(tuple(blocks))
+    if raise_error and not result.ok:
+        raise AssertionError(f"the gradients differ from central differences:\n{result}")
+    return result
+
+
+class _Probe:
+    """Measures the loss, and which relus are active, with the parameters as they are."""
+
+    def __init__(self, model: Model, x: list[NDArray[Any]], loss: Callable[[], float]) -> None:
+        self.loss = loss
+        self._model = model
+        self._x = x
+        inputs = [v.inputs[0] for v in model.values if isinstance(v.layer, ReLU)]
+        self._relu_inputs = list(dict.fromkeys(model.values.index(value) for value in inputs))
+        outputs = [model.values.index(value) for value in model.outputs]
+        if self._relu_inputs:  # the same graph, with the relus' inputs as further outputs
+            graph = _core.Graph(model.graph.nodes, [*outputs, *self._relu_inputs])
+            self._network = model.store.precision.network(graph, model.store.core)
+
+    def active(self) -> list[NDArray[Any]]:
+        """The signs of all relu inputs."""
+        if not self._relu_inputs:
+            return []
+        return [np.sign(a) for a in self._network.predict(self._x)[-len(self._relu_inputs) :]]
+
+    def noise(self) -> float:
+        """The size of the loss's rounding error: from differences over steps so small that only it is left."""
+        flat = self._model.parameters
+        start = flat.copy()
+        direction = np.random.default_rng(0).uniform(0.5, 1.0, flat.size) * np.abs(start)
+        values = []
+        for place in range(9):
+            flat[:] = start + place * 1e-11 * direction
+            values.append(self.loss())
+        differences, sizes = np.array(values), [0.5 * _EPSILON * abs(values[0])]
+        for order in range(1, 7):
+            differences = np.diff(differences)
+            if order >= 3:
+                scale = math.factorial(order) ** 2 / math.factorial(2 * order)
+                sizes.append(math.sqrt(scale * float(np.mean(differences**2))))
+        return max(sizes)
+
+
+def _check_block(
+    probe: _Probe,
+    name: str,
+    values: NDArray[Any],
+    gradient: NDArray[Any],
+    noise: float,
+    max_entries: int | None,
+) -> Block:
+    indices = list(np.ndindex(values.shape))
+    if max_entries is not None and len(indices) > max_entries:
+        chosen = np.random.default_rng(0).choice(len(indices), max_entries, replace=False)
+        indices = [indices[i] for i in sorted(chosen)]
+    size = float(np.max(np.abs(gradient)))
+    entries, kinks = [], []
+    for index in indices:
+        entry = _check_entry(probe, values, index, float(gradient[index]), noise, size)
+        if entry is None:
+            kinks.append(index)
+        else:
+            entries.append(entry)
+    return Block(name, tuple(entries), tuple(kinks))
+
+
+def _check_entry(
+    probe: _Probe, values: NDArray[Any], index: tuple[int, ...], gradient: float, noise: float, size: float
+) -> Entry | None:
+    """The best of the step lengths; None where a relu changes its sign within each of them."""
+    center = float(values[index])
+    best: Entry | None = None
+    for step in _STEPS:
+        h = step * 2.0 ** math.frexp(max(1.0, abs(center)))[1]
+        points = {}
+        for factor in (4, -4, 2, -2, 1, -1):
+            values[index] = center + factor * h
+            if abs(factor) == 4:
+                points[factor] = (probe.loss(), probe.active())
+            else:
+                points[factor] = (probe.loss(), [])
+        values[index] = center
+        if any(np.any(a != b) for a, b in zip(points[4][1], points[-4][1], strict=True)):
+            continue
+        entry = _extrapolate(index, gradient, {f: loss for f, (loss, _) in points.items()}, h, noise, size)
+        if best is None or entry.rounding + entry.truncation < best.rounding + best.truncation:
+            best = entry
+        if best.rounding + best.truncation <= _GOOD_ENOUGH * size:
+            break
+    return best
+
+
+def _extrapolate(
+    index: tuple[int, ...], gradient: float, losses: dict[int, float], h: float, noise: float, size: float
+) -> Entry:
+    near, middle, far = ((losses[f] - losses[-f]) / (2 * f * h) for f in (1, 2, 4))
+    first, second = (4 * near - middle) / 3, (4 * middle - far) / 3
+    correction = (first - second) / 15
+    # The weights of the six losses sum to less than 1.7 / h in size; single errors are taken as up to 8
+    # times the measured noise, and the analytic gradient is rounded too.
+    rounding = 8 * 1.7 * noise / h + 64 * _EPSILON * size
+    return Entry(index, gradient, first + correction, rounding, abs(correction))
+
+
+def _excess(entry: Entry) -> float:
+    return math.inf if math.isnan(entry.excess) else entry.excess
+
+
+def _describe(entry: Entry) -> str:
+    where = ", ".join(map(str, entry.index))
+    return (
+        f"[{where}]: {entry.gradient:.10g}, by differences {entry.difference:.10g} "
+        f"(± {entry.rounding + entry.truncation:.1g})"
+    )

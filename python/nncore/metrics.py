@@ -1,0 +1,75 @@
+"""Metrics: what is reported but not trained on. A metric is a function metric(y_true, y_pred) -> float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .losses import Loss, LossFunction
+from .registry import unknown_name
+
+Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+
+
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """The fraction of samples whose largest output is at the true class, in [0, 1].
+
+    y_pred (B, O) are probabilities or logits; y_true holds class indices, (B,) or (B, 1), or one-hot rows
+    (B, O). With one output, O = 1, a probability of at least 0.5 means class 1.
+    Raises ValueError where the shapes do not fit, and for no samples.
+
+    >>> accuracy([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    0.6666666666666666
+    """
+    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if predicted.ndim != 2 or len(predicted) == 0 or len(truth) != len(predicted):
+        raise ValueError(f"accuracy needs y_pred (B, O) and as many rows of y_true, at least one; "
+                         f"given {truth.shape} and {predicted.shape}")
+    if predicted.shape[1] == 1:
+        return binary_accuracy(truth, predicted)
+    if truth.shape == predicted.shape:
+        truth = truth.argmax(axis=1)
+    elif truth.shape not in ((len(predicted),), (len(predicted), 1)):
+        raise ValueError(f"y_true must be (B,), (B, 1) or {predicted.shape}; given {truth.shape}")
+    return float(np.mean(truth.reshape(-1) == predicted.argmax(axis=1)))
+
+
+def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5) -> float:
+    """The fraction of outputs on the true side of the threshold, each output by itself, in [0, 1].
+
+    y_pred (B, O); y_true of the same shape, or (B,) where O is 1, is compared with 0.5.
+    Raises ValueError where the shapes do not fit.
+
+    >>> binary_accuracy([0, 1, 1], [[0.2], [0.9], [0.4]])
+    0.6666666666666666
+    """
+    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if truth.size != predicted.size or len(truth) != len(predicted):
+        raise ValueError(f"y_true must have the shape of y_pred, {predicted.shape}; given {truth.shape}")
+    return float(np.mean((truth.reshape(predicted.shape) >= 0.5) == (predicted >= threshold)))
+
+
+def as_metric(given: str | Metric, loss: Loss | LossFunction) -> tuple[str, Metric]:
+    """The name of a metric and its function. "accuracy" means what the loss makes of an output: the largest
+    of several classes, or each output by itself, as a probability or as a logit."""
+    if callable(given):
+        return getattr(given, "__name__", type(given).__name__), given
+    if not isinstance(given, str):
+        raise TypeError(f"a metric is a name or a function (y_true, y_pred); given {type(given).__name__}")
+    if given != "accuracy":
+        raise unknown_name("metric", given, ["accuracy"])
+    kind = loss.kind if isinstance(loss, Loss) else None
+    return given, _ACCURACIES.get(kind, accuracy)
+
+
+def _logit_accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
+    return binary_accuracy(y_true, y_pred, threshold=0.0)
+
+
+_ACCURACIES: dict[str | None, Metric] = {
+    "binary_cross_entropy": binary_accuracy,
+    "sigmoid_cross_entropy": _logit_accuracy,
+}

@@ -1,0 +1,431 @@
+"""Models: a graph of layers at work on a store of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from os import PathLike
+from typing import Any, cast, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import _core
+from .data import as_inputs, as_sample_weight, as_targets, each
+from .graph import Input, Value, as_values, trace
+from .initializers import Initializer
+from .layers import Activation, Dense, Layer, TransposedDense, assign
+from .names import free_name
+from .objective import Losses, LossWeights, make_objective
+from .registry import activations, unknown_name
+from .store import Store, as_dtype, as_seed, blend_arrays
+
+
+class Model:
+    """A graph from inputs to outputs, and the store of its layers' parameters.
+
+    `inputs` and `outputs` are symbolic values (nc.Input, and layers called on values), one or several.
+    `dtype` is float32 (the default) or float64. `seed` decides the initial parameters; None draws one, and
+    `model.seed` tells it. Layers that already belong to a store keep it, with its dtype and seed: models
+    built from the layers of a larger one share its parameters.
+
+    A layer's name is the user's, or its place among the layers. With one input or output, methods take and
+    return one array; with several, a list in their order (or a dict by name for what is given).
+
+    Raises ValueError for values that depend on other inputs, unused inputs, names used twice, and layers
+    of which only some belong to a store; TypeError for other dtypes.
+
+    >>> import nncore as nc
+    >>> x = nc.Input(3)
+    >>> hidden = nc.Tanh()(nc.Dense(3, 3)(x))
+    >>> model = nc.Model(x, nc.Dense(3, 2)(x + hidden), seed=1)
+    >>> model.predict([[0.0, 0.0, 0.0]])
+    array([[0., 0.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        inputs: Value | Sequence[Value],
+        outputs: Value | Sequence[Value],
+        *,
+        dtype: DTypeLike | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.inputs = as_values(inputs, "inputs")
+        self.outputs = as_values(outputs, "outputs")
+        values = trace(self.inputs, self.outputs)
+        self.layers = tuple(value.layer for value in values if value.layer is not None)
+        everyone = _with_sources(self.layers)
+        store = _common_store(everyone)
+        self.names = _name_layers(everyone, store)
+        if store is None:
+            store = Store(
+                {self.names[layer]: layer for layer in everyone if layer.pieces()},
+                as_dtype(np.float32 if dtype is None else dtype),
+                as_seed(seed),
+            )
+        elif dtype is not None and as_dtype(dtype) != store.dtype:
+            raise ValueError(f"dtype is {as_dtype(dtype)}, but the layers' store is {store.dtype}")
+        elif seed is not None and as_seed(seed) != store.seed:
+            raise ValueError(f"seed is {seed}, but the layers' parameters come from seed {store.seed}")
+        self.store = store
+        self.segments = store.segments_of(everyone)
+        names = _name_values(values, self.names)
+        nodes = _nodes(values, names, store)
+        self.graph = _core.Graph(nodes, [values.index(value) for value in self.outputs])
+        self.network = store.precision.network(self.graph, store.core)
+        self.values = values  # in topological order, the inputs first
+        self.input_names = [names[value] for value in self.inputs]
+        self.output_names = [names[value] for value in self.outputs]
+        self.metadata: dict[str, Any] = {}
+        self.unknown_fields: dict[str, Any] = {}  # of the file it came from, kept for the next save
+        store.bind()
+
+    # Layers -------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __getitem__(self, which: int | str) -> Layer:
+        """A layer by its place or its name; IndexError or ValueError where there is none."""
+        if isinstance(which, str):
+            if which not in self.layer_names:
+                raise unknown_name("layer", which, dict.fromkeys(self.layer_names))
+            return self.layers[self.layer_names.index(which)]
+        return self.layers[which]
+
+    @property
+    def layer_names(self) -> list[str]:
+        """The name of each of `layers`."""
+        return [self.names[layer] for layer in self.layers]
+
+    # Parameters ---------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.store.dtype
+
+    @property
+    def seed(self) -> int:
+        """The seed that the parameters were drawn from."""
+        return self.store.seed
+
+    @property
+    def parameters(self) -> NDArray[Any]:
+        """All P parameters of the store, flat: a writable view."""
+        return self.store.core.values
+
+    @parameters.setter
+    def parameters(self, values: NDArray[Any]) -> None:
+        assign(self.parameters, values, "parameters")
+
+    @property
+    def gradients(self) -> NDArray[Any]:
+        """The gradients of all P parameters, flat, in the same order: a writable view."""
+        return self.store.core.gradients
+
+    @gradients.setter
+    def gradients(self, values: NDArray[Any]) -> None:
+        assign(self.gradients, values, "gradients")
+
+    def named_parameters(self) -> dict[str, NDArray[Any]]:
+        """A writable view of each array of parameters by its name, such as "0.weight".
+
+        >>> import nncore as nc
+        >>> {name: a.shape for name, a in nc.mlp([3, 2]).named_parameters().items()}
+        {'0.weight': (2, 3), '0.bias': (2,)}
+        """
+        return self.store.split(self.parameters, self.segments)
+
+    # Computing ----------------------------------------------------------------------------------------
+
+    def predict(self, x: Any, out: Any = None) -> Any:
+        """The outputs for x (B, I): (B, O) in the model's dtype, new or in `out`.
+
+        x is an array, list or pandas table of bool, integer or float numbers (1-D: one sample); a list,
+        tuple or dict of them where the model has several inputs. The outputs are returned as one array, or as
+        a list where there are several. Several threads may predict on one model at the same time.
+        """
+        tables = self.as_tables(x)
+        given = None if out is None else [out] if len(self.outputs) == 1 else list(out)
+        return self._unwrap(self.network.predict(tables, given))
+
+    def forward(self, x: Any) -> Any:
+        """As predict, and keeps what `backward` needs."""
+        return self._unwrap(self.network.forward(self.as_tables(x)))
+
+    def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
+        """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
+        returns dL/dx, (B, I) (a list for several outputs and inputs; integer inputs have none).
+
+        Raises ValueError for other shapes, and RuntimeError where there was no forward.
+
+        >>> import nncore as nc
+        >>> model = nc.mlp([2, 1], seed=0)
+        >>> y = model.forward([[1.0, 2.0]])
+        >>> grad_x = model.backward([[1.0]])
+        >>> model[0].grad_weight
+        array([[1., 2.]], dtype=float32)
+        """
+        pairs = each(grad_output, self.output_names, "grad_output")
+        arrays = [np.ascontiguousarray(item, dtype=self.dtype) for _, item in pairs]
+        gradients = self.network.backward(arrays, accumulate)
+        return gradients[0] if len(gradients) == 1 else gradients
+
+    def loss_and_gradients(
+        self,
+        x: Any,
+        y: Any,
+        loss: Losses,
+        sample_weight: Any = None,
+        *,
+        loss_weights: LossWeights = None,
+        accumulate: bool = False,
+    ) -> float:
+        """The loss over a batch; fills `gradients` with its gradient (adds with `accumulate`).
+
+        x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
+        (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient).
+        """
+        tables = self.as_tables(x)
+        objective = make_objective(self, loss, loss_weights)
+        names = [term.name for term in objective.terms]
+        targets = as_targets(y, names, len(tables[0]))
+        weight = as_sample_weight(sample_weight, len(tables[0]))
+        return objective.loss_and_gradients(tables, targets, weight, accumulate)
+
+    # Copies and files ---------------------------------------------------------------------------------
+
+    def copy(self, *, dtype: DTypeLike | None = None) -> Model:
+        """A model of the same graph and parameters with a store of its own; `dtype` may be the other one."""
+        from .description import connect, describe, make_layers
+
+        graph = describe(self)
+        other = connect(graph, make_layers(graph), self.dtype if dtype is None else dtype, self.seed)
+        other.copy_from(self)
+        other.metadata = dict(self.metadata)
+        return other
+
+    def copy_from(self, other: Model) -> None:
+        """Takes over the parameters of a model with the same arrays; ValueError, naming one, otherwise."""
+        arrays = self._matching(other)
+        for mine, theirs in arrays:
+            mine[...] = theirs
+
+    def blend(self, other: Model, fraction: float) -> None:
+        """parameters += fraction (other's parameters - parameters): a target network's slow step.
+
+        `other` must have the same arrays and dtype, and fraction lie in [0, 1]; ValueError otherwise.
+        """
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"fraction must lie in [0, 1]; given {fraction}")
+        arrays = self._matching(other)
+        if other.dtype != self.dtype:
+            raise ValueError(f"blend needs models of one dtype; given {self.dtype} and {other.dtype}")
+        if self._uses_whole_store() and other._uses_whole_store():
+            self.store.core.blend(other.store.core, float(fraction))
+            return
+        for mine, theirs in arrays:
+            blend_arrays(self.store.precision, mine, theirs, float(fraction))
+
+    def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
+        """Writes the model to a safetensors file; `metadata` (anything JSON can hold) comes back in
+        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes."""
+        from .files import save
+
+        save(self, path, metadata=metadata)
+
+    def __str__(self) -> str:
+        from .summary import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    # Helpers ------------------------------------------------------------------------------------------
+
+    def as_tables(self, x: Any, argument: str = "x") -> list[NDArray[Any]]:
+        """x as the core takes it: a table for each input. TypeError and ValueError as for predict."""
+        return as_inputs(x, self.input_names, [value.features for value in self.inputs], argument)
+
+    def _unwrap(self, outputs: list[NDArray[Any]]) -> Any:
+        return outputs[0] if len(self.outputs) == 1 else outputs
+
+    def _matching(self, other: Model) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """This model's arrays and the other's, which must have the same shapes."""
+        mine, theirs = self.named_parameters(), other.named_parameters()
+        if len(mine) != len(theirs):
+            raise ValueError(f"the models differ: {len(mine)} arrays of parameters against {len(theirs)}")
+        for (name, a), (other_name, b) in zip(mine.items(), theirs.items(), strict=True):
+            if a.shape != b.shape:
+                raise ValueError(f"the models differ: {name} is {a.shape}, {other_name} is {b.shape}")
+        return list(zip(mine.values(), theirs.values(), strict=True))
+
+    def _uses_whole_store(self) -> bool:
+        return len(self.segments) == len(self.store.segments)
+
+
+class Sequential(Model):
+    """The model that is a line: each layer reads the one before. Takes layers, or one list of them.
+
+    Its layers are numbered from 0, as those of torch.nn.Sequential are. A slice is a Sequential that shares
+    this one's parameters. `dtype` and `seed` as for Model. Raises ValueError for no layers, and where none
+    of them tells the number of input features.
+
+    >>> import nncore as nc
+    >>> model = nc.Sequential(nc.Dense(4, 3), nc.ReLU(), nc.Dense(3, 2), nc.Softmax(), seed=0)
+    >>> model.predict([[1, 2, 3, 4]]).shape
+    (1, 2)
+    >>> model[0], len(model[:2])
+    (Dense(4, 3), 2)
+    """
+
+    def __init__(
+        self, *layers: Layer | Iterable[Layer], dtype: DTypeLike | None = None, seed: int | None = None
+    ) -> None:
+        given = layers[0] if len(layers) == 1 and not isinstance(layers[0], Layer) else layers
+        line = list(cast(Iterable[Layer], given))
+        for layer in line:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must be layers such as nc.Dense(2, 3); given {layer!r}")
+        x = value = Input(_first_width(line))
+        for layer in line:
+            value = layer(value)
+        super().__init__(x, value, dtype=dtype, seed=seed)
+
+    @overload
+    def __getitem__(self, which: int | str) -> Layer: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> Sequential: ...
+
+    def __getitem__(self, which: int | str | slice) -> Layer | Sequential:
+        """A layer by place or name, or some of them as a Sequential that shares their parameters."""
+        if isinstance(which, slice):
+            return Sequential(self.layers[which])
+        return super().__getitem__(which)
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation: str = "relu",
+    output: str = "identity",
+    *,
+    weight_initializer: str | Initializer = "glorot_uniform",
+    dtype: DTypeLike | None = None,
+    seed: int | None = None,
+) -> Sequential:
+    """A multilayer perceptron: Dense layers from each size to the next, `activation` between them and
+    `output` at the end ("identity" adds none). Raises ValueError for fewer than two sizes.
+
+    >>> import nncore as nc
+    >>> nc.mlp([4, 8, 3], activation="tanh", output="softmax").layers
+    (Dense(4, 8), Tanh(), Dense(8, 3), Softmax())
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"sizes needs an input and an output size at least; given {list(sizes)}")
+    layers: list[Layer] = []
+    for place, (in_features, out_features) in enumerate(pairwise(sizes), start=2):
+        layers.append(Dense(in_features, out_features, weight_initializer=weight_initializer))
+        kind = output if place == len(sizes) else activation
+        make = activations[kind]
+        if kind != "identity":
+            layers.append(make())
+    return Sequential(layers, dtype=dtype, seed=seed)
+
+
+# Building ---------------------------------------------------------------------------------------------
+
+
+def _with_sources(layers: Iterable[Layer]) -> list[Layer]:
+    """Each layer once, and the layers whose weights are used transposed."""
+    found: dict[Layer, None] = {}
+    for layer in layers:
+        found[layer] = None
+    for layer in list(found):
+        if isinstance(layer, TransposedDense):
+            found[layer.source] = None
+    return list(found)
+
+
+def _common_store(layers: Sequence[Layer]) -> Store | None:
+    """The store of all layers that have parameters; None where they have none yet."""
+    holders = [layer for layer in layers if layer.pieces()]
+    stores = {layer.store for layer in holders}
+    if len(stores) <= 1:
+        return stores.pop() if stores else None
+    names = ", ".join(f"{layer!r} ({'new' if layer.store is None else 'in use'})" for layer in holders)
+    raise ValueError(
+        f"the layers do not share one store of parameters: {names}. Build the largest model first, the one "
+        "that holds all of these layers; smaller models of its layers then share its parameters"
+    )
+
+
+def _name_layers(layers: Sequence[Layer], store: Store | None) -> dict[Layer, str]:
+    """The user's name of each layer, or the one it has in its store, or its place."""
+    known = {} if store is None else store.names
+    wanted = {layer: known.get(layer, layer.name) for layer in layers}
+    taken: set[str] = set()
+    for name in wanted.values():
+        if name is not None and name in taken:
+            raise ValueError(f"two layers are named {name!r}; a name belongs to one layer of a model")
+        taken.update(() if name is None else (name,))
+    names = {}
+    for place, (layer, name) in enumerate(wanted.items()):
+        names[layer] = name if name is not None else free_name(str(place), taken)
+        taken.add(names[layer])
+    return names
+
+
+def _name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> dict[Value, str]:
+    """A name for every node: that of its layer, with a number from the second use on."""
+    taken = set(layer_names.values())
+    names: dict[Value, str] = {}
+    for value in values:
+        if value.layer is None and value.name is not None:
+            if value.name in taken:
+                raise ValueError(f"{value.name!r} names an input and something else of the model")
+            names[value] = value.name
+            taken.add(value.name)
+    used: set[Layer] = set()
+    for value in values:
+        if value in names:
+            continue
+        if value.layer is None:
+            names[value] = free_name("input", taken)
+        elif value.layer in used:
+            names[value] = free_name(layer_names[value.layer], taken)
+        else:
+            names[value] = layer_names[value.layer]
+            used.add(value.layer)
+        taken.add(names[value])
+    return names
+
+
+def _nodes(values: Sequence[Value], names: Mapping[Value, str], store: Store) -> list[_core.Node]:
+    index = {value: i for i, value in enumerate(values)}
+    nodes = []
+    for value in values:
+        if value.layer is None:
+            nodes.append(_core.Node.input(names[value], value.features, value.integer))
+        else:
+            inputs = [index[read] for read in value.inputs]
+            nodes.append(value.layer.node(names[value], inputs, store.first_segment))
+    return nodes
+
+
+def _first_width(layers: Sequence[Layer]) -> int:
+    """The number of features that a line of layers reads."""
+    if not layers:
+        raise ValueError("a Sequential needs at least one layer")
+    for layer in layers:
+        if isinstance(layer, (Dense, TransposedDense)):
+            return layer.in_features
+        if not isinstance(layer, Activation):
+            raise ValueError(f"{layer!r} reads several values; use Model instead of Sequential")
+    raise ValueError("no layer tells the number of input features; use Model(nc.Input(features), ...)")

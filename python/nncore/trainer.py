@@ -1,0 +1,256 @@
+"""Trainer: a model, what it should make small, and how."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .callbacks import Callback
+from .data import as_sample_weight, as_targets
+from .graph import check_size
+from .history import History
+from .metrics import Metric, as_metric
+from .model import Model
+from .objective import Losses, LossWeights, Term, make_objective
+from .optimizers import Optimizer, as_optimizer
+from .progress import Progress, ProgressOption, make_progress
+from .registry import unknown_name
+from .store import as_seed
+
+Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]
+
+
+class _Samples(NamedTuple):
+    x: list[NDArray[Any]]
+    y: list[NDArray[Any]]
+    sample_weight: NDArray[Any] | None
+
+    @property
+    def count(self) -> int:
+        return len(self.x[0])
+
+
+class _Column(NamedTuple):
+    """A metric of one output, and the column that it fills."""
+
+    name: str
+    term: int  # its place among the terms of the objective
+    output: int
+    metric: Metric
+
+
+class Trainer:
+    """Trains a model: `fit` for epochs over data, `step` for one batch, `evaluate` without training.
+
+    `loss` is a name ("cross_entropy"), a Loss, a function loss(output, y) -> (value, gradient), or for a
+    model of several outputs a list (None: no loss) or dict by output name, summed with `loss_weights`.
+    `optimizer` is a name or an Optimizer; `metrics` are names ("accuracy") or functions
+    metric(y_true, y_pred) -> float, for every output or by output name. `seed` decides the order of samples;
+    None takes the model's. `history` collects all epochs of the trainer's life.
+
+    Raises ValueError for unknown names and for a loss that does not fit the model's output, saying which does.
+
+    >>> import nncore as nc
+    >>> model = nc.Sequential(nc.Dense(2, 8), nc.Tanh(), nc.Dense(8, 2), nc.Softmax(), seed=0)
+    >>> trainer = nc.Trainer(model, "cross_entropy", nc.Adam(0.05), metrics=["accuracy"])
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> history = trainer.fit(x, y, epochs=100, progress=False)
+    >>> history["accuracy"][-1]
+    1.0
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Losses,
+        optimizer: str | Optimizer = "adam",
+        *,
+        metrics: Metrics = (),
+        loss_weights: LossWeights = None,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(model, Model):
+            raise TypeError(f"model must be a Model; given {type(model).__name__}")
+        self.model = model
+        self.objective = make_objective(model, loss, loss_weights)
+        self.optimizer = as_optimizer(optimizer)
+        self.seed = model.seed if seed is None else as_seed(seed)
+        self.history = History(self.seed)
+        self._columns = _metric_columns(metrics, self.objective.terms, len(model.outputs))
+        self._stopping = False
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        epochs: int = 1,
+        batch_size: int = 32,
+        *,
+        sample_weight: Any = None,
+        validation_data: Sequence[Any] | None = None,
+        shuffle: bool = True,
+        progress: ProgressOption = "auto",
+        callbacks: Iterable[Callback] = (),
+    ) -> History:
+        """Trains for some epochs and returns the history of the trainer's life.
+
+        x (B, I) is a list, array or pandas table of bool, integer or float numbers of any layout; y (B, O)
+        likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,),
+        not negative. Lists, tuples or dicts of them where the model has several inputs or losses.
+        `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's seed
+        and the number of epochs before it. `progress`: "auto" (a bar on a terminal, a line an epoch elsewhere), True or False.
+
+        Raises TypeError for other dtypes and ValueError for shapes and values, before anything is trained,
+        and FloatingPointError for a loss that is not finite. That and Ctrl-C leave the model, the optimizer
+        and the history as after the last whole step.
+        """
+        samples = self._samples(x, y, sample_weight)
+        epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
+        if samples.count == 0:
+            raise ValueError("x has no samples")
+        validation = self._validation(validation_data)
+        callbacks = list(callbacks)
+        logs: Mapping[str, float] = dict.fromkeys(self._column_names(validation is not None), math.nan)
+        self._stopping = False
+        with make_progress(progress, epochs, -(-samples.count // batch_size)) as show:
+            for callback in callbacks:
+                callback.on_fit_begin(self, logs)
+            for epoch in range(1, epochs + 1):
+                show.begin_epoch(epoch)
+                logs = self._epoch(samples, validation, batch_size, shuffle, show)
+                self.history.append(logs)
+                show.end_epoch(epoch, logs)
+                for callback in callbacks:
+                    callback.on_epoch_end(self, logs)
+                if self._stopping:
+                    break
+        for callback in callbacks:
+            callback.on_fit_end(self, logs)
+        return self.history
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """One step on one batch of any size; returns its loss, of before the step. Arguments as for fit.
+
+        Raises FloatingPointError, and makes no step, where the loss is not finite.
+        """
+        samples = self._samples(x, y, sample_weight)
+        return self.objective.train_step(samples.x, samples.y, samples.sample_weight, self.optimizer)
+
+    def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """The loss (weighted) and the metrics (unweighted) on some data, without training.
+
+        >>> import nncore as nc
+        >>> trainer = nc.Trainer(nc.mlp([2, 1], seed=0), "half_squared_error")
+        >>> sorted(trainer.evaluate([[0, 0]], [2.0]).items())
+        [('loss', 2.0)]
+        """
+        samples = self._samples(x, y, sample_weight)
+        if samples.count == 0:
+            raise ValueError("x has no samples")
+        return {"loss": self._loss(samples), **self._measure(samples)}
+
+    def stop(self) -> None:
+        """Ends the running fit after this epoch: for callbacks."""
+        self._stopping = True
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes."""
+        from .files import save_checkpoint
+
+        save_checkpoint(self, path)
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Goes back to a checkpoint: what follows gives the bits that an uninterrupted run gives.
+
+        The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
+        Parameters, moments, steps, learning rate, seed and history are the file's. Raises ValueError, naming
+        what differs, before anything is changed.
+        """
+        from .files import restore_checkpoint
+
+        restore_checkpoint(self, path)
+
+    def __repr__(self) -> str:
+        losses = ", ".join(str(getattr(term.loss, "kind", term.loss)) for term in self.objective.terms)
+        return f"<Trainer: {losses}, {self.optimizer!r}, {self.history.epochs} epochs>"
+
+    # Helpers ------------------------------------------------------------------------------------------
+
+    def _epoch(
+        self, samples: _Samples, validation: _Samples | None, batch_size: int, shuffle: bool, show: Progress
+    ) -> dict[str, float]:
+        """One epoch of steps, and what it reports."""
+        begin = time.perf_counter()
+        rows = _core.shuffled_rows(samples.count, self.seed, self.history.epochs) if shuffle else None
+        loss = self.objective.train_epoch(
+            samples.x, samples.y, samples.sample_weight, self.optimizer, batch_size, rows, show.tick
+        )
+        logs = {"loss": loss, **self._measure(samples)}
+        if validation is not None:
+            logs["val_loss"] = self._loss(validation)
+            logs.update((f"val_{name}", value) for name, value in self._measure(validation).items())
+        logs["seconds"] = time.perf_counter() - begin
+        return logs
+
+    def _samples(self, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> _Samples:
+        tables = self.model.as_tables(x, f"{prefix}x")
+        count = len(tables[0])
+        names = [term.name for term in self.objective.terms]
+        targets = as_targets(y, names, count, f"{prefix}y")
+        return _Samples(tables, targets, as_sample_weight(sample_weight, count, f"{prefix}sample_weight"))
+
+    def _validation(self, data: Sequence[Any] | None) -> _Samples | None:
+        """The validation data, tried once so that a mistake in them shows before training."""
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+        samples = self._samples(data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
+        if samples.count == 0:
+            raise ValueError("validation x has no samples")
+        self._loss(samples)
+        self._measure(samples)
+        return samples
+
+    def _loss(self, samples: _Samples) -> float:
+        return self.objective.loss(samples.x, samples.y, samples.sample_weight)
+
+    def _measure(self, samples: _Samples) -> dict[str, float]:
+        """The metrics with the parameters as they are."""
+        if not self._columns:
+            return {}
+        outputs = self.model.network.predict(samples.x)
+        return {c.name: float(c.metric(samples.y[c.term], outputs[c.output])) for c in self._columns}
+
+    def _column_names(self, has_validation: bool) -> list[str]:
+        measured = ["loss", *(column.name for column in self._columns)]
+        validated = [f"val_{name}" for name in measured] if has_validation else []
+        return [*measured, *validated, "seconds"]
+
+
+def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[_Column]:
+    """A column for each metric of each output that has a loss; named by the output too if there are several."""
+    if isinstance(metrics, str) or not isinstance(metrics, (Sequence, Mapping)):
+        raise TypeError(f"metrics must be a list, or a dict of lists by output name; given {metrics!r}")
+    names = [term.name for term in terms]
+    if isinstance(metrics, Mapping):
+        for name in metrics:
+            if name not in names:
+                raise unknown_name("output in metrics", name, names)
+    columns = []
+    for place, term in enumerate(terms):
+        chosen = metrics.get(term.name, ()) if isinstance(metrics, Mapping) else metrics
+        for given in chosen:
+            name, metric = as_metric(given, term.loss)
+            full = name if output_count == 1 else f"{term.name}_{name}"
+            columns.append(_Column(full, place, term.output, metric))
+    if twice := {column.name for column in columns if sum(c.name == column.name for c in columns) > 1}:
+        raise ValueError(f"metrics has several of one name: {', '.join(sorted(twice))}")
+    return columns
