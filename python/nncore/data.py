@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from .registry import unknown_name
 
 
-def as_inputs(x: Any, names: Sequence[str], features: Sequence[int], argument: str = "x") -> list[NDArray[Any]]:
+def as_inputs(
+    x: Any, names: Sequence[str], features: Sequence[int], argument: str = "x"
+) -> list[NDArray[Any]]:
     """One table (B, features) for each input of a model.
 
     `x` is one table where the model has one input, and a list, tuple or dict of tables where it has several.
@@ -63,7 +65,7 @@ def as_sample_weight(weight: Any, rows: int, argument: str = "sample_weight") ->
 
 
 def as_numbers(given: Any, argument: str) -> NDArray[Any]:
-    """An array of bool, integer or float numbers; TypeError, naming the argument and the column, otherwise."""
+    """An array of bool, integer or float numbers; otherwise TypeError, naming the argument and the column."""
     if hasattr(given, "columns") and hasattr(given, "dtypes"):
         return _from_frame(given, argument)
     if hasattr(given, "to_numpy"):
@@ -103,8 +105,8 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
 def _check_same_length(tables: Sequence[NDArray[Any]], names: Sequence[str], argument: str) -> None:
     lengths = {table.shape[0] for table in tables}
     if len(lengths) > 1:
-        each_length = ", ".join(f"{name}: {table.shape[0]}" for name, table in zip(names, tables, strict=True))
-        raise ValueError(f"{argument} has different numbers of samples ({each_length})")
+        given = ", ".join(f"{name}: {len(table)}" for name, table in zip(names, tables, strict=True))
+        raise ValueError(f"{argument} has different numbers of samples ({given})")
 
 
 def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:

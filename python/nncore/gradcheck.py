@@ -32,7 +32,7 @@ _EPSILON = float(np.finfo(np.float64).eps)
 class Entry(NamedTuple):
     """One parameter: its gradient, the difference quotient, and the errors that the latter may have."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     gradient: float
     difference: float
     rounding: float
@@ -137,8 +137,9 @@ def check_gradients(
     True
     """
     if model.dtype != np.float64:
-        raise ValueError(f"check_gradients needs a float64 model: model.copy(dtype='float64'); "
-                         f"given {model.dtype}")
+        raise ValueError(
+            f"check_gradients needs a float64 model: model.copy(dtype='float64'); given {model.dtype}"
+        )
     tables = model.as_tables(x)
     objective = make_objective(model, loss, loss_weights)
     targets = as_targets(y, [term.name for term in objective.terms], len(tables[0]))
@@ -152,8 +153,8 @@ def check_gradients(
         noise = probe.noise()
         model.parameters[:] = before
         blocks = [
-            _check_block(probe, segments[index].name, view, gradients[segments[index].name], noise, max_entries)
-            for index, view in zip(model.segments, model.named_parameters().values(), strict=True)
+            _check_block(probe, name, view, gradients[name], noise, max_entries)
+            for (name, view), index in zip(model.named_parameters().items(), model.segments, strict=True)
             if segments[index].trainable
         ]
     finally:
@@ -185,7 +186,7 @@ class _Probe:
         return [np.sign(a) for a in self._network.predict(self._x)[-len(self._relu_inputs) :]]
 
     def noise(self) -> float:
-        """The size of the loss's rounding error: from differences over steps so small that only it is left."""
+        """The size of the loss's rounding error, from steps so small that nothing else is left."""
         flat = self._model.parameters
         start = flat.copy()
         direction = np.random.default_rng(0).uniform(0.5, 1.0, flat.size) * np.abs(start)
@@ -268,7 +269,7 @@ def _excess(entry: Entry) -> float:
 
 
 def _describe(entry: Entry) -> str:
-    where = ", ".join(map(str, entry.index))
+    where = ", ".join(map(str, entry.place))
     return (
         f"[{where}]: {entry.gradient:.10g}, by differences {entry.difference:.10g} "
         f"(± {entry.rounding + entry.truncation:.1g})"

@@ -234,7 +234,8 @@ class Model:
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (anything JSON can hold) comes back in
-        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes."""
+        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes.
+        """
         from .files import save
 
         save(self, path, metadata=metadata)
@@ -257,7 +258,7 @@ class Model:
         return outputs[0] if len(self.outputs) == 1 else outputs
 
     def _matching(self, other: Model) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """This model's arrays and the other's, which must have the same shapes."""
+        """The model's arrays and the other's, which must have the same shapes."""
         mine, theirs = self.named_parameters(), other.named_parameters()
         if len(mine) != len(theirs):
             raise ValueError(f"the models differ: {len(mine)} arrays of parameters against {len(theirs)}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
 from .data import each
 from .losses import Loss, LossFunction, as_loss
 
@@ -67,7 +66,8 @@ class Objective(Protocol):
 
 def make_objective(model: Model, loss: Losses, weights: LossWeights = None) -> Objective:
     """The objective of one loss, or of one for each output (a list with None for outputs that have none, or
-    a dict by output name), summed with weights. ValueError for losses that do not fit their outputs."""
+    a dict by output name), summed with weights. ValueError for losses that do not fit their outputs.
+    """
     terms = _terms(model.output_names, loss, weights)
     if all(isinstance(term.loss, Loss) for term in terms):
         return PlannedObjective(model, terms)
@@ -181,9 +181,7 @@ class PythonObjective:
             tick(step, loss_sum / (first + len(batch)))
         return loss_sum / len(order)
 
-    def _step(
-        self, x: Arrays, y: Arrays, optimizer: Optimizer, rows: NDArray[np.int64] | None
-    ) -> float:
+    def _step(self, x: Arrays, y: Arrays, optimizer: Optimizer, rows: NDArray[np.int64] | None) -> float:
         state = optimizer.state(self._model.store)
         evaluate = lambda outputs: self._evaluate(outputs, y)  # noqa: E731
         return self._network.train_step_with(evaluate, x, optimizer.core, state, rows)
@@ -206,19 +204,23 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
     assert not isinstance(term.loss, Loss)
     answer = term.loss(output, target)
     if not isinstance(answer, tuple) or len(answer) != 2:
-        raise TypeError(f"the loss of output {term.name!r} must return (value, gradient); "
-                        f"given {type(answer).__name__}")
+        raise TypeError(
+            f"the loss of output {term.name!r} must return (value, gradient); given {type(answer).__name__}"
+        )
     gradient = np.ascontiguousarray(answer[1], dtype=output.dtype)
     if gradient.shape != output.shape:
-        raise ValueError(f"the gradient that the loss of output {term.name!r} returns must have the shape of "
-                         f"the output, {output.shape}; given {gradient.shape}")
+        raise ValueError(
+            f"the gradient that the loss of output {term.name!r} returns must have the shape of "
+            f"the output, {output.shape}; given {gradient.shape}"
+        )
     return float(answer[0]), gradient
 
 
 def _refuse(sample_weight: NDArray[Any] | None) -> None:
     if sample_weight is not None:
-        raise ValueError("sample_weight needs one of the library's losses; "
-                         "a Python loss weighs its samples itself")
+        raise ValueError(
+            "sample_weight needs one of the library's losses; a Python loss weighs its samples itself"
+        )
 
 
 def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Term]:
@@ -226,12 +228,10 @@ def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Ter
     chosen = {name: as_loss(item) for name, item in given.items() if item is not None}
     if not chosen:
         raise ValueError("loss names none; at least one output needs one")
-    scale = {name: 1.0 for name in names}
+    scale = dict.fromkeys(names, 1.0)
     if weights is not None:
         scale.update((k, float(v)) for k, v in _for_each_output(weights, names, "loss_weights").items())
-    return [
-        Term(i, name, chosen[name], scale[name]) for i, name in enumerate(names) if name in chosen
-    ]
+    return [Term(i, name, chosen[name], scale[name]) for i, name in enumerate(names) if name in chosen]
 
 
 def _for_each_output(given: Any, names: Sequence[str], argument: str) -> dict[str, Any]:

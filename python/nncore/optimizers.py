@@ -1,5 +1,6 @@
 """Optimizers: how gradients change parameters. The arithmetic, the moments and the count of steps are the
-core's; an optimizer here holds the settings, and a state for every store that it has worked on."""
+core's; an optimizer here holds the settings, and a state for every store that it has worked on.
+"""
 
 from __future__ import annotations
 
@@ -78,11 +79,10 @@ class Optimizer:
 @optimizers.row("sgd")
 class SGD(Optimizer):
     """Gradient descent, p -= learning_rate g; with momentum m = momentum m + g, p -= learning_rate m; or
-    Nesterov's, p -= learning_rate (g + momentum m). Raises ValueError for settings out of range."""
+    Nesterov's, p -= learning_rate (g + momentum m). Raises ValueError for settings out of range.
+    """
 
-    def __init__(
-        self, learning_rate: float = 1e-2, momentum: float = 0.0, nesterov: bool = False
-    ) -> None:
+    def __init__(self, learning_rate: float = 1e-2, momentum: float = 0.0, nesterov: bool = False) -> None:
         if nesterov and momentum == 0.0:
             raise ValueError("nesterov needs a momentum above 0; given 0")
         if momentum == 0.0:
@@ -99,7 +99,8 @@ optimizers.add("nesterov", partial(SGD, momentum=0.9, nesterov=True))
 @optimizers.row("adam")
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015), with bias correction; epsilon is added to the root.
-    Raises ValueError for settings out of range."""
+    Raises ValueError for settings out of range.
+    """
 
     def __init__(
         self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
@@ -110,7 +111,8 @@ class Adam(Optimizer):
 @optimizers.row("adamw")
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), p -= learning_rate weight_decay p, on
-    weights but not on biases. Raises ValueError for settings out of range."""
+    weights but not on biases. Raises ValueError for settings out of range.
+    """
 
     def __init__(
         self,
