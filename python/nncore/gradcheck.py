@@ -10,7 +10,7 @@ where a relu would change its sign on the way.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .data import as_sample_weight, as_targets
 from .layers import ReLU
 from .model import Model
 from .objective import Losses, LossWeights, make_objective
@@ -140,12 +139,10 @@ def check_gradients(
         raise ValueError(
             f"check_gradients needs a float64 model: model.copy(dtype='float64'); given {model.dtype}"
         )
-    tables = model.as_tables(x)
     objective = make_objective(model, loss, loss_weights)
-    targets = as_targets(y, [term.name for term in objective.terms], len(tables[0]))
-    weight = as_sample_weight(sample_weight, len(tables[0]))
-    objective.loss_and_gradients(tables, targets, weight, False)
-    probe = _Probe(model, tables, lambda: objective.loss(tables, targets, weight))
+    samples = model.as_samples(objective, x, y, sample_weight)
+    objective.loss_and_gradients(samples, accumulate=False)
+    probe = _Probe(model, samples.x, lambda: objective.loss(samples))
     gradients = model.store.split(model.gradients, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
@@ -168,7 +165,7 @@ def check_gradients(
 class _Probe:
     """Measures the loss, and which relus are active, with the parameters as they are."""
 
-    def __init__(self, model: Model, x: list[NDArray[Any]], loss: Callable[[], float]) -> None:
+    def __init__(self, model: Model, x: Sequence[NDArray[Any]], loss: Callable[[], float]) -> None:
         self.loss = loss
         self._model = model
         self._x = x

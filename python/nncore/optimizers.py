@@ -67,9 +67,10 @@ class Optimizer:
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
         """What it remembers of a store: `steps`, and the moments as writable flat views."""
-        if store not in self._states:
-            self._states[store] = store.precision.optimizer_state(self._kind, store.core)
-        return self._states[store]
+        state = self._states.get(store)
+        if state is None:
+            state = self._states[store] = store.precision.optimizer_state(self._kind, store.core)
+        return state
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value:g}" for name, value in self.settings.items())

@@ -8,32 +8,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from numpy.typing import NDArray
-
 from . import _core
 from .callbacks import Callback
-from .data import as_sample_weight, as_targets
 from .graph import check_size
 from .history import History
 from .metrics import Metric, as_metric
 from .model import Model
-from .objective import Losses, LossWeights, Term, make_objective
+from .objective import Losses, LossWeights, Samples, Term, make_objective
 from .optimizers import Optimizer, as_optimizer
 from .progress import Progress, ProgressOption, make_progress
 from .registry import unknown_name
 from .store import as_seed
 
 Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]
-
-
-class _Samples(NamedTuple):
-    x: list[NDArray[Any]]
-    y: list[NDArray[Any]]
-    sample_weight: NDArray[Any] | None
-
-    @property
-    def rows(self) -> int:
-        return len(self.x[0])
 
 
 class _Column(NamedTuple):
@@ -140,8 +127,7 @@ class Trainer:
 
         Raises FloatingPointError, and makes no step, where the loss is not finite.
         """
-        samples = self._samples(x, y, sample_weight)
-        return self.objective.train_step(samples.x, samples.y, samples.sample_weight, self.optimizer)
+        return self.objective.train_step(self._samples(x, y, sample_weight), self.optimizer)
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """The loss (weighted) and the metrics (unweighted) on some data, without training.
@@ -154,7 +140,7 @@ class Trainer:
         samples = self._samples(x, y, sample_weight)
         if samples.rows == 0:
             raise ValueError("x has no samples")
-        return {"loss": self._loss(samples), **self._measure(samples)}
+        return {"loss": self.objective.loss(samples), **self._measure(samples)}
 
     def stop(self) -> None:
         """Ends the running fit after this epoch: for callbacks."""
@@ -184,29 +170,23 @@ class Trainer:
     # Helpers ------------------------------------------------------------------------------------------
 
     def _epoch(
-        self, samples: _Samples, validation: _Samples | None, batch_size: int, shuffle: bool, show: Progress
+        self, samples: Samples, validation: Samples | None, batch_size: int, shuffle: bool, show: Progress
     ) -> dict[str, float]:
         """One epoch of steps, and what it reports."""
         begin = time.perf_counter()
         order = _core.shuffled_rows(samples.rows, self.seed, self.history.epochs) if shuffle else None
-        loss = self.objective.train_epoch(
-            samples.x, samples.y, samples.sample_weight, self.optimizer, batch_size, order, show.tick
-        )
+        loss = self.objective.train_epoch(samples, self.optimizer, batch_size, order, show.tick)
         logs = {"loss": loss, **self._measure(samples)}
         if validation is not None:
-            logs["val_loss"] = self._loss(validation)
+            logs["val_loss"] = self.objective.loss(validation)
             logs.update((f"val_{name}", value) for name, value in self._measure(validation).items())
         logs["seconds"] = time.perf_counter() - begin
         return logs
 
-    def _samples(self, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> _Samples:
-        tables = self.model.as_tables(x, f"{prefix}x")
-        count = len(tables[0])
-        names = [term.name for term in self.objective.terms]
-        targets = as_targets(y, names, count, f"{prefix}y")
-        return _Samples(tables, targets, as_sample_weight(sample_weight, count, f"{prefix}sample_weight"))
+    def _samples(self, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> Samples:
+        return self.model.as_samples(self.objective, x, y, sample_weight, prefix)
 
-    def _validation(self, data: Sequence[Any] | None) -> _Samples | None:
+    def _validation(self, data: Sequence[Any] | None) -> Samples | None:
         """The validation data, tried once so that a mistake in them shows before training."""
         if data is None:
             return None
@@ -215,14 +195,11 @@ class Trainer:
         samples = self._samples(data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
         if samples.rows == 0:
             raise ValueError("validation x has no samples")
-        self._loss(samples)
+        self.objective.loss(samples)
         self._measure(samples)
         return samples
 
-    def _loss(self, samples: _Samples) -> float:
-        return self.objective.loss(samples.x, samples.y, samples.sample_weight)
-
-    def _measure(self, samples: _Samples) -> dict[str, float]:
+    def _measure(self, samples: Samples) -> dict[str, float]:
         """The metrics with the parameters as they are."""
         if not self._columns:
             return {}
