@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <set>
 #include <stdexcept>
 
 #include "nncore/random.hpp"
+#include "nncore/runtime.hpp"
 
 namespace nncore {
 namespace {
@@ -30,26 +32,55 @@ const InitializerTraits& traits(InitializerKind kind) { return kInitializers[sta
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
-/// Checks a table of segments and tells where each starts; returns the sum of their sizes.
-std::int64_t place(const std::vector<Segment>& segments, std::vector<std::int64_t>& offsets) {
-  std::set<std::string> names;
+[[noreturn]] void refuse(const std::string& what, const std::string& given, const std::string& allowed) {
+  throw std::invalid_argument(what + " is " + given + "; it must be " + allowed);
+}
+
+std::string quoted(std::string_view name) { return '\'' + std::string(name) + '\''; }
+
+std::string shape_of(const Segment& segment) {
+  return '(' + std::to_string(segment.rows) + ", " + std::to_string(segment.columns) + ')';
+}
+
+void check_multiplier(const std::string& what, double multiplier) {
+  if (!std::isfinite(multiplier)) refuse(what, std::to_string(multiplier), "finite");
+}
+
+void check_segment(const Segment& segment) {
+  if (segment.name.empty()) refuse("a segment's name", "empty", "at least one character");
+  const std::string of = " of segment " + quoted(segment.name);
+  if (segment.rows < 1 || segment.columns < 1) refuse("shape" + of, shape_of(segment), "at least (1, 1)");
+  if (segment.is_vector && segment.columns != 1)
+    refuse("shape" + of, shape_of(segment), "one column, for it is a vector");
+  check_multiplier("learning_rate_multiplier" + of, segment.learning_rate_multiplier);
+  if (!std::isfinite(segment.initializer.value))
+    refuse("initial value" + of, std::to_string(segment.initializer.value), "finite");
+}
+
+/// Checks a table of segments whose names may not be in `names` yet, and tells where each starts; returns
+/// the sum of their sizes.
+std::int64_t place(const std::vector<Segment>& segments, std::set<std::string_view>& names,
+                   std::vector<std::int64_t>& offsets) {
+  constexpr std::int64_t kMaxCount = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(double);
   std::int64_t count = 0;
   for (const Segment& segment : segments) {
-    const std::string what = "segment '" + segment.name + "'";
-    if (segment.name.empty()) throw std::invalid_argument("a segment has no name");
-    if (!names.insert(segment.name).second) throw std::invalid_argument(what + " occurs twice");
-    if (segment.rows < 1 || segment.columns < 1 || (segment.is_vector && segment.columns != 1)) {
-      throw std::invalid_argument(what + " has shape (" + std::to_string(segment.rows) + ", " +
-                                  std::to_string(segment.columns) +
-                                  "); sizes must be at least 1, and a vector has one column");
-    }
-    if (!std::isfinite(segment.learning_rate_multiplier) || !std::isfinite(segment.initializer.value)) {
-      throw std::invalid_argument(what + " has a learning-rate multiplier or constant that is not finite");
-    }
+    check_segment(segment);
+    if (!names.insert(segment.name).second)
+      refuse("segment name " + quoted(segment.name), "used twice", "used once");
+    if (segment.columns > (kMaxCount - count) / segment.rows)
+      refuse("shape of segment " + quoted(segment.name), shape_of(segment), "small enough for memory");
     offsets.push_back(count);
     count += segment.size();
   }
   return count;
+}
+
+/// The segment of that number.
+template <class Segments>
+auto& pick(Segments& segments, int index) {
+  if (index < 0 || at(index) >= segments.size())
+    refuse("segment index", std::to_string(index), "in [0, " + std::to_string(segments.size()) + ")");
+  return segments[at(index)];
 }
 
 template <class T>
@@ -110,8 +141,9 @@ void Usage::begin_write() {
 template <class T>
 Parameters<T>::Parameters(std::vector<Segment> segments, std::vector<Segment> state_segments)
     : segments_(std::move(segments)), state_segments_(std::move(state_segments)) {
-  count_ = place(segments_, offsets_);
-  state_count_ = place(state_segments_, state_offsets_);
+  std::set<std::string_view> names;
+  count_ = place(segments_, names, offsets_);
+  state_count_ = place(state_segments_, names, state_offsets_);
   values_ = AlignedBuffer<T>(count_);
   gradients_ = AlignedBuffer<T>(count_);
   state_ = AlignedBuffer<T>(state_count_);
@@ -122,25 +154,28 @@ int Parameters<T>::index_of(std::string_view segment_name) const {
   const auto found = std::find_if(segments_.begin(), segments_.end(),
                                   [&](const Segment& segment) { return segment.name == segment_name; });
   if (found == segments_.end()) {
-    throw std::invalid_argument("there is no segment '" + std::string(segment_name) + "'");
+    std::string names;
+    for (const Segment& segment : segments_) names += (names.empty() ? "" : ", ") + segment.name;
+    refuse("segment name", quoted(segment_name), "one of: " + names);
   }
   return static_cast<int>(std::distance(segments_.begin(), found));
 }
 
 template <class T>
 Matrix<T> Parameters<T>::value(int index) {
-  const Segment& segment = segments_[at(index)];
+  const Segment& segment = pick(segments_, index);
   return {values_.data() + offset(index), segment.rows, segment.columns, 1, segment.rows};
 }
 
 template <class T>
 Matrix<T> Parameters<T>::gradient(int index) {
-  const Segment& segment = segments_[at(index)];
+  const Segment& segment = pick(segments_, index);
   return {gradients_.data() + offset(index), segment.rows, segment.columns, 1, segment.rows};
 }
 
 template <class T>
 void Parameters<T>::initialize(std::uint64_t seed) {
+  const FloatingPointMode mode;
   const auto fill_all = [&](const std::vector<Segment>& table, const std::vector<std::int64_t>& offsets,
                             T* out, std::uint64_t first_stream) {
     for (std::size_t i = 0; i < table.size(); ++i) {
@@ -153,32 +188,33 @@ void Parameters<T>::initialize(std::uint64_t seed) {
 
 template <class T>
 void Parameters<T>::set_trainable(int index, bool trainable) {
-  segments_.at(at(index)).trainable = trainable;
+  pick(segments_, index).trainable = trainable;
 }
 
 template <class T>
 void Parameters<T>::set_learning_rate_multiplier(int index, double multiplier) {
-  if (!std::isfinite(multiplier)) throw std::invalid_argument("a learning-rate multiplier must be finite");
-  segments_.at(at(index)).learning_rate_multiplier = multiplier;
+  check_multiplier("learning_rate_multiplier", multiplier);
+  pick(segments_, index).learning_rate_multiplier = multiplier;
 }
 
 template <class T>
 void Parameters<T>::set_decay(int index, bool decay) {
-  segments_.at(at(index)).decay = decay;
+  pick(segments_, index).decay = decay;
 }
 
 template <class T>
 void Parameters<T>::check_same_layout(const Parameters& other) const {
-  const auto same = [](const Segment& a, const Segment& b) {
-    return a.rows == b.rows && a.columns == b.columns;
+  const auto check = [](const std::string& what, const std::vector<Segment>& ours,
+                        const std::vector<Segment>& theirs) {
+    if (theirs.size() != ours.size())
+      refuse("other's number of " + what + 's', std::to_string(theirs.size()), std::to_string(ours.size()));
+    for (std::size_t i = 0; i < ours.size(); ++i)
+      if (shape_of(theirs[i]) != shape_of(ours[i]))
+        refuse("shape of other's " + what + ' ' + quoted(theirs[i].name), shape_of(theirs[i]),
+               shape_of(ours[i]) + ", as of " + quoted(ours[i].name));
   };
-  const auto check = [&](const std::vector<Segment>& ours, const std::vector<Segment>& theirs) {
-    if (!std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(), same)) {
-      throw std::invalid_argument("the other model's parameters have other shapes");
-    }
-  };
-  check(segments_, other.segments_);
-  check(state_segments_, other.state_segments_);
+  check("segment", segments_, other.segments_);
+  check("state segment", state_segments_, other.state_segments_);
 }
 
 template <class T>
@@ -192,8 +228,9 @@ template <class T>
 void Parameters<T>::blend(const Parameters& other, double fraction) {
   check_same_layout(other);
   if (!(fraction >= 0.0 && fraction <= 1.0)) {
-    throw std::invalid_argument("fraction is " + std::to_string(fraction) + "; allowed are 0 to 1");
+    refuse("fraction", std::to_string(fraction), "in [0, 1]");
   }
+  const FloatingPointMode mode;
   const T part = static_cast<T>(fraction);
   const auto move_towards = [part](const T* theirs, std::int64_t count, T* ours) {
     for (std::int64_t i = 0; i < count; ++i) ours[i] += part * (theirs[i] - ours[i]);

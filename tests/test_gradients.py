@@ -1,0 +1,220 @@
+"""Gradients of whole models against central differences, and whether that check would notice a mistake."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import nncore as nc
+from nncore import gradcheck
+
+ACTIVATIONS = {
+    "identity": nc.Identity,
+    "sigmoid": nc.Sigmoid,
+    "tanh": nc.Tanh,
+    "relu": nc.ReLU,
+    "softmax": nc.Softmax,
+    "log_softmax": nc.LogSoftmax,
+}
+ENDINGS = {
+    "half_squared_error": None,
+    "mean_squared_error": None,
+    "cross_entropy": nc.Softmax,
+    "binary_cross_entropy": nc.Sigmoid,
+    "softmax_cross_entropy": None,
+    "sigmoid_cross_entropy": None,
+}
+
+
+def grow(draw, value, width, shared):
+    """One more storey: a new layer, a layer used before, or two branches that meet again."""
+    kind = draw(st.sampled_from(["dense", "shared", "sum", "product", "concatenation"]))
+    activation = ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))]()
+    if kind == "shared":
+        layer = shared.setdefault(width, nc.Dense(width, width))
+        return activation(layer(value)), width
+    out = draw(st.integers(1, 65))
+    if kind == "dense":
+        return activation(nc.Dense(width, out)(value)), out
+    left = activation(nc.Dense(width, out)(value))
+    right = nc.Tanh()(nc.Dense(width, out, bias=False)(value))
+    if kind == "concatenation":
+        return nc.Concatenate()(left, right), 2 * out
+    return (left + right, out) if kind == "sum" else (left * right, out)
+
+
+@st.composite
+def problems(draw):
+    """A random graph in float64 with a batch, targets, a loss, and perhaps sample weights."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    width = draw(st.integers(1, 65))
+    x = value = nc.Input(width)
+    shared = {}
+    for _ in range(draw(st.integers(0, 5))):
+        value, width = grow(draw, value, width, shared)
+    loss = draw(st.sampled_from(sorted(ENDINGS)))
+    classes = draw(st.integers(1, 65))
+    value = nc.Dense(width, classes)(value)
+    if ENDINGS[loss] is not None:
+        value = ENDINGS[loss]()(value)
+    model = nc.Model(x, value, dtype=np.float64, seed=draw(st.integers(0, 1000)))
+    model.parameters[:] += 0.1 * random.standard_normal(model.parameters.size)  # biases too
+    rows = draw(st.integers(1, 33))
+    if loss.endswith("cross_entropy") and loss.split("_")[0] in ("cross", "softmax") and draw(st.booleans()):
+        y = random.integers(0, classes, rows)
+    else:
+        y = random.random((rows, classes))
+    weight = random.random(rows) + 0.1 if draw(st.booleans()) else None
+    return model, random.standard_normal((rows, model.inputs[0].features)), y, loss, weight
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(problems())
+def test_gradients_of_random_graphs(problem):
+    model, x, y, loss, weight = problem
+    result = nc.check_gradients(model, x, y, loss, sample_weight=weight, max_entries=8)
+    assume(result.kinks == 0)
+
+
+# The check itself ------------------------------------------------------------------------------------------
+
+
+class Backpropagation:
+    """A network by hand: two uses of one layer, a sum of two branches, softmax cross-entropy with sample
+    weights. `mistake` names the one thing that `gradients` does wrong; None: nothing."""
+
+    def __init__(self, mistake=None):
+        self.mistake = mistake
+        random = np.random.default_rng(0)
+        self.x = random.standard_normal((7, 4))
+        self.labels = np.array([0, 2, 1, 1, 0, 2, 2])
+        self.weight = random.random(7) + 0.5
+        self.shared, self.head = nc.Dense(4, 4), nc.Dense(4, 3)
+        x = nc.Input(4)
+        first = nc.Tanh()(self.shared(x))
+        second = nc.Sigmoid()(self.shared(first))
+        self.model = nc.Model(x, self.head(first + second), dtype=np.float64, seed=5)
+        self.model.parameters[:] += 0.2 * random.standard_normal(self.model.parameters.size)
+
+    def gradients(self):
+        """dL/d(shared.weight), d(shared.bias), d(head.weight), d(head.bias)."""
+        bug = self.mistake
+        w, b, v, c = self.shared.weight, self.shared.bias, self.head.weight, self.head.bias
+        x = self.x
+        z1 = x @ w.T + b
+        a1 = np.tanh(z1)
+        z2 = a1 @ w.T + b
+        a2 = 1 / (1 + np.exp(-z2))
+        s = a1 + a2
+        logits = s @ v.T + c
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        y = np.eye(3)[np.roll(self.labels, 1) if bug == "labels of other samples" else self.labels]
+        target = 0 if bug == "softmax without the labels" else y
+        scale = self.weight / self.weight.sum()
+        if bug == "weights ignored":
+            scale = np.full(7, 1 / 7)
+        elif bug == "sum instead of mean":
+            scale = self.weight
+        delta = (e / e.sum(axis=1, keepdims=True) - target) * scale[:, None]
+        if bug == "wrong sign":
+            delta = -delta
+
+        grad_v = delta.T @ (a2 if bug == "input of one branch only" else s)
+        grad_c = delta.mean(axis=0) if bug == "mean over the batch in the bias" else delta.sum(axis=0)
+        if bug == "missing bias":
+            grad_c = np.zeros(3)
+        grad_s = delta @ v
+        slope2 = {
+            "missing sigmoid'": np.ones_like(a2),
+            "sigmoid' is a": a2,
+            "sigmoid' from z": z2 * (1 - z2),
+        }.get(bug, a2 * (1 - a2))
+        delta2 = grad_s * slope2
+        back = delta2 @ (w.T if bug == "transposed weight" else w)
+        grad_a1 = {"one path lost": back, "the other path lost": grad_s, "path counted twice": back + 2 * grad_s}.get(
+            bug, back + grad_s
+        )
+        slope1 = {"missing tanh'": np.ones_like(a1), "tanh' from z": 1 - z1**2, "tanh' is 1 - a": 1 - a1}.get(
+            bug, 1 - a1**2
+        )
+        delta1 = grad_a1 * slope1
+        grad_w = delta2.T @ (z1 if bug == "input before its activation" else a1)
+        if bug != "one use of the shared weight":
+            grad_w = grad_w + delta1.T @ x
+        grad_b = delta2.sum(axis=0) + (0 if bug == "one use of the shared bias" else delta1.sum(axis=0))
+        if bug == "transposed gradient":
+            grad_w = grad_w.T
+        elif bug == "last sample left out":
+            grad_v = delta[:-1].T @ s[:-1]
+        elif bug == "float32 on the way":
+            grad_w = grad_w.astype(np.float32)
+        return grad_w, grad_b, grad_v, grad_c
+
+    def check(self, monkeypatch):
+        """check_gradients, with the gradients by hand in place of the library's."""
+        make_objective = gradcheck.make_objective
+
+        def with_own_gradients(model, *arguments):
+            objective = make_objective(model, *arguments)
+
+            def fill(*_):
+                layers = (self.shared, self.head)
+                views = [view for layer in layers for view in (layer.grad_weight, layer.grad_bias)]
+                for view, gradient in zip(views, self.gradients(), strict=True):
+                    view[...] = gradient
+                return 0.0
+
+            objective.loss_and_gradients = fill
+            return objective
+
+        monkeypatch.setattr(gradcheck, "make_objective", with_own_gradients)
+        return nc.check_gradients(
+            self.model, self.x, self.labels, "softmax_cross_entropy", sample_weight=self.weight, raise_error=False
+        )
+
+
+MISTAKES = [
+    "wrong sign",
+    "labels of other samples",
+    "softmax without the labels",
+    "weights ignored",
+    "sum instead of mean",
+    "input of one branch only",
+    "mean over the batch in the bias",
+    "missing bias",
+    "missing sigmoid'",
+    "sigmoid' is a",
+    "sigmoid' from z",
+    "transposed weight",
+    "one path lost",
+    "the other path lost",
+    "path counted twice",
+    "missing tanh'",
+    "tanh' from z",
+    "tanh' is 1 - a",
+    "input before its activation",
+    "one use of the shared weight",
+    "one use of the shared bias",
+    "transposed gradient",
+    "last sample left out",
+    "float32 on the way",
+]
+
+
+def test_the_check_passes_gradients_that_are_right(monkeypatch):
+    assert Backpropagation().check(monkeypatch).ok
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_check_notices(mistake, monkeypatch):
+    right, wrong = Backpropagation().gradients(), Backpropagation(mistake).gradients()
+    assert any(not np.array_equal(a, b) for a, b in zip(right, wrong, strict=True))
+    assert not Backpropagation(mistake).check(monkeypatch).ok
+
+
+def test_the_library_agrees_with_backpropagation_by_hand():
+    by_hand = Backpropagation()
+    by_hand.model.loss_and_gradients(by_hand.x, by_hand.labels, "softmax_cross_entropy", by_hand.weight)
+    library = (by_hand.shared.grad_weight, by_hand.shared.grad_bias, by_hand.head.grad_weight, by_hand.head.grad_bias)
+    for ours, expected in zip(library, by_hand.gradients(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-14 * np.abs(expected).max())
