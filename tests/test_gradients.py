@@ -157,7 +157,7 @@ class Backpropagation:
         def with_own_gradients(model, *arguments):
             objective = make_objective(model, *arguments)
 
-            def fill(*_):
+            def fill(*_, **__):
                 layers = (self.shared, self.head)
                 views = [view for layer in layers for view in (layer.grad_weight, layer.grad_bias)]
                 for view, gradient in zip(views, self.gradients(), strict=True):

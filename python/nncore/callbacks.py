@@ -1,5 +1,7 @@
 """Callbacks: what happens between the epochs of a fit."""
 
+# ruff: noqa: ARG002 - what overrides a method has its arguments
+
 from __future__ import annotations
 
 import math

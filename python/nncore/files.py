@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from .description import connect, describe, make_layers
-from .layers import Layer
 from .model import Model
 from .store import as_dtype, as_seed
 
@@ -99,7 +98,8 @@ def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
 
 def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
     """Brings a trainer, made like the one that was saved, to the state of the file. Everything is checked
-    before anything is changed; ValueError names what differs."""
+    before anything is changed; ValueError names what differs.
+    """
     fields, tensors = _read(path)
     try:
         changes = _check_checkpoint(trainer, fields, tensors)
@@ -171,9 +171,7 @@ def _check_tensors(tensors: Tensors, wanted: Mapping[str, tuple[int, ...]], dtyp
         raise ValueError(f"the arrays are not those of the graph: {differing} is missing or too much")
     for name, array in own.items():
         if array.shape != wanted[name] or array.dtype != dtype:
-            raise ValueError(
-                f"{name} is {array.dtype} {array.shape}; the graph needs {dtype} {wanted[name]}"
-            )
+            raise ValueError(f"{name} is {array.dtype} {array.shape}; the graph needs {dtype} {wanted[name]}")
 
 
 def _check_checkpoint(
@@ -199,8 +197,10 @@ def _check_checkpoint(
     views = {**model.named_parameters(), **_moments(trainer)}
     for name, view in views.items():
         if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
-            raise ValueError(f"{name} is {tensors[name].dtype} {tensors[name].shape}; "
-                             f"the trainer's is {view.dtype} {view.shape}")
+            raise ValueError(
+                f"{name} is {tensors[name].dtype} {tensors[name].shape}; "
+                f"the trainer's is {view.dtype} {view.shape}"
+            )
     return [(view, tensors[name]) for name, view in views.items()]
 
 

@@ -1,5 +1,7 @@
 """Layers: what a model is described with. They hold no numbers themselves: a model's store does."""
 
+# ruff: noqa: ARG002 - what overrides a method has its arguments
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -371,8 +373,10 @@ def assign(view: NDArray[Any], values: NDArray[Any], name: str) -> None:
 def _bias_piece(features: int, initializer: str | Initializer) -> Piece:
     chosen = as_initializer(initializer, "bias_initializer")
     if chosen.kind not in ("zeros", "constant"):
-        raise ValueError(f"bias_initializer must be 'zeros' or Constant(value); given {chosen.kind!r}, "
-                         "which depends on the sizes of a weight")
+        raise ValueError(
+            f"bias_initializer must be 'zeros' or Constant(value); given {chosen.kind!r}, "
+            "which depends on the sizes of a weight"
+        )
     return Piece((features,), chosen, decay=False)
 
 

@@ -1,4 +1,7 @@
-"""Names: one table per kind of thing, a row per name. The same names serve strings, functions, C++ and files."""
+"""Names: one table per kind of thing, a row per name.
+
+The same names serve strings, functions, C++ and files.
+"""
 
 from __future__ import annotations
 

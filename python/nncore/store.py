@@ -29,13 +29,10 @@ _PRECISIONS = {
     np.dtype(np.float32): Precision(
         _core.Parameters_float32, _core.Network_float32, _core.OptimizerState_float32
     ),
-    np.dtype(np.float64): cast(
-        Precision,
-        Precision(
-            cast(Any, _core.Parameters_float64),
-            cast(Any, _core.Network_float64),
-            cast(Any, _core.OptimizerState_float64),
-        ),
+    np.dtype(np.float64): Precision(
+        cast(Any, _core.Parameters_float64),
+        cast(Any, _core.Network_float64),
+        cast(Any, _core.OptimizerState_float64),
     ),
 }
 
@@ -103,9 +100,7 @@ class Store:
         return pieces
 
 
-def blend_arrays(
-    precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float
-) -> None:
+def blend_arrays(precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float) -> None:
     """mine += fraction (theirs - mine), with the core's arithmetic and therefore its bits."""
     ours, other = (precision.parameters([_core.Segment("all", mine.shape)]) for _ in range(2))
     ours.value(0)[...], other.value(0)[...] = mine, theirs
