@@ -70,7 +70,7 @@ def restored_runtime():
     _core.set_num_threads(before["num_threads"])
 
 
-@pytest.mark.parametrize("name, dtype", HASHES)
+@pytest.mark.parametrize(("name", "dtype"), HASHES)
 @pytest.mark.parametrize("instruction_set", SETS)
 @pytest.mark.usefixtures("restored_runtime")
 def test_training_ends_in_the_same_bits(instruction_set, name, dtype):

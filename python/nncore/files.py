@@ -1,5 +1,7 @@
 """Files: models and checkpoints in the safetensors format.
 
+What only reading or writing needs is imported there: `import nncore` is to be quick.
+
 Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)). All else is one JSON string under
 the key "nncore": the format's version, the graph, dtype, seed, the user's metadata, and a SHA-256 of
 everything, so that an altered file is noticed. A checkpoint is the same file with `optimizer.*` and
@@ -8,16 +10,11 @@ everything, so that an altered file is noticed. A checkpoint is the same file wi
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from .description import connect, describe, make_layers
@@ -25,6 +22,8 @@ from .model import Model
 from .store import as_dtype, as_seed
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .trainer import Trainer
 
 FORMAT_VERSION = (1, 0)  # a new major version is one that older readers cannot understand
@@ -44,7 +43,7 @@ _FIELDS = {
 _CHECKPOINT_KEYS = ("optimizer.", "trainer.")
 
 PathLike = str | os.PathLike[str]
-Tensors = dict[str, NDArray[Any]]
+Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -217,12 +216,15 @@ def _without_flags(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: PathLike, fields: dict[str, Any], tensors: Tensors) -> None:
+    import shutil
+    from pathlib import Path
+
     from safetensors.numpy import save as to_bytes
 
     fields = {**fields, "sha256": _digest(fields, tensors)}
     contents = to_bytes(tensors, metadata={"nncore": _json(fields)})
-    target = Path(os.path.realpath(path))  # through a link, to the file that it names
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    target = Path(os.path.realpath(os.fspath(path)))  # through a link, to the file that it names
+    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(contents)
@@ -237,7 +239,7 @@ def _write(path: PathLike, fields: dict[str, Any], tensors: Tensors) -> None:
     _sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: os.PathLike[str]) -> None:
     """Makes the new name itself durable, where folders can be opened."""
     if os.name == "nt":
         return
@@ -250,9 +252,11 @@ def _sync_folder(folder: Path) -> None:
 
 def _read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
     """The fields and arrays of a file, whole and unaltered, of a version that can be read."""
+    import json
+
     from safetensors import SafetensorError, safe_open
 
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - see the top of the file
         raise IsADirectoryError(f"{_text(path)} is a folder")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -312,6 +316,8 @@ def _digest(fields: dict[str, Any], tensors: Tensors) -> str:
 
 
 def _json(fields: Mapping[str, Any]) -> str:
+    import json
+
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
