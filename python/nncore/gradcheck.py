@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -53,8 +52,7 @@ class Entry(NamedTuple):
         return self.error / allowed if allowed > 0 else math.inf
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """The check of one array of parameters."""
 
     name: str
@@ -83,8 +81,7 @@ class Block:
         return within and all(entry.excess <= 1.0 for entry in self.entries)
 
 
-@dataclass(frozen=True)
-class GradientCheck:
+class GradientCheck(NamedTuple):
     """What `check_gradients` found: a Block for each array of parameters, and `ok`."""
 
     blocks: tuple[Block, ...]
