@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,8 +50,7 @@ class Entry(NamedTuple):
         return self.error / allowed if allowed > 0 else math.inf
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """The check of one array of parameters."""
 
     name: str
@@ -81,8 +79,7 @@ class Block:
         return within and all(entry.excess <= 1.0 for entry in self.entries)
 
 
-@dataclass(frozen=True)
-class GradientCheck:
+class GradientCheck(NamedTuple):
     """What `check_gradients` found: a Block for each array of parameters, and `ok`."""
 
     blocks: tuple[Block, ...]
@@ -141,7 +138,7 @@ def check_gradients(
         )
     objective = make_objective(model, loss, loss_weights)
     samples = model.as_samples(objective, x, y, sample_weight)
-    objective.loss_and_gradients(samples, accumulate=False)
+    objective.loss_and_gradients(samples, False)
     probe = _Probe(model, samples.x, lambda: objective.loss(samples))
     gradients = model.store.split(model.gradients, model.segments)
     segments = model.store.core.segments

@@ -5,7 +5,6 @@ The same names serve strings, functions, C++ and files.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -25,8 +24,10 @@ def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> ValueError:
     >>> unknown_name("activation", "rely", ["relu", "tanh"])
     ValueError("unknown activation 'rely'; did you mean 'relu'? (allowed: relu, tanh)")
     """
+    from difflib import get_close_matches
+
     names = list(allowed)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return ValueError(f"unknown {kind} {name!r}{hint} (allowed: {', '.join(names)})")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -119,7 +119,7 @@ def as_dtype(given: DTypeLike) -> np.dtype[Any]:
 def as_seed(given: int | None, name: str = "seed") -> int:
     """An integer in [0, 2^64); None draws one."""
     if given is None:
-        return secrets.randbits(32)
+        return int.from_bytes(os.urandom(4))
     try:
         seed = given.__index__()
     except AttributeError:
