@@ -7,12 +7,7 @@ import sys
 
 import pytest
 
-from builds import REPOSITORY, build, installed, run, runnable_instruction_sets
-
-PROGRAMS = sorted(path.stem for path in (REPOSITORY / "tests" / "cpp").glob("test_*.cpp"))
-
-#: Programs in which threads meet: what the thread sanitizer is for.
-THREADED = [name for name in PROGRAMS if name in {"test_threads", "test_workspace", "test_network"}]
+from builds import PROGRAMS, REPOSITORY, THREADED_PROGRAMS, build, installed, run, runnable_instruction_sets
 
 #: Any report ends the program.
 SANITIZER_OPTIONS = {
@@ -27,8 +22,17 @@ def run_program(configuration: str, program: str, *tests: str, **environment: st
     assert "ok     " in run(path, *tests, **SANITIZER_OPTIONS, **environment)
 
 
-@pytest.mark.parametrize("instruction_set", runnable_instruction_sets())
-@pytest.mark.parametrize("program", PROGRAMS)
+def program_runs() -> list[tuple[str, str]]:
+    """Every program on every set; those that go through the sets by themselves only once."""
+    runs = []
+    for program in PROGRAMS:
+        source = (REPOSITORY / "tests" / "cpp" / f"{program}.cpp").read_text(encoding="utf-8")
+        switches = "on_every_set(" in source or "use_instruction_set(" in source
+        runs += [(program, name) for name in runnable_instruction_sets()[-1 if switches else 0 :]]
+    return runs
+
+
+@pytest.mark.parametrize(("program", "instruction_set"), program_runs())
 def test_program(program: str, instruction_set: str) -> None:
     run_program("release", program, NNCORE_ISA=instruction_set)
 
@@ -40,7 +44,7 @@ def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", THREADED)
+@pytest.mark.parametrize("program", THREADED_PROGRAMS)
 def test_program_under_thread_sanitizer(program: str) -> None:
     """All but the tests of fork: this sanitizer knows no threads in a forked child."""
     source = (REPOSITORY / "tests" / "cpp" / f"{program}.cpp").read_text(encoding="utf-8")
@@ -50,7 +54,7 @@ def test_program_under_thread_sanitizer(program: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", THREADED_PROGRAMS)
 def test_program_with_openmp(program: str) -> None:
     run_program("openmp", program, NNCORE_NUM_THREADS="3")
 

@@ -7,12 +7,14 @@ as they are: the core converts rows while it gathers them, so no copy of a whole
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .registry import unknown_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def as_inputs(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
-
-from numpy.typing import DTypeLike
+from typing import TYPE_CHECKING, Any, cast
 
 from .graph import Input, Value
 from .layers import Dense, Layer, TransposedDense
 from .model import Model, Sequential
 from .registry import layers as layer_kinds
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)); the fields hold the graph, dtype,
 seed, and the user's metadata. A checkpoint is the same file with `optimizer.*` and `trainer.*` beside the
-model's arrays.
+model's arrays. The container is imported where it is used: `import nncore` is to be quick.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from .description import connect, describe, make_layers
@@ -21,6 +20,8 @@ from .model import Model
 from .store import as_dtype, as_seed
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .container import PathLike, Tensors
     from .trainer import Trainer
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from .layers import ReLU
 from .model import Model
 from .objective import Losses, LossWeights, make_objective
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RELATIVE_TOLERANCE = 1e-7  # of a block: ||g - g_fd|| <= 1e-7 ||g_fd||
 _STEPS = tuple(2.0**-exponent for exponent in (9, 12, 15, 18))

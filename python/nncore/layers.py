@@ -1,14 +1,11 @@
 """Layers: what a model is described with. They hold no numbers themselves: a model's store does."""
 
-# ruff: noqa: ARG002 - what overrides a method has its arguments
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from .graph import Value, check_size
@@ -17,6 +14,8 @@ from .names import check_name
 from .registry import activations, layers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .store import Store
 
 

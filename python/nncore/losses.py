@@ -6,13 +6,14 @@ All are means over the samples: sum of w l / sum of w, with w = 1 where no sampl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from .registry import losses
 
-LossFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LossFunction: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]"
 
 
 class Loss:

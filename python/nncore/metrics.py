@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from .losses import Loss, LossFunction
 from .registry import unknown_name
 
-Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Metric: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], float]"
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from .data import as_inputs, as_sample_weight, as_targets, each
@@ -20,6 +19,9 @@ from .names import free_name
 from .objective import Losses, LossWeights, Objective, Samples, make_objective
 from .registry import activations, unknown_name
 from .store import Store, as_dtype, as_seed, blend_arrays
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 
 class Model:

@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .data import each
 from .losses import Loss, LossFunction, as_loss
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .model import Model
     from .optimizers import Optimizer
 
-Arrays: TypeAlias = Sequence[NDArray[Any]]
-LossSpec: TypeAlias = str | Loss | LossFunction
-Losses: TypeAlias = LossSpec | Sequence[LossSpec | None] | Mapping[str, LossSpec]
+Arrays: TypeAlias = "Sequence[NDArray[Any]]"
+LossSpec: TypeAlias = "str | Loss | LossFunction"
+Losses: TypeAlias = "LossSpec | Sequence[LossSpec | None] | Mapping[str, LossSpec]"
 LossWeights: TypeAlias = Sequence[float] | Mapping[str, float] | None
-Order: TypeAlias = NDArray[np.int64] | None
+Order: TypeAlias = "NDArray[np.int64] | None"
 Tick: TypeAlias = Callable[[int, float], object]
 
 _ROWS_AT_ONCE = 4096  # of a loss without gradients: bounds the memory of its intermediate values

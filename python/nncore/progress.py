@@ -1,7 +1,5 @@
 """Progress: what a person sees while a model trains."""
 
-# ruff: noqa: ARG002 - what overrides a method has its arguments
-
 from __future__ import annotations
 
 import sys

@@ -24,10 +24,10 @@ def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> ValueError:
     >>> unknown_name("activation", "rely", ["relu", "tanh"])
     ValueError("unknown activation 'rely'; did you mean 'relu'? (allowed: relu, tanh)")
     """
-    from difflib import get_close_matches
+    import difflib  # costs more to import than the rest of this module, and only mistakes need it
 
     names = list(allowed)
-    close = get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return ValueError(f"unknown {kind} {name!r}{hint} (allowed: {', '.join(names)})")
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
     from .layers import Layer, Piece
 
 
@@ -119,7 +120,7 @@ def as_dtype(given: DTypeLike) -> np.dtype[Any]:
 def as_seed(given: int | None, name: str = "seed") -> int:
     """An integer in [0, 2^64); None draws one."""
     if given is None:
-        return int.from_bytes(os.urandom(4))
+        return int.from_bytes(os.urandom(4), "little")
     try:
         seed = given.__index__()
     except AttributeError:

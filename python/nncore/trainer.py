@@ -20,7 +20,7 @@ from .progress import Progress, ProgressOption, make_progress
 from .registry import unknown_name
 from .store import as_seed
 
-Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]
+Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
 
 
 class _Column(NamedTuple):
