@@ -140,7 +140,7 @@ def check_gradients(
         )
     objective = make_objective(model, loss, loss_weights)
     samples = model.as_samples(objective, x, y, sample_weight)
-    objective.loss_and_gradients(samples, accumulate=False)
+    objective.loss_and_gradients(samples, False)
     probe = _Probe(model, samples.x, lambda: objective.loss(samples))
     gradients = model.store.split(model.gradients, model.segments)
     segments = model.store.core.segments
