@@ -221,22 +221,6 @@ void check_infinities() {
   CHECK((forward(Activation::softmax, std::vector<T>{huge, -huge}) == std::vector<T>{1, 0}));
 }
 
-/// The rule of sums, written as plain loops in T.
-template <class T>
-T chained_sum(const std::vector<T>& column, bool add, T start) {
-  const auto rows = static_cast<std::int64_t>(column.size());
-  T sum = add ? start : T(0);
-  const std::int64_t chains = (rows + kMaxChain - 1) / kMaxChain;
-  for (std::int64_t c = 0; c < chains; ++c) {
-    const std::int64_t length = (rows + chains - 1) / chains;
-    T chain = 0;
-    for (std::int64_t i = c * length; i < std::min(rows, (c + 1) * length); ++i)
-      chain += column[static_cast<std::size_t>(i)];
-    sum += chain;
-  }
-  return sum;
-}
-
 template <class T>
 void check_elementwise(std::int64_t count) {
   const auto& kernels = nncore::kernels::active<T>();
