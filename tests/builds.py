@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -33,6 +34,11 @@ CONFIGURATIONS: dict[str, tuple[str, ...]] = {
     "thread": ("-DNNCORE_SANITIZE=thread", *_SANITIZED),
     "openmp": ("-DNNCORE_OPENMP=ON", *_PYTHON),
 }
+
+#: The C++ tests, and those of them in which threads meet: all that the last two configurations need.
+PROGRAMS = sorted(path.stem for path in (REPOSITORY / "tests" / "cpp").glob("test_*.cpp"))
+THREADED_PROGRAMS = ["test_network", "test_threads"]
+TARGETS = {"thread": THREADED_PROGRAMS, "openmp": [*THREADED_PROGRAMS, "_core"]}
 
 
 def expected_instruction_sets() -> list[str]:
@@ -68,7 +74,7 @@ def tool(name: str) -> str:
     return found
 
 
-def cmake(source: Path, tree: Path, *options: str) -> Path:
+def cmake(source: Path, tree: Path, *options: str, targets: Sequence[str] = ("all",)) -> Path:
     """Configure and build `source` in `tree`."""
     import pybind11
 
@@ -78,16 +84,17 @@ def cmake(source: Path, tree: Path, *options: str) -> Path:
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         *options,
     )
-    run(tool("cmake"), "--build", tree, timeout=3600)
+    run(tool("cmake"), "--build", tree, "--target", *targets, timeout=3600)
     return tree
 
 
 @functools.cache
 def _attempt(configuration: str) -> AssertionError | None:
     """Build once a session, also where that fails."""
-    options = CONFIGURATIONS[configuration]
+    options = ("-DNNCORE_BUILD_TESTS=ON", *CONFIGURATIONS[configuration])
+    targets = TARGETS.get(configuration, ["all"])
     try:
-        cmake(REPOSITORY, BUILDS / configuration, "-DNNCORE_BUILD_TESTS=ON", *options)
+        cmake(REPOSITORY, BUILDS / configuration, *options, targets=targets)
     except AssertionError as error:
         return error
     return None
@@ -103,7 +110,7 @@ def build(configuration: str) -> Path:
 
 @functools.cache
 def installed(configuration: str) -> Path:
-    """Where a build is installed: the CMake package, and the Python package if its module was built."""
+    """Where a whole build is installed: the CMake package, and the Python package if its module was built."""
     tree, prefix = build(configuration), BUILDS / f"{configuration}-installed"
     shutil.rmtree(prefix, ignore_errors=True)
     run(tool("cmake"), "--install", tree, "--prefix", prefix)

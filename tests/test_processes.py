@@ -12,6 +12,7 @@ import pytest
 
 import nncore as nc
 from nncore import _core
+from nncore.objective import Samples
 
 TIMEOUT = 60  # seconds until a forked process counts as hanging
 
@@ -146,7 +147,7 @@ def test_a_callback_inside_an_epoch_cannot_use_the_model():
             trainer.model.predict(x)
         errors.append(str(caught.value))
 
-    trainer.objective.train_epoch([x], [y], None, trainer.optimizer, 64, None, tick)
+    trainer.objective.train_epoch(Samples([x], [y], None), trainer.optimizer, 64, None, tick)
     assert errors
 
 

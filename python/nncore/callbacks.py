@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from numpy.typing import NDArray
-
 from .registry import unknown_name
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .trainer import Trainer
 
 Logs: TypeAlias = Mapping[str, float]

@@ -7,15 +7,19 @@ as they are: the core converts rows while it gathers them, so no copy of a whole
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .registry import unknown_name
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def as_inputs(x: Any, names: Sequence[str], features: Sequence[int], argument: str = "x") -> list[NDArray[Any]]:
+
+def as_inputs(
+    x: Any, names: Sequence[str], features: Sequence[int], argument: str = "x"
+) -> list[NDArray[Any]]:
     """One table (B, features) for each input of a model.
 
     `x` is one table where the model has one input, and a list, tuple or dict of tables where it has several.
@@ -24,18 +28,11 @@ def as_inputs(x: Any, names: Sequence[str], features: Sequence[int], argument: s
     >>> as_inputs([1.0, 2.0], ["input"], [2])
     [array([[1., 2.]])]
     """
-    tables = []
-    for (label, given), width in zip(each(x, names, argument), features, strict=True):
-        array = as_numbers(given, label)
-        if array.ndim == 1:
-            hint = f"; for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
-            if array.size != width:
-                raise ValueError(f"{label} has {array.size} numbers, but a sample has {width} features{hint}")
-            array = array.reshape(1, -1)
-        if array.ndim != 2 or array.shape[1] != width:
-            raise ValueError(f"{label} must have shape (B, {width}); given {array.shape}")
-        tables.append(array)
-    _check_same_length(tables, names, argument)
+    pairs = each(x, names, argument)
+    tables = [_as_table(given, label, width) for (label, given), width in zip(pairs, features, strict=True)]
+    if len(tables) > 1 and len({len(table) for table in tables}) > 1:
+        lengths = ", ".join(f"{name}: {len(table)}" for name, table in zip(names, tables, strict=True))
+        raise ValueError(f"{argument} has different numbers of samples ({lengths})")
     return tables
 
 
@@ -63,16 +60,15 @@ def as_sample_weight(weight: Any, rows: int, argument: str = "sample_weight") ->
 
 
 def as_numbers(given: Any, argument: str) -> NDArray[Any]:
-    """An array of bool, integer or float numbers; TypeError, naming the argument and the column, otherwise."""
-    if hasattr(given, "columns") and hasattr(given, "dtypes"):
-        return _from_frame(given, argument)
-    if hasattr(given, "to_numpy"):
-        return _from_series(given, argument)
+    """An array of bool, integer or float numbers; otherwise TypeError, naming the argument and the column."""
+    if isinstance(given, np.ndarray):
+        return _check_dtype(given, argument)
+    if hasattr(given, "to_numpy") and hasattr(given, "dtypes"):
+        return _from_pandas(given, argument)
     try:
-        array = np.asarray(given)
+        return _check_dtype(np.asarray(given), argument)
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{argument} is not a table: {error}") from None
-    return _check_dtype(array, argument)
 
 
 def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any]]:
@@ -80,6 +76,8 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
 
     With one name, anything but a dict is that one thing itself, a list too.
     """
+    if isinstance(given, np.ndarray) and len(names) == 1:
+        return [(argument, given)]
     if isinstance(given, Mapping):
         for name in given:
             if name not in names:
@@ -100,11 +98,16 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
     return [(f"{argument}[{i}]", item) for i, item in enumerate(given)]
 
 
-def _check_same_length(tables: Sequence[NDArray[Any]], names: Sequence[str], argument: str) -> None:
-    lengths = {table.shape[0] for table in tables}
-    if len(lengths) > 1:
-        each_length = ", ".join(f"{name}: {table.shape[0]}" for name, table in zip(names, tables, strict=True))
-        raise ValueError(f"{argument} has different numbers of samples ({each_length})")
+def _as_table(given: Any, label: str, width: int) -> NDArray[Any]:
+    array = as_numbers(given, label)
+    if array.ndim == 1:
+        if array.size != width:
+            hint = f"; for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
+            raise ValueError(f"{label} has {array.size} numbers, but a sample has {width} features{hint}")
+        array = array.reshape(1, -1)
+    if array.ndim != 2 or array.shape[1] != width:
+        raise ValueError(f"{label} must have shape (B, {width}); given {array.shape}")
+    return array
 
 
 def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
@@ -118,25 +121,14 @@ def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
     return array
 
 
-def _from_frame(frame: Any, argument: str) -> NDArray[Any]:
-    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+def _from_pandas(table: Any, argument: str) -> NDArray[Any]:
+    """A DataFrame or a Series."""
+    columns = zip(table.columns, table.dtypes, strict=True) if table.ndim == 2 else [(None, table.dtype)]
+    for column, dtype in columns:
         if getattr(dtype, "kind", "O") not in "biuf":
-            raise TypeError(
-                f"{argument} must hold bool, integer or float numbers; column {column!r} has dtype {dtype}"
-            )
-    return _without_objects(frame, argument)
-
-
-def _from_series(series: Any, argument: str) -> NDArray[Any]:
-    kind = getattr(series.dtype, "kind", "O")
-    if kind not in "biuf":
-        raise TypeError(f"{argument} must hold bool, integer or float numbers; given dtype {series.dtype}")
-    return _without_objects(series, argument)
-
-
-def _without_objects(table: Any, argument: str) -> NDArray[Any]:
-    """pandas gives an object array where columns of its nullable types are mixed or hold missing values."""
+            which = f"{argument}" if column is None else f"column {column!r} of {argument}"
+            raise TypeError(f"{which} must hold bool, integer or float numbers; given dtype {dtype}")
     array: NDArray[Any] = table.to_numpy()
-    if array.dtype == object:
+    if array.dtype == object:  # columns of pandas' own types, mixed or with missing values
         array = table.to_numpy(dtype=np.float64, na_value=np.nan)
     return _check_dtype(array, argument)

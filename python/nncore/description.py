@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
-
-from numpy.typing import DTypeLike
+from typing import TYPE_CHECKING, Any, cast
 
 from .graph import Input, Value
 from .layers import Dense, Layer, TransposedDense
 from .model import Model, Sequential
 from .registry import layers as layer_kinds
 
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
 
 def describe(model: Model) -> dict[str, Any]:
     """The graph: its layers by name, its nodes in order (each names its layer and the nodes it reads), and
-    which of them are outputs."""
+    which of them are outputs.
+    """
     index = {value: place for place, value in enumerate(model.values)}
     names = model.names
     return {
@@ -48,8 +50,10 @@ def connect(graph: Mapping[str, Any], layers: Mapping[str, Layer], dtype: DTypeL
     values: list[Value] = []
     for node in graph["nodes"]:
         if "input" in node:
-            kind = "integer" if node.get("integer", False) else "float"
-            values.append(Input(node["features"], dtype=kind, name=node["input"]))
+            integer = node.get("integer", False)
+            values.append(
+                Input(node["features"], dtype="integer" if integer else "float", name=node["input"])
+            )
         else:
             values.append(layers[node["layer"]](*(values[read] for read in node["inputs"])))
     if graph["sequential"]:
@@ -82,8 +86,8 @@ def _make_layer(name: str, options: dict[str, Any], *source: Layer) -> Layer:
     if kind not in layer_kinds:
         raise ValueError(f"layer {name!r} is of the unknown kind {kind!r}")
     make = cast(type[Layer], layer_kinds[kind])
-    layer = make(*source, **options, name=name) if set(options) == set(make.options) else None
-    if layer is None:
-        raise ValueError(f"layer {name!r} has the options {sorted(options)}; {kind} has {sorted(make.options)}")
+    if set(options) != set(make.options):
+        raise ValueError(f"layer {name!r} ({kind}) has options {sorted(options)}, not {sorted(make.options)}")
+    layer = make(*source, **options, name=name)
     layer.trainable = trainable
     return layer

@@ -1,51 +1,33 @@
-"""Files: models and checkpoints in the safetensors format.
+"""Files: models and checkpoints, as `container` writes them.
 
-Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)). All else is one JSON string under
-the key "nncore": the format's version, the graph, dtype, seed, the user's metadata, and a SHA-256 of
-everything, so that an altered file is noticed. A checkpoint is the same file with `optimizer.*` and
-`trainer.*` beside the model's arrays.
+Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)); the fields hold the graph, dtype,
+seed, and the user's metadata. A checkpoint is the same file with `optimizer.*` and `trainer.*` beside the
+model's arrays. The container is imported where it is used: `import nncore` is to be quick.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from .description import connect, describe, make_layers
-from .layers import Layer
 from .model import Model
 from .store import as_dtype, as_seed
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .container import PathLike, Tensors
     from .trainer import Trainer
 
-FORMAT_VERSION = (1, 0)  # a new major version is one that older readers cannot understand
-LEAST_READER_VERSION = "0.1.0"  # the first nncore that reads what this one writes
-
-_FIELDS = {
-    "format_version",
-    "least_reader_version",
-    "writer_version",
-    "graph",
-    "dtype",
-    "seed",
-    "metadata",
-    "checkpoint",
-    "sha256",
-}
+# What this module puts into a file's fields; others are kept for the next save.
+_FIELDS = ("graph", "dtype", "seed", "metadata", "checkpoint")
 _CHECKPOINT_KEYS = ("optimizer.", "trainer.")
-
-PathLike = str | os.PathLike[str]
-Tensors = dict[str, NDArray[Any]]
 
 
 def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -55,7 +37,9 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
     Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold, and
     OSError where the disk is full or the folder cannot be written.
     """
-    _write(path, _model_fields(model, metadata), _model_tensors(model))
+    from .container import write
+
+    write(path, _model_fields(model, metadata), _model_tensors(model))
 
 
 def load(path: PathLike) -> Model:
@@ -72,15 +56,17 @@ def load(path: PathLike) -> Model:
     >>> loaded.metadata, bool((loaded.parameters == model.parameters).all())
     ({'trained on': 'nothing'}, True)
     """
-    fields, tensors = _read(path)
-    try:
+    from .container import read
+
+    fields, tensors = read(path)
+    with _explaining(path, fields):
         return _build(fields, tensors)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{_text(path)}: {error} ({_versions(fields)})") from error
 
 
 def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
     """Writes a trainer's model, optimizer and history, from which `restore_checkpoint` goes on exactly."""
+    from .container import write
+
     fields = _model_fields(trainer.model, None)
     optimizer = trainer.optimizer
     fields["checkpoint"] = {
@@ -94,17 +80,18 @@ def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
     tensors |= {key: np.ascontiguousarray(view) for key, view in _moments(trainer).items()}
     for column, values in trainer.history.items():
         tensors[f"trainer.history.{column}"] = np.array(values, dtype=np.float64)
-    _write(path, fields, tensors)
+    write(path, fields, tensors)
 
 
 def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
     """Brings a trainer, made like the one that was saved, to the state of the file. Everything is checked
-    before anything is changed; ValueError names what differs."""
-    fields, tensors = _read(path)
-    try:
+    before anything is changed; ValueError names what differs.
+    """
+    from .container import read
+
+    fields, tensors = read(path)
+    with _explaining(path, fields):
         changes = _check_checkpoint(trainer, fields, tensors)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{_text(path)}: {error} ({_versions(fields)})") from error
     for view, values in changes:
         view[...] = values
     checkpoint = fields["checkpoint"]
@@ -123,9 +110,6 @@ def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
 def _model_fields(model: Model, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         **model.unknown_fields,
-        "format_version": ".".join(map(str, FORMAT_VERSION)),
-        "least_reader_version": LEAST_READER_VERSION,
-        "writer_version": _core.__version__,
         "graph": describe(model),
         "dtype": str(model.dtype),
         "seed": model.seed,
@@ -152,6 +136,8 @@ def _moments(trainer: Trainer) -> Tensors:
 
 def _build(fields: dict[str, Any], tensors: Tensors) -> Model:
     """The model of a file. Sizes are checked against the arrays before anything large is made."""
+    from .container import OWN_FIELDS
+
     layers = make_layers(fields["graph"])
     dtype, seed = as_dtype(fields["dtype"]), as_seed(fields["seed"])
     wanted = {f"{name}.{key}": p.shape for name, layer in layers.items() for key, p in layer.pieces().items()}
@@ -160,7 +146,8 @@ def _build(fields: dict[str, Any], tensors: Tensors) -> Model:
     for name, view in model.named_parameters().items():
         view[...] = tensors[name]
     model.metadata = dict(fields["metadata"])
-    model.unknown_fields = {name: value for name, value in fields.items() if name not in _FIELDS}
+    known = (*_FIELDS, *OWN_FIELDS)
+    model.unknown_fields = {name: value for name, value in fields.items() if name not in known}
     return model
 
 
@@ -171,9 +158,7 @@ def _check_tensors(tensors: Tensors, wanted: Mapping[str, tuple[int, ...]], dtyp
         raise ValueError(f"the arrays are not those of the graph: {differing} is missing or too much")
     for name, array in own.items():
         if array.shape != wanted[name] or array.dtype != dtype:
-            raise ValueError(
-                f"{name} is {array.dtype} {array.shape}; the graph needs {dtype} {wanted[name]}"
-            )
+            raise ValueError(f"{name} is {array.dtype} {array.shape}; the graph needs {dtype} {wanted[name]}")
 
 
 def _check_checkpoint(
@@ -199,8 +184,10 @@ def _check_checkpoint(
     views = {**model.named_parameters(), **_moments(trainer)}
     for name, view in views.items():
         if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
-            raise ValueError(f"{name} is {tensors[name].dtype} {tensors[name].shape}; "
-                             f"the trainer's is {view.dtype} {view.shape}")
+            raise ValueError(
+                f"{name} is {tensors[name].dtype} {tensors[name].shape}; "
+                f"the trainer's is {view.dtype} {view.shape}"
+            )
     return [(view, tensors[name]) for name, view in views.items()]
 
 
@@ -213,107 +200,14 @@ def _without_flags(graph: dict[str, Any]) -> dict[str, Any]:
     return {**graph, "layers": layers}
 
 
-# Bytes ------------------------------------------------------------------------------------------------
+@contextmanager
+def _explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
+    """Says of any complaint about a file's contents which file it is and what could read it."""
+    from .container import versions
 
-
-def _write(path: PathLike, fields: dict[str, Any], tensors: Tensors) -> None:
-    from safetensors.numpy import save as to_bytes
-
-    fields = {**fields, "sha256": _digest(fields, tensors)}
-    contents = to_bytes(tensors, metadata={"nncore": _json(fields)})
-    target = Path(os.path.realpath(path))  # through a link, to the file that it names
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name itself durable, where folders can be opened."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
-    """The fields and arrays of a file, whole and unaltered, of a version that can be read."""
-    from safetensors import SafetensorError, safe_open
-
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{_text(path)} is a folder")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("nncore")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise ValueError(f"{_text(path)} is not a whole safetensors file: {error}") from error
-    if text is None:
-        raise ValueError(f"{_text(path)} was not written by nncore: it has no metadata 'nncore'")
-    try:
-        fields = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{_text(path)}: its metadata are not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{_text(path)}: its metadata are not a JSON object")
-    _check_version(path, fields)
-    if missing := _FIELDS - {"checkpoint"} - fields.keys():
-        raise ValueError(f"{_text(path)} lacks the fields {', '.join(sorted(missing))}")
-    if fields["sha256"] != _digest(fields, tensors):
-        raise ValueError(f"{_text(path)} was altered since it was written: its checksum differs")
-    return fields, tensors
-
-
-def _check_version(path: PathLike, fields: dict[str, Any]) -> None:
-    version = _numbers(fields.get("format_version"))
-    least_reader = _numbers(fields.get("least_reader_version"))
-    if version is None or least_reader is None:
-        raise ValueError(f"{_text(path)} does not tell its format version")
-    if version[0] != FORMAT_VERSION[0] or least_reader > (_numbers(_core.__version__) or ()):
-        raise ValueError(f"{_text(path)} cannot be read by this version ({_versions(fields)})")
-
-
-def _numbers(version: object) -> tuple[int, ...] | None:
-    try:
-        return tuple(int(part) for part in str(version).split("."))
-    except ValueError:
-        return None
-
-
-def _versions(fields: dict[str, Any]) -> str:
-    return (
-        f"format {fields['format_version']}, written by nncore {fields.get('writer_version')}, needs nncore "
-        f"{fields['least_reader_version']} or later; this is {_core.__version__}"
-    )
-
-
-def _digest(fields: dict[str, Any], tensors: Tensors) -> str:
-    """SHA-256 of everything that a file says."""
-    from hashlib import sha256
-
-    digest = sha256(_json({name: value for name, value in fields.items() if name != "sha256"}).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _json(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _text(path: PathLike) -> str:
-    return os.fspath(path)
+        yield
+    except KeyError as error:
+        raise ValueError(f"{os.fspath(path)} lacks {error} ({versions(fields)})") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error} ({versions(fields)})") from error

@@ -6,7 +6,7 @@ x (B, I), weight (O, I), bias (O,). `out` receives the result instead of a new a
 read-only or overlaps an argument, raise ValueError.
 
     dense_forward(x, weight, bias=None, *, activation="identity", out=None)      f(x weight^T + bias)
-    dense_backward(grad_output, x, weight, *, out=None, accumulate=False)        grad_x, grad_weight, grad_bias
+    dense_backward(grad_output, x, weight, *, out=None, accumulate=False)        the three gradients
     <activation>(z, *, out=None)
     <activation>_backward(grad_output, output, *, out=None, accumulate=False)    from the output f(z)
     <loss>(prediction, target, *, sample_weight=None, reduction="mean")

@@ -10,18 +10,18 @@ where a relu would change its sign on the way.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
-from .data import as_sample_weight, as_targets
 from .layers import ReLU
 from .model import Model
 from .objective import Losses, LossWeights, make_objective
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RELATIVE_TOLERANCE = 1e-7  # of a block: ||g - g_fd|| <= 1e-7 ||g_fd||
 _STEPS = tuple(2.0**-exponent for exponent in (9, 12, 15, 18))
@@ -32,7 +32,7 @@ _EPSILON = float(np.finfo(np.float64).eps)
 class Entry(NamedTuple):
     """One parameter: its gradient, the difference quotient, and the errors that the latter may have."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     gradient: float
     difference: float
     rounding: float
@@ -52,8 +52,7 @@ class Entry(NamedTuple):
         return self.error / allowed if allowed > 0 else math.inf
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """The check of one array of parameters."""
 
     name: str
@@ -82,8 +81,7 @@ class Block:
         return within and all(entry.excess <= 1.0 for entry in self.entries)
 
 
-@dataclass(frozen=True)
-class GradientCheck:
+class GradientCheck(NamedTuple):
     """What `check_gradients` found: a Block for each array of parameters, and `ok`."""
 
     blocks: tuple[Block, ...]
@@ -137,14 +135,13 @@ def check_gradients(
     True
     """
     if model.dtype != np.float64:
-        raise ValueError(f"check_gradients needs a float64 model: model.copy(dtype='float64'); "
-                         f"given {model.dtype}")
-    tables = model.as_tables(x)
+        raise ValueError(
+            f"check_gradients needs a float64 model: model.copy(dtype='float64'); given {model.dtype}"
+        )
     objective = make_objective(model, loss, loss_weights)
-    targets = as_targets(y, [term.name for term in objective.terms], len(tables[0]))
-    weight = as_sample_weight(sample_weight, len(tables[0]))
-    objective.loss_and_gradients(tables, targets, weight, False)
-    probe = _Probe(model, tables, lambda: objective.loss(tables, targets, weight))
+    samples = model.as_samples(objective, x, y, sample_weight)
+    objective.loss_and_gradients(samples, False)
+    probe = _Probe(model, samples.x, lambda: objective.loss(samples))
     gradients = model.store.split(model.gradients, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
@@ -152,8 +149,8 @@ def check_gradients(
         noise = probe.noise()
         model.parameters[:] = before
         blocks = [
-            _check_block(probe, segments[index].name, view, gradients[segments[index].name], noise, max_entries)
-            for index, view in zip(model.segments, model.named_parameters().values(), strict=True)
+            _check_block(probe, name, view, gradients[name], noise, max_entries)
+            for (name, view), index in zip(model.named_parameters().items(), model.segments, strict=True)
             if segments[index].trainable
         ]
     finally:
@@ -167,7 +164,7 @@ def check_gradients(
 class _Probe:
     """Measures the loss, and which relus are active, with the parameters as they are."""
 
-    def __init__(self, model: Model, x: list[NDArray[Any]], loss: Callable[[], float]) -> None:
+    def __init__(self, model: Model, x: Sequence[NDArray[Any]], loss: Callable[[], float]) -> None:
         self.loss = loss
         self._model = model
         self._x = x
@@ -185,7 +182,7 @@ class _Probe:
         return [np.sign(a) for a in self._network.predict(self._x)[-len(self._relu_inputs) :]]
 
     def noise(self) -> float:
-        """The size of the loss's rounding error: from differences over steps so small that only it is left."""
+        """The size of the loss's rounding error, from steps so small that nothing else is left."""
         flat = self._model.parameters
         start = flat.copy()
         direction = np.random.default_rng(0).uniform(0.5, 1.0, flat.size) * np.abs(start)
@@ -268,7 +265,7 @@ def _excess(entry: Entry) -> float:
 
 
 def _describe(entry: Entry) -> str:
-    where = ", ".join(map(str, entry.index))
+    where = ", ".join(map(str, entry.place))
     return (
         f"[{where}]: {entry.gradient:.10g}, by differences {entry.difference:.10g} "
         f"(± {entry.rounding + entry.truncation:.1g})"

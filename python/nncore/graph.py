@@ -78,8 +78,10 @@ def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
     values = (given,) if isinstance(given, Value) else tuple(given)
     for value in values:
         if not isinstance(value, Value):
-            raise TypeError(f"{name} must be symbolic values, made by nc.Input or by calling a layer; "
-                            f"given {type(value).__name__}")
+            raise TypeError(
+                f"{name} must be symbolic values, made by nc.Input or by calling a layer; "
+                f"given {type(value).__name__}"
+            )
     if not values:
         raise ValueError(f"{name} is empty; a model needs at least one")
     return values
@@ -87,7 +89,8 @@ def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
 
 def trace(inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> list[Value]:
     """All values between inputs and outputs: the inputs as given, then the others as they were created,
-    which is an order in which every value follows those that it reads."""
+    which is an order in which every value follows those that it reads.
+    """
     for value in inputs:
         if value.layer is not None:
             raise ValueError(f"inputs of a model are made by nc.Input; given {value!r}")

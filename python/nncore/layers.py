@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from .graph import Value, check_size
@@ -16,11 +14,12 @@ from .names import check_name
 from .registry import activations, layers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .store import Store
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One array of parameters that a layer asks its store for."""
 
     shape: tuple[int, ...]
@@ -371,8 +370,10 @@ def assign(view: NDArray[Any], values: NDArray[Any], name: str) -> None:
 def _bias_piece(features: int, initializer: str | Initializer) -> Piece:
     chosen = as_initializer(initializer, "bias_initializer")
     if chosen.kind not in ("zeros", "constant"):
-        raise ValueError(f"bias_initializer must be 'zeros' or Constant(value); given {chosen.kind!r}, "
-                         "which depends on the sizes of a weight")
+        raise ValueError(
+            f"bias_initializer must be 'zeros' or Constant(value); given {chosen.kind!r}, "
+            "which depends on the sizes of a weight"
+        )
     return Piece((features,), chosen, decay=False)
 
 

@@ -6,13 +6,14 @@ All are means over the samples: sum of w l / sum of w, with w = 1 where no sampl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from .registry import losses
 
-LossFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LossFunction: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]"
 
 
 class Loss:
@@ -37,25 +38,29 @@ class MeanSquaredError(Loss):
 @losses.row("cross_entropy")
 class CrossEntropy(Loss):
     """-sum of y log a, for a model that ends in Softmax: it trains on the logits and predicts
-    probabilities. y: class indices (B,) or (B, 1) of any integer dtype, or one-hot or soft labels (B, O)."""
+    probabilities. y: class indices (B,) or (B, 1) of any integer dtype, or one-hot or soft labels (B, O).
+    """
 
 
 @losses.row("binary_cross_entropy")
 class BinaryCrossEntropy(Loss):
     """-sum of y log a + (1 - y) log(1 - a), for a model that ends in Sigmoid: it trains on the logits and
-    predicts probabilities. y (B, O) in [0, 1], or (B,) where O is 1."""
+    predicts probabilities. y (B, O) in [0, 1], or (B,) where O is 1.
+    """
 
 
 @losses.row("softmax_cross_entropy")
 class SoftmaxCrossEntropy(Loss):
     """Cross-entropy of the softmax of logits, for a model that ends in a Dense layer and predicts logits.
-    y as for CrossEntropy."""
+    y as for CrossEntropy.
+    """
 
 
 @losses.row("sigmoid_cross_entropy")
 class SigmoidCrossEntropy(Loss):
     """Binary cross-entropy of the sigmoid of logits, for a model that ends in a Dense layer and predicts
-    logits. y as for BinaryCrossEntropy."""
+    logits. y as for BinaryCrossEntropy.
+    """
 
 
 def as_loss(given: object) -> Loss | LossFunction:
@@ -73,5 +78,7 @@ mean_squared_error, cross_entropy, binary_cross_entropy, softmax_cross_entropy, 
         return given()
     if isinstance(given, Loss) or callable(given):
         return given
-    raise TypeError("loss must be a name, a Loss, or a function loss(output, y) -> (value, gradient); "
-                    f"given {type(given).__name__}")
+    raise TypeError(
+        "loss must be a name, a Loss, or a function loss(output, y) -> (value, gradient); "
+        f"given {type(given).__name__}"
+    )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from .losses import Loss, LossFunction
 from .registry import unknown_name
 
-Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Metric: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], float]"
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -26,8 +28,10 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     truth, predicted = np.asarray(y_true), np.asarray(y_pred)
     if predicted.ndim != 2 or len(predicted) == 0 or len(truth) != len(predicted):
-        raise ValueError(f"accuracy needs y_pred (B, O) and as many rows of y_true, at least one; "
-                         f"given {truth.shape} and {predicted.shape}")
+        raise ValueError(
+            f"accuracy needs y_pred (B, O) and as many rows of y_true, at least one; "
+            f"given {truth.shape} and {predicted.shape}"
+        )
     if predicted.shape[1] == 1:
         return binary_accuracy(truth, predicted)
     if truth.shape == predicted.shape:
@@ -54,7 +58,8 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
 
 def as_metric(given: str | Metric, loss: Loss | LossFunction) -> tuple[str, Metric]:
     """The name of a metric and its function. "accuracy" means what the loss makes of an output: the largest
-    of several classes, or each output by itself, as a probability or as a logit."""
+    of several classes, or each output by itself, as a probability or as a logit.
+    """
     if callable(given):
         return getattr(given, "__name__", type(given).__name__), given
     if not isinstance(given, str):

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from .data import as_inputs, as_sample_weight, as_targets, each
 from .graph import Input, Value, as_values, trace
 from .initializers import Initializer
 from .layers import Activation, Dense, Layer, TransposedDense, assign
+from .losses import Loss
 from .names import free_name
-from .objective import Losses, LossWeights, make_objective
+from .objective import Losses, LossWeights, Objective, Samples, make_objective
 from .registry import activations, unknown_name
 from .store import Store, as_dtype, as_seed, blend_arrays
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 
 class Model:
@@ -75,8 +78,10 @@ class Model:
         self.graph = _core.Graph(nodes, [values.index(value) for value in self.outputs])
         self.network = store.precision.network(self.graph, store.core)
         self.values = values  # in topological order, the inputs first
+        self.input_widths = [value.features for value in self.inputs]
         self.input_names = [names[value] for value in self.inputs]
         self.output_names = [names[value] for value in self.outputs]
+        self._objectives: dict[str, Objective] = {}  # the plans of loss_and_gradients
         self.metadata: dict[str, Any] = {}
         self.unknown_fields: dict[str, Any] = {}  # of the file it came from, kept for the next save
         store.bind()
@@ -150,13 +155,13 @@ class Model:
         tuple or dict of them where the model has several inputs. The outputs are returned as one array, or as
         a list where there are several. Several threads may predict on one model at the same time.
         """
-        tables = self.as_tables(x)
+        tables = self._tables(x)
         given = None if out is None else [out] if len(self.outputs) == 1 else list(out)
         return self._unwrap(self.network.predict(tables, given))
 
     def forward(self, x: Any) -> Any:
         """As predict, and keeps what `backward` needs."""
-        return self._unwrap(self.network.forward(self.as_tables(x)))
+        return self._unwrap(self.network.forward(self._tables(x)))
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
         """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
@@ -191,12 +196,8 @@ class Model:
         x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
         (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient).
         """
-        tables = self.as_tables(x)
-        objective = make_objective(self, loss, loss_weights)
-        names = [term.name for term in objective.terms]
-        targets = as_targets(y, names, len(tables[0]))
-        weight = as_sample_weight(sample_weight, len(tables[0]))
-        return objective.loss_and_gradients(tables, targets, weight, accumulate)
+        objective = self._objective(loss, loss_weights)
+        return objective.loss_and_gradients(self.as_samples(objective, x, y, sample_weight), accumulate)
 
     # Copies and files ---------------------------------------------------------------------------------
 
@@ -212,8 +213,10 @@ class Model:
 
     def copy_from(self, other: Model) -> None:
         """Takes over the parameters of a model with the same arrays; ValueError, naming one, otherwise."""
-        arrays = self._matching(other)
-        for mine, theirs in arrays:
+        if self._shares_layout_of(other):
+            self.store.core.copy_from(other.store.core)
+            return
+        for mine, theirs in self._matching(other):
             mine[...] = theirs
 
     def blend(self, other: Model, fraction: float) -> None:
@@ -223,18 +226,19 @@ class Model:
         """
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"fraction must lie in [0, 1]; given {fraction}")
+        if self._shares_layout_of(other):
+            self.store.core.blend(other.store.core, float(fraction))
+            return
         arrays = self._matching(other)
         if other.dtype != self.dtype:
             raise ValueError(f"blend needs models of one dtype; given {self.dtype} and {other.dtype}")
-        if self._uses_whole_store() and other._uses_whole_store():
-            self.store.core.blend(other.store.core, float(fraction))
-            return
         for mine, theirs in arrays:
             blend_arrays(self.store.precision, mine, theirs, float(fraction))
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (anything JSON can hold) comes back in
-        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes."""
+        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes.
+        """
         from .files import save
 
         save(self, path, metadata=metadata)
@@ -247,17 +251,34 @@ class Model:
     def __repr__(self) -> str:
         return str(self)
 
+    def _objective(self, loss: Losses, loss_weights: LossWeights) -> Objective:
+        """Planned once for each of the core's losses, as loops of one's own ask for it every step."""
+        kind = loss.kind if isinstance(loss, Loss) else loss
+        if not isinstance(kind, str) or loss_weights is not None:
+            return make_objective(self, loss, loss_weights)
+        if kind not in self._objectives:
+            self._objectives[kind] = make_objective(self, kind)
+        return self._objectives[kind]
+
     # Helpers ------------------------------------------------------------------------------------------
 
-    def as_tables(self, x: Any, argument: str = "x") -> list[NDArray[Any]]:
-        """x as the core takes it: a table for each input. TypeError and ValueError as for predict."""
-        return as_inputs(x, self.input_names, [value.features for value in self.inputs], argument)
+    def as_samples(
+        self, objective: Objective, x: Any, y: Any, sample_weight: Any, prefix: str = ""
+    ) -> Samples:
+        """What a call is given, as the core takes it; `prefix` names it in messages."""
+        tables = as_inputs(x, self.input_names, self.input_widths, f"{prefix}x")
+        rows = len(tables[0])
+        targets = as_targets(y, [term.name for term in objective.terms], rows, f"{prefix}y")
+        return Samples(tables, targets, as_sample_weight(sample_weight, rows, f"{prefix}sample_weight"))
+
+    def _tables(self, x: Any) -> list[NDArray[Any]]:
+        return as_inputs(x, self.input_names, self.input_widths)
 
     def _unwrap(self, outputs: list[NDArray[Any]]) -> Any:
         return outputs[0] if len(self.outputs) == 1 else outputs
 
     def _matching(self, other: Model) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """This model's arrays and the other's, which must have the same shapes."""
+        """The model's arrays and the other's, which must have the same shapes."""
         mine, theirs = self.named_parameters(), other.named_parameters()
         if len(mine) != len(theirs):
             raise ValueError(f"the models differ: {len(mine)} arrays of parameters against {len(theirs)}")
@@ -266,8 +287,11 @@ class Model:
                 raise ValueError(f"the models differ: {name} is {a.shape}, {other_name} is {b.shape}")
         return list(zip(mine.values(), theirs.values(), strict=True))
 
-    def _uses_whole_store(self) -> bool:
-        return len(self.segments) == len(self.store.segments)
+    def _shares_layout_of(self, other: Model) -> bool:
+        """Whether both use all of their stores, of one layout: then the core can do it all at once."""
+        mine, theirs = list(self.store.segments.values()), list(other.store.segments.values())
+        uses_all = len(self.segments) == len(mine) and len(other.segments) == len(theirs)
+        return uses_all and mine == theirs and self.dtype == other.dtype
 
 
 class Sequential(Model):

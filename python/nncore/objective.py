@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import _core
 from .data import each
 from .losses import Loss, LossFunction, as_loss
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .model import Model
     from .optimizers import Optimizer
 
-Arrays: TypeAlias = Sequence[NDArray[Any]]
-LossSpec: TypeAlias = str | Loss | LossFunction
-Losses: TypeAlias = LossSpec | Sequence[LossSpec | None] | Mapping[str, LossSpec]
+Arrays: TypeAlias = "Sequence[NDArray[Any]]"
+LossSpec: TypeAlias = "str | Loss | LossFunction"
+Losses: TypeAlias = "LossSpec | Sequence[LossSpec | None] | Mapping[str, LossSpec]"
 LossWeights: TypeAlias = Sequence[float] | Mapping[str, float] | None
+Order: TypeAlias = "NDArray[np.int64] | None"
 Tick: TypeAlias = Callable[[int, float], object]
 
 _ROWS_AT_ONCE = 4096  # of a loss without gradients: bounds the memory of its intermediate values
@@ -34,40 +35,50 @@ class Term(NamedTuple):
     weight: float
 
 
+class Samples(NamedTuple):
+    """Arrays for the core: one for each input, one for each term, and perhaps weights (B,)."""
+
+    x: Arrays
+    y: Arrays
+    sample_weight: NDArray[Any] | None
+
+    @property
+    def rows(self) -> int:
+        """How many samples there are."""
+        return len(self.x[0])
+
+    def part(self, rows: slice) -> Samples:
+        """Some of them, as views."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return Samples([array[rows] for array in self.x], [array[rows] for array in self.y], weight)
+
+
 class Objective(Protocol):
-    """What a training step makes small. x holds an array an input, y one a term."""
+    """What a training step makes small."""
 
     terms: list[Term]
 
-    def loss(self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None) -> float:
+    def loss(self, samples: Samples) -> float:
         """The loss, nothing else."""
 
-    def loss_and_gradients(
-        self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None, accumulate: bool
-    ) -> float:
+    def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""
 
-    def train_step(
-        self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None, optimizer: Optimizer
-    ) -> float:
+    def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
 
     def train_epoch(
-        self,
-        x: Arrays,
-        y: Arrays,
-        sample_weight: NDArray[Any] | None,
-        optimizer: Optimizer,
-        batch_size: int,
-        rows: NDArray[np.int64] | None,
-        tick: Tick,
+        self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
-        """Steps over all rows, in the order of `rows`; returns the mean loss."""
+        """Steps over all samples, in the order given (None: as they are); returns the mean loss."""
 
 
 def make_objective(model: Model, loss: Losses, weights: LossWeights = None) -> Objective:
-    """The objective of one loss, or of one for each output (a list with None for outputs that have none, or
-    a dict by output name), summed with weights. ValueError for losses that do not fit their outputs."""
+    """The objective of one loss, or of one for each output, summed with weights.
+
+    Several are a list, with None for outputs that have none, or a dict by output name.
+    Raises ValueError for losses that do not fit their outputs.
+    """
     terms = _terms(model.output_names, loss, weights)
     if all(isinstance(term.loss, Loss) for term in terms):
         return PlannedObjective(model, terms)
@@ -76,129 +87,105 @@ def make_objective(model: Model, loss: Losses, weights: LossWeights = None) -> O
     return PythonObjective(model, terms)
 
 
-class PlannedObjective:
-    """Losses of the core: a step is one call without Python in between."""
+class PlannedObjective(Objective):
+    """Losses of the core: a step, and a whole epoch, is one call without Python in between."""
 
     def __init__(self, model: Model, terms: list[Term]) -> None:
         self.terms = terms
-        self._model = model
-        self._network = model.network
+        self._store, self._network = model.store, model.network
         rows = [(term.loss.kind, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
         self._plan = self._network.plan(rows)
 
-    def loss(self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None) -> float:
+    def loss(self, samples: Samples) -> float:
         """The loss, from some thousand rows at a time."""
-        count = len(x[0])
-        if count <= _ROWS_AT_ONCE or (sample_weight is not None and not sample_weight.any()):
-            return self._network.loss(self._plan, x, y, sample_weight)
-        total = weight = 0.0
-        for first in range(0, count, _ROWS_AT_ONCE):
-            some = slice(first, first + _ROWS_AT_ONCE)
-            part = None if sample_weight is None else sample_weight[some]
-            part_weight = float(len(x[0][some]) if part is None else part.sum(dtype=np.float64))
-            if part_weight > 0:
-                mean = self._network.loss(self._plan, [a[some] for a in x], [a[some] for a in y], part)
-                total, weight = total + part_weight * mean, weight + part_weight
-        return total / weight
+        weights = samples.sample_weight
+        if samples.rows <= _ROWS_AT_ONCE or (weights is not None and not weights.any()):
+            return self._network.loss(self._plan, *samples)
+        total = total_weight = 0.0
+        for first in range(0, samples.rows, _ROWS_AT_ONCE):
+            part = samples.part(slice(first, first + _ROWS_AT_ONCE))
+            weight = float(part.rows if part.sample_weight is None else part.sample_weight.sum(dtype=float))
+            if weight > 0:
+                total += weight * self._network.loss(self._plan, *part)
+                total_weight += weight
+        return total / total_weight
 
-    def loss_and_gradients(
-        self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None, accumulate: bool
-    ) -> float:
+    def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""
-        return self._network.loss_and_gradients(self._plan, x, y, sample_weight, accumulate)
+        return self._network.loss_and_gradients(self._plan, *samples, accumulate)
 
-    def train_step(
-        self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None, optimizer: Optimizer
-    ) -> float:
+    def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
-        state = optimizer.state(self._model.store)
-        return self._network.train_step(self._plan, x, y, optimizer.core, state, None, sample_weight)
+        x, y, weight = samples
+        state = optimizer.state(self._store)
+        return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight)
 
     def train_epoch(
-        self,
-        x: Arrays,
-        y: Arrays,
-        sample_weight: NDArray[Any] | None,
-        optimizer: Optimizer,
-        batch_size: int,
-        rows: NDArray[np.int64] | None,
-        tick: Tick,
+        self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
-        """A whole epoch in one call."""
-        state = optimizer.state(self._model.store)
+        """Steps over all samples in one call."""
+        x, y, weight = samples
+        state = optimizer.state(self._store)
         result = self._network.train_epoch(
-            self._plan, x, y, batch_size, optimizer.core, state, rows, sample_weight, tick
+            self._plan, x, y, batch_size, optimizer.core, state, order, weight, tick
         )
         return result.mean_loss
 
 
-class PythonObjective:
+class PythonObjective(Objective):
     """Losses that are functions loss(output, y) -> (value, gradient with respect to the output)."""
 
     def __init__(self, model: Model, terms: list[Term]) -> None:
         self.terms = terms
-        self._model = model
-        self._network = model.network
+        self._store, self._network = model.store, model.network
 
-    def loss(self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None) -> float:
+    def loss(self, samples: Samples) -> float:
         """The loss of the predictions."""
-        _refuse(sample_weight)
-        return self._evaluate(self._network.predict(x), y)[0]
+        _refuse_weights(samples)
+        return self._evaluate(self._network.predict(samples.x), samples.y)[0]
 
-    def loss_and_gradients(
-        self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None, accumulate: bool
-    ) -> float:
+    def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""
-        _refuse(sample_weight)
-        value, gradients = self._evaluate(self._network.forward(x), y)
+        _refuse_weights(samples)
+        value, gradients = self._evaluate(self._network.forward(samples.x), samples.y)
         self._network.backward(gradients, accumulate, False)
         return value
 
-    def train_step(
-        self, x: Arrays, y: Arrays, sample_weight: NDArray[Any] | None, optimizer: Optimizer
-    ) -> float:
+    def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
-        _refuse(sample_weight)
-        return self._step(x, y, optimizer, None)
+        _refuse_weights(samples)
+        return self._step(samples.x, samples.y, optimizer, None)
 
     def train_epoch(
-        self,
-        x: Arrays,
-        y: Arrays,
-        sample_weight: NDArray[Any] | None,
-        optimizer: Optimizer,
-        batch_size: int,
-        rows: NDArray[np.int64] | None,
-        tick: Tick,
+        self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
         """A call for every step."""
-        _refuse(sample_weight)
-        order = np.arange(len(x[0])) if rows is None else rows
+        _refuse_weights(samples)
+        if order is None:
+            order = np.arange(samples.rows)
         loss_sum = 0.0
         for step, first in enumerate(range(0, len(order), batch_size), start=1):
             batch = order[first : first + batch_size]
-            loss_sum += self._step(x, [array[batch] for array in y], optimizer, batch) * len(batch)
+            y = [array[batch] for array in samples.y]
+            loss_sum += self._step(samples.x, y, optimizer, batch) * len(batch)
             tick(step, loss_sum / (first + len(batch)))
         return loss_sum / len(order)
 
-    def _step(
-        self, x: Arrays, y: Arrays, optimizer: Optimizer, rows: NDArray[np.int64] | None
-    ) -> float:
-        state = optimizer.state(self._model.store)
-        evaluate = lambda outputs: self._evaluate(outputs, y)  # noqa: E731
-        return self._network.train_step_with(evaluate, x, optimizer.core, state, rows)
+    def _step(self, x: Arrays, y: Arrays, optimizer: Optimizer, rows: Order) -> float:
+        def evaluate(outputs: list[NDArray[Any]]) -> tuple[float, list[NDArray[Any]]]:
+            return self._evaluate(outputs, y)
+
+        return self._network.train_step_with(evaluate, x, optimizer.core, optimizer.state(self._store), rows)
 
     def _evaluate(self, outputs: list[NDArray[Any]], y: Arrays) -> tuple[float, list[NDArray[Any]]]:
+        """The weighted sum of the terms and its gradient for every output, 0 where there is no loss."""
         total = 0.0
-        gradients: list[NDArray[Any] | None] = [None] * len(outputs)
+        gradients = [np.zeros_like(output) for output in outputs]
         for term, target in zip(self.terms, y, strict=True):
-            output = outputs[term.output]
-            value, gradient = _call(term, output, target)
-            weighted = gradient if term.weight == 1.0 else gradient * output.dtype.type(term.weight)
-            gradients[term.output] = weighted
+            value, gradient = _call(term, outputs[term.output], target)
             total += term.weight * value
-        filled = [np.zeros_like(o) if g is None else g for o, g in zip(outputs, gradients, strict=True)]
-        return total, filled
+            gradients[term.output] = gradient * gradient.dtype.type(term.weight)
+        return total, gradients
 
 
 def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float, NDArray[Any]]:
@@ -206,19 +193,23 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
     assert not isinstance(term.loss, Loss)
     answer = term.loss(output, target)
     if not isinstance(answer, tuple) or len(answer) != 2:
-        raise TypeError(f"the loss of output {term.name!r} must return (value, gradient); "
-                        f"given {type(answer).__name__}")
+        raise TypeError(
+            f"the loss of output {term.name!r} must return (value, gradient); given {type(answer).__name__}"
+        )
     gradient = np.ascontiguousarray(answer[1], dtype=output.dtype)
     if gradient.shape != output.shape:
-        raise ValueError(f"the gradient that the loss of output {term.name!r} returns must have the shape of "
-                         f"the output, {output.shape}; given {gradient.shape}")
+        raise ValueError(
+            f"the gradient that the loss of output {term.name!r} returns must have the shape of "
+            f"the output, {output.shape}; given {gradient.shape}"
+        )
     return float(answer[0]), gradient
 
 
-def _refuse(sample_weight: NDArray[Any] | None) -> None:
-    if sample_weight is not None:
-        raise ValueError("sample_weight needs one of the library's losses; "
-                         "a Python loss weighs its samples itself")
+def _refuse_weights(samples: Samples) -> None:
+    if samples.sample_weight is not None:
+        raise ValueError(
+            "sample_weight needs one of the library's losses; a Python loss weighs its samples itself"
+        )
 
 
 def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Term]:
@@ -226,12 +217,10 @@ def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Ter
     chosen = {name: as_loss(item) for name, item in given.items() if item is not None}
     if not chosen:
         raise ValueError("loss names none; at least one output needs one")
-    scale = {name: 1.0 for name in names}
+    scale = dict.fromkeys(names, 1.0)
     if weights is not None:
         scale.update((k, float(v)) for k, v in _for_each_output(weights, names, "loss_weights").items())
-    return [
-        Term(i, name, chosen[name], scale[name]) for i, name in enumerate(names) if name in chosen
-    ]
+    return [Term(i, name, chosen[name], scale[name]) for i, name in enumerate(names) if name in chosen]
 
 
 def _for_each_output(given: Any, names: Sequence[str], argument: str) -> dict[str, Any]:

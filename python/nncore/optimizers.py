@@ -1,5 +1,6 @@
 """Optimizers: how gradients change parameters. The arithmetic, the moments and the count of steps are the
-core's; an optimizer here holds the settings, and a state for every store that it has worked on."""
+core's; an optimizer here holds the settings, and a state for every store that it has worked on.
+"""
 
 from __future__ import annotations
 
@@ -66,9 +67,10 @@ class Optimizer:
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
         """What it remembers of a store: `steps`, and the moments as writable flat views."""
-        if store not in self._states:
-            self._states[store] = store.precision.optimizer_state(self._kind, store.core)
-        return self._states[store]
+        state = self._states.get(store)
+        if state is None:
+            state = self._states[store] = store.precision.optimizer_state(self._kind, store.core)
+        return state
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value:g}" for name, value in self.settings.items())
@@ -78,11 +80,10 @@ class Optimizer:
 @optimizers.row("sgd")
 class SGD(Optimizer):
     """Gradient descent, p -= learning_rate g; with momentum m = momentum m + g, p -= learning_rate m; or
-    Nesterov's, p -= learning_rate (g + momentum m). Raises ValueError for settings out of range."""
+    Nesterov's, p -= learning_rate (g + momentum m). Raises ValueError for settings out of range.
+    """
 
-    def __init__(
-        self, learning_rate: float = 1e-2, momentum: float = 0.0, nesterov: bool = False
-    ) -> None:
+    def __init__(self, learning_rate: float = 1e-2, momentum: float = 0.0, nesterov: bool = False) -> None:
         if nesterov and momentum == 0.0:
             raise ValueError("nesterov needs a momentum above 0; given 0")
         if momentum == 0.0:
@@ -99,7 +100,8 @@ optimizers.add("nesterov", partial(SGD, momentum=0.9, nesterov=True))
 @optimizers.row("adam")
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015), with bias correction; epsilon is added to the root.
-    Raises ValueError for settings out of range."""
+    Raises ValueError for settings out of range.
+    """
 
     def __init__(
         self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
@@ -110,7 +112,8 @@ class Adam(Optimizer):
 @optimizers.row("adamw")
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), p -= learning_rate weight_decay p, on
-    weights but not on biases. Raises ValueError for settings out of range."""
+    weights but not on biases. Raises ValueError for settings out of range.
+    """
 
     def __init__(
         self,

@@ -1,8 +1,10 @@
-"""Names: one table per kind of thing, a row per name. The same names serve strings, functions, C++ and files."""
+"""Names: one table per kind of thing, a row per name.
+
+The same names serve strings, functions, C++ and files.
+"""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -22,6 +24,8 @@ def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> ValueError:
     >>> unknown_name("activation", "rely", ["relu", "tanh"])
     ValueError("unknown activation 'rely'; did you mean 'relu'? (allowed: relu, tanh)")
     """
+    import difflib  # costs more to import than the rest of this module, and only mistakes need it
+
     names = list(allowed)
     close = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
     from .layers import Layer, Piece
 
 
@@ -29,13 +30,10 @@ _PRECISIONS = {
     np.dtype(np.float32): Precision(
         _core.Parameters_float32, _core.Network_float32, _core.OptimizerState_float32
     ),
-    np.dtype(np.float64): cast(
-        Precision,
-        Precision(
-            cast(Any, _core.Parameters_float64),
-            cast(Any, _core.Network_float64),
-            cast(Any, _core.OptimizerState_float64),
-        ),
+    np.dtype(np.float64): Precision(
+        cast(Any, _core.Parameters_float64),
+        cast(Any, _core.Network_float64),
+        cast(Any, _core.OptimizerState_float64),
     ),
 }
 
@@ -103,9 +101,7 @@ class Store:
         return pieces
 
 
-def blend_arrays(
-    precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float
-) -> None:
+def blend_arrays(precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float) -> None:
     """mine += fraction (theirs - mine), with the core's arithmetic and therefore its bits."""
     ours, other = (precision.parameters([_core.Segment("all", mine.shape)]) for _ in range(2))
     ours.value(0)[...], other.value(0)[...] = mine, theirs
@@ -124,7 +120,7 @@ def as_dtype(given: DTypeLike) -> np.dtype[Any]:
 def as_seed(given: int | None, name: str = "seed") -> int:
     """An integer in [0, 2^64); None draws one."""
     if given is None:
-        return secrets.randbits(32)
+        return int.from_bytes(os.urandom(4), "little")
     try:
         seed = given.__index__()
     except AttributeError:

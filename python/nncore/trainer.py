@@ -8,33 +8,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from . import _core
 from .callbacks import Callback
-from .data import as_sample_weight, as_targets
 from .graph import check_size
 from .history import History
 from .metrics import Metric, as_metric
 from .model import Model
-from .objective import Losses, LossWeights, Term, make_objective
+from .objective import Losses, LossWeights, Samples, Term, make_objective
 from .optimizers import Optimizer, as_optimizer
 from .progress import Progress, ProgressOption, make_progress
 from .registry import unknown_name
 from .store import as_seed
 
-Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]
-
-
-class _Samples(NamedTuple):
-    x: list[NDArray[Any]]
-    y: list[NDArray[Any]]
-    sample_weight: NDArray[Any] | None
-
-    @property
-    def count(self) -> int:
-        return len(self.x[0])
+Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
 
 
 class _Column(NamedTuple):
@@ -55,7 +41,7 @@ class Trainer:
     metric(y_true, y_pred) -> float, for every output or by output name. `seed` decides the order of samples;
     None takes the model's. `history` collects all epochs of the trainer's life.
 
-    Raises ValueError for unknown names and for a loss that does not fit the model's output, saying which does.
+    Raises ValueError for unknown names and a loss that does not fit the model's output, saying what does.
 
     >>> import nncore as nc
     >>> model = nc.Sequential(nc.Dense(2, 8), nc.Tanh(), nc.Dense(8, 2), nc.Softmax(), seed=0)
@@ -104,8 +90,9 @@ class Trainer:
         x (B, I) is a list, array or pandas table of bool, integer or float numbers of any layout; y (B, O)
         likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,),
         not negative. Lists, tuples or dicts of them where the model has several inputs or losses.
-        `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's seed
-        and the number of epochs before it. `progress`: "auto" (a bar on a terminal, a line an epoch elsewhere), True or False.
+        `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
+        seed and the number of epochs before it. `progress`: "auto" (a bar on a terminal, a line an epoch
+        elsewhere), True (a bar) or False.
 
         Raises TypeError for other dtypes and ValueError for shapes and values, before anything is trained,
         and FloatingPointError for a loss that is not finite. That and Ctrl-C leave the model, the optimizer
@@ -113,13 +100,13 @@ class Trainer:
         """
         samples = self._samples(x, y, sample_weight)
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
-        if samples.count == 0:
+        if samples.rows == 0:
             raise ValueError("x has no samples")
         validation = self._validation(validation_data)
         callbacks = list(callbacks)
         logs: Mapping[str, float] = dict.fromkeys(self._column_names(validation is not None), math.nan)
         self._stopping = False
-        with make_progress(progress, epochs, -(-samples.count // batch_size)) as show:
+        with make_progress(progress, epochs, -(-samples.rows // batch_size)) as show:
             for callback in callbacks:
                 callback.on_fit_begin(self, logs)
             for epoch in range(1, epochs + 1):
@@ -140,8 +127,7 @@ class Trainer:
 
         Raises FloatingPointError, and makes no step, where the loss is not finite.
         """
-        samples = self._samples(x, y, sample_weight)
-        return self.objective.train_step(samples.x, samples.y, samples.sample_weight, self.optimizer)
+        return self.objective.train_step(self._samples(x, y, sample_weight), self.optimizer)
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """The loss (weighted) and the metrics (unweighted) on some data, without training.
@@ -152,9 +138,9 @@ class Trainer:
         [('loss', 2.0)]
         """
         samples = self._samples(x, y, sample_weight)
-        if samples.count == 0:
+        if samples.rows == 0:
             raise ValueError("x has no samples")
-        return {"loss": self._loss(samples), **self._measure(samples)}
+        return {"loss": self.objective.loss(samples), **self._measure(samples)}
 
     def stop(self) -> None:
         """Ends the running fit after this epoch: for callbacks."""
@@ -184,45 +170,36 @@ class Trainer:
     # Helpers ------------------------------------------------------------------------------------------
 
     def _epoch(
-        self, samples: _Samples, validation: _Samples | None, batch_size: int, shuffle: bool, show: Progress
+        self, samples: Samples, validation: Samples | None, batch_size: int, shuffle: bool, show: Progress
     ) -> dict[str, float]:
         """One epoch of steps, and what it reports."""
         begin = time.perf_counter()
-        rows = _core.shuffled_rows(samples.count, self.seed, self.history.epochs) if shuffle else None
-        loss = self.objective.train_epoch(
-            samples.x, samples.y, samples.sample_weight, self.optimizer, batch_size, rows, show.tick
-        )
+        order = _core.shuffled_rows(samples.rows, self.seed, self.history.epochs) if shuffle else None
+        loss = self.objective.train_epoch(samples, self.optimizer, batch_size, order, show.tick)
         logs = {"loss": loss, **self._measure(samples)}
         if validation is not None:
-            logs["val_loss"] = self._loss(validation)
+            logs["val_loss"] = self.objective.loss(validation)
             logs.update((f"val_{name}", value) for name, value in self._measure(validation).items())
         logs["seconds"] = time.perf_counter() - begin
         return logs
 
-    def _samples(self, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> _Samples:
-        tables = self.model.as_tables(x, f"{prefix}x")
-        count = len(tables[0])
-        names = [term.name for term in self.objective.terms]
-        targets = as_targets(y, names, count, f"{prefix}y")
-        return _Samples(tables, targets, as_sample_weight(sample_weight, count, f"{prefix}sample_weight"))
+    def _samples(self, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> Samples:
+        return self.model.as_samples(self.objective, x, y, sample_weight, prefix)
 
-    def _validation(self, data: Sequence[Any] | None) -> _Samples | None:
+    def _validation(self, data: Sequence[Any] | None) -> Samples | None:
         """The validation data, tried once so that a mistake in them shows before training."""
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
         samples = self._samples(data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
-        if samples.count == 0:
+        if samples.rows == 0:
             raise ValueError("validation x has no samples")
-        self._loss(samples)
+        self.objective.loss(samples)
         self._measure(samples)
         return samples
 
-    def _loss(self, samples: _Samples) -> float:
-        return self.objective.loss(samples.x, samples.y, samples.sample_weight)
-
-    def _measure(self, samples: _Samples) -> dict[str, float]:
+    def _measure(self, samples: Samples) -> dict[str, float]:
         """The metrics with the parameters as they are."""
         if not self._columns:
             return {}
@@ -236,7 +213,7 @@ class Trainer:
 
 
 def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[_Column]:
-    """A column for each metric of each output that has a loss; named by the output too if there are several."""
+    """A column for each metric of each output with a loss; named by the output too if there are several."""
     if isinstance(metrics, str) or not isinstance(metrics, (Sequence, Mapping)):
         raise TypeError(f"metrics must be a list, or a dict of lists by output name; given {metrics!r}")
     names = [term.name for term in terms]

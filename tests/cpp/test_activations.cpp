@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "check.hpp"
-#include "kernels/chains.hpp"
 #include "kernels/table.hpp"
 #include "numeric.hpp"
 
@@ -222,39 +221,6 @@ void check_infinities() {
   CHECK((forward(Activation::softmax, std::vector<T>{huge, -huge}) == std::vector<T>{1, 0}));
 }
 
-/// The rule of sums, written as plain loops in T.
-template <class T>
-T chained_sum(const std::vector<T>& column, bool add, T start) {
-  const auto rows = static_cast<std::int64_t>(column.size());
-  T sum = add ? start : T(0);
-  const std::int64_t chains = (rows + kMaxChain - 1) / kMaxChain;
-  for (std::int64_t c = 0; c < chains; ++c) {
-    const std::int64_t length = (rows + chains - 1) / chains;
-    T chain = 0;
-    for (std::int64_t i = c * length; i < std::min(rows, (c + 1) * length); ++i)
-      chain += column[static_cast<std::size_t>(i)];
-    sum += chain;
-  }
-  return sum;
-}
-
-template <class T>
-void check_add_rows(std::int64_t rows, std::int64_t columns, bool add) {
-  const std::int64_t stride = columns + 2;
-  Random random(9);
-  const std::vector<T> source = random.uniform<T>(rows * stride, -1, 1),
-                       start = random.uniform<T>(columns, -1, 1);
-  Guarded<T> sum(start);
-  nncore::kernels::active<T>().add_rows(source.data(), stride, rows, columns, add, sum.data());
-  for (std::int64_t n = 0; n < columns; ++n) {
-    std::vector<T> column;
-    for (std::int64_t i = 0; i < rows; ++i)
-      column.push_back(source[static_cast<std::size_t>(i * stride + n)]);
-    CHECK(sum[n] == chained_sum(column, add, start[static_cast<std::size_t>(n)]));
-  }
-  CHECK(sum.intact());
-}
-
 template <class T>
 void check_elementwise(std::int64_t count) {
   const auto& kernels = nncore::kernels::active<T>();
@@ -364,20 +330,6 @@ TEST(rows_with_gaps_and_in_place_give_what_rows_alone_give) {
         CHECK(std::equal(alone_gradient.begin(), alone_gradient.end(), gradient.begin() + at));
         CHECK(std::equal(z.begin() + at + columns, z.begin() + at + stride, a.begin() + at + columns));
         CHECK(std::equal(g.begin() + at + columns, g.begin() + at + stride, gradient.begin() + at + columns));
-      }
-    }
-  });
-}
-
-TEST(rows_add_up_in_chains) {
-  on_every_set([] {
-    for (const std::int64_t rows : {0, 1, 2, 511, 512, 513, 1025, 1500}) {
-      for (const std::int64_t columns : kSizes) {
-        if (rows * columns > 200'000) continue;
-        for (const bool add : {false, true}) {
-          check_add_rows<float>(rows, columns, add);
-          check_add_rows<double>(rows, columns, add);
-        }
       }
     }
   });

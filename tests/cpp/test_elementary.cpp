@@ -1,6 +1,6 @@
 // exp, log, tanh and sigmoid on every instruction set, against the C library in the next wider type.
 //
-// NNCORE_SWEEP_STRIDE=1 test_elementary float32_accuracy   looks at all 2^32 inputs (some minutes).
+// NNCORE_SWEEP_STRIDE=1 test_elementary float32_accuracy   looks at all 2^32 inputs (half an hour).
 #include <algorithm>
 #include <bit>
 #include <cfloat>

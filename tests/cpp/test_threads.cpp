@@ -176,6 +176,23 @@ TEST(thread_count_changes_between_and_within_regions) {
   CHECK(covers(1000, 3));
 }
 
+TEST(body_may_bound_its_workers) {
+  const ThreadCount use(8);
+  for (const int most : {-1, 0, 1, 2, 3}) {
+    std::atomic<std::int64_t> sum{0};
+    std::atomic<bool> within{true};
+    parallel_for(
+        1000, 1,
+        [&](std::int64_t begin, std::int64_t end, int worker) {
+          std::this_thread::sleep_for(std::chrono::microseconds(20));  // lets every worker come
+          if (worker != 0 && worker >= most) within = false;
+          sum += end - begin;
+        },
+        most);
+    CHECK(within && sum == 1000);
+  }
+}
+
 TEST(thread_count_is_checked) {
   const int before = num_threads();
   for (const int count : {0, -1, 1025, std::numeric_limits<int>::min()})

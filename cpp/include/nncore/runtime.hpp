@@ -32,8 +32,7 @@ const char* thread_backend();
 
 /// Threads a call may use: NNCORE_NUM_THREADS, else the processors this process may run on.
 int num_threads();
-/// For parallel_for calls that begin later; a call made from within a body changes nothing for the running
-/// one. Scratch memory is sized by num_threads(), so not while another thread computes.
+/// For parallel_for calls that begin later: made from within a body, it changes nothing for the running one.
 /// Throws std::invalid_argument for count < 1 or > 1024.
 void set_num_threads(int count);
 

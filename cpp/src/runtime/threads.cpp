@@ -259,8 +259,11 @@ void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body, int
   grain = std::max<std::int64_t>(grain, 1);
   const std::int64_t grains = (count - 1) / grain + 1;
   const int wanted = static_cast<int>(std::min<std::int64_t>(std::min(num_threads(), most_workers), grains));
-  Region region(body, count, grain, wanted);
-  if (wanted == 1 || !run_on_workers(region, wanted)) body(0, count, 0);
+  if (wanted > 1) {
+    Region region(body, count, grain, wanted);
+    if (run_on_workers(region, wanted)) return;
+  }
+  body(0, count, 0);
 }
 
 }  // namespace nncore
