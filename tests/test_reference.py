@@ -135,8 +135,8 @@ def test_forward_loss_and_gradients(name: str, weighted: str) -> None:
 
 OPTIMIZERS: dict[str, Callable[[], object]] = {
     "sgd": lambda: nc.SGD(0.1),
-    "momentum": lambda: nc.Momentum(0.05, momentum=0.9),
-    "nesterov": lambda: nc.Nesterov(0.05, momentum=0.9),
+    "momentum": lambda: nc.SGD(0.05, momentum=0.9),
+    "nesterov": lambda: nc.SGD(0.05, momentum=0.9, nesterov=True),
     "adam": lambda: nc.Adam(0.01),
     "adamw": lambda: nc.AdamW(0.01, weight_decay=0.1),
 }

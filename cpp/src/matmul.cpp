@@ -10,11 +10,22 @@ namespace {
 /// Rows of a that one packed panel serves: enough to make packing cheap, few enough for the L2 cache.
 constexpr std::int64_t kRowBlock = 240;
 
-/// From this many rows on, walking a packed panel is worth the packing even if b could be read in place.
-constexpr std::int64_t kPackRows = 48;
+/// From this many rows on, packing pays even where b could be read in place.
+constexpr std::int64_t kPackRows = 32;
+
+/// In place, a part of b that is larger than this is walked in bands of this many rows.
+constexpr std::int64_t kCachedBytes = 1 << 17;
+constexpr std::int64_t kBandDepth = 16;
 
 /// Work below this stays on the calling thread.
 constexpr double kMinimumFlops = 4e5;
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Columns first .. first + count of the result.
+struct Range {
+  std::int64_t first, count;
+};
 
 template <class T>
 struct Product {
@@ -23,77 +34,98 @@ struct Product {
   Matrix<T> c;
   const MatmulOptions<T>& options;
   Scratch scratch;
-  std::int64_t panel_width;  ///< columns of a full panel
+  std::int64_t panel_width;  ///< columns of the widest tile
+  bool packs;
 
-  void run_task(std::int64_t row, std::int64_t column, int worker) const;
-  void run_rows(kernels::TileCall<T> call, std::int64_t row, std::int64_t rows, std::int64_t column,
-                bool last) const;
-  void finish(std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) const;
+  void run_task(std::int64_t row, std::int64_t rows, Range columns, int worker) const;
+  void run_packed(kernels::TileCall<T> call, std::int64_t rows, Range columns, int worker) const;
+  void run_in_place(kernels::TileCall<T> call, std::int64_t rows, Range columns) const;
+  void run_rows(kernels::TileCall<T> call, std::int64_t rows) const;
+  void finish(std::int64_t row, std::int64_t rows, Range columns) const;
 };
-
-template <class T>
-void Product<T>::finish(std::int64_t row, std::int64_t rows, std::int64_t column,
-                        std::int64_t columns) const {
-  const auto activation = static_cast<std::size_t>(options.finish.activation);
-  for (std::int64_t r = row; r < row + rows; ++r) {
-    T* values = &c(r, column);
-    if (options.finish.derivative) {
-      kernels.activation_backward[activation](values, &options.finish.output(r, column), values, columns,
-                                              false);
-    } else {
-      kernels.activation_forward[activation](values, values, columns);
-    }
-  }
-}
 
 /// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5.
 template <class T>
-void Product<T>::run_rows(kernels::TileCall<T> call, std::int64_t row, std::int64_t rows, std::int64_t column,
-                          bool last) const {
-  const int vectors = static_cast<int>((call.columns + kernels.lanes - 1) / kernels.lanes);
+void Product<T>::run_rows(kernels::TileCall<T> call, std::int64_t rows) const {
+  const auto vectors = static_cast<std::size_t>(divide_up(call.columns, kernels.lanes));
   const std::int64_t tallest = kernels.tile_rows[vectors - 1];
-  std::int64_t tiles_left = (rows + tallest - 1) / tallest;
-  const bool finishes = last && options.finish.activation != Activation::identity;
-  for (const std::int64_t end = row + rows; row < end; --tiles_left) {
-    const std::int64_t height = (end - row + tiles_left - 1) / tiles_left;
-    kernels::TileCall<T> tile = call;
-    tile.a += row * a.row_stride;
-    tile.c = &c(row, column);
-    kernels.tile[vectors - 1][height - 1](tile);
-    if (finishes) finish(row, height, column, call.columns);
-    row += height;
+  for (std::int64_t tiles = divide_up(rows, tallest); tiles > 0; --tiles) {
+    const std::int64_t height = divide_up(rows, tiles);
+    kernels.tile[vectors - 1][height - 1](call);
+    call.a += height * a.row_stride;
+    call.c += height * c.row_stride;
+    rows -= height;
+  }
+}
+
+/// One panel, packed for all rows of the block.
+template <class T>
+void Product<T>::run_packed(kernels::TileCall<T> call, std::int64_t rows, Range columns, int worker) const {
+  const std::int64_t width = divide_up(columns.count, kernels.lanes) * kernels.lanes;
+  T* panel = reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
+  kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, columns.count, width, panel);
+  call.b = panel;
+  call.b_depth_stride = width;
+  call.columns = columns.count;
+  run_rows(call, rows);
+}
+
+/// b as it lies. A large one is walked in bands of rows, each from left to right, so that memory is read in
+/// order and once; a chain is left in c between bands. (One that is added at its end cannot be.)
+template <class T>
+void Product<T>::run_in_place(kernels::TileCall<T> call, std::int64_t rows, Range columns) const {
+  const kernels::TileCall<T> chain = call;
+  const auto bytes = chain.depth * columns.count * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t band = bytes <= kCachedBytes || chain.add ? chain.depth : kBandDepth;
+  for (std::int64_t k = 0; k < chain.depth; k += band) {
+    call.depth = std::min(band, chain.depth - k);
+    call.resume = k > 0;
+    for (std::int64_t column = 0; column < columns.count; column += panel_width) {
+      call.a = chain.a + k * a.column_stride;
+      call.b = chain.b + k * b.row_stride + column;
+      call.c = chain.c + column;
+      call.bias = chain.bias != nullptr ? chain.bias + column : nullptr;
+      call.columns = std::min(panel_width, columns.count - column);
+      run_rows(call, rows);
+    }
   }
 }
 
 template <class T>
-void Product<T>::run_task(std::int64_t row, std::int64_t column, int worker) const {
-  const std::int64_t rows = std::min(kRowBlock, a.rows - row);
-  const std::int64_t columns = std::min(panel_width, b.columns - column);
-  const std::int64_t chain = chain_length(a.columns);
-  const bool packs = b.column_stride != 1 || rows >= kPackRows;
+void Product<T>::finish(std::int64_t row, std::int64_t rows, Range columns) const {
+  const auto activation = static_cast<std::size_t>(options.finish.activation);
+  for (std::int64_t r = row; r < row + rows; ++r) {
+    T* values = &c(r, columns.first);
+    if (options.finish.derivative) {
+      kernels.activation_backward[activation](values, &options.finish.output(r, columns.first), values,
+                                              columns.count, false);
+    } else {
+      kernels.activation_forward[activation](values, values, columns.count);
+    }
+  }
+}
 
+template <class T>
+void Product<T>::run_task(std::int64_t row, std::int64_t rows, Range columns, int worker) const {
+  const std::int64_t chain = chain_length(a.columns);
   kernels::TileCall<T> call{};
   call.a_row_stride = a.row_stride;
   call.a_depth_stride = a.column_stride;
+  call.b_depth_stride = b.row_stride;
   call.c_row_stride = c.row_stride;
-  call.columns = columns;
+  call.c = &c(row, columns.first);
   for (std::int64_t k = 0; k < a.columns; k += chain) {
     call.depth = std::min(chain, a.columns - k);
-    call.a = a.data + k * a.column_stride;
-    call.b = b.data + k * b.row_stride + column * b.column_stride;
-    call.b_depth_stride = b.row_stride;
-    if (packs) {
-      const std::int64_t width = (columns + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
-      T* panel = reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
-      kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, columns, width, panel);
-      call.b = panel;
-      call.b_depth_stride = width;
-    }
-    const bool first = k == 0;
-    call.bias = first && options.bias != nullptr ? options.bias + column : nullptr;
-    call.add = !first || options.accumulate;
-    run_rows(call, row, rows, column, k + chain >= a.columns);
+    call.a = &a(row, k);
+    call.b = &b(k, columns.first);
+    call.bias = k == 0 && options.bias != nullptr ? options.bias + columns.first : nullptr;
+    call.add = k > 0 || options.accumulate;
+    if (packs)
+      run_packed(call, rows, columns, worker);
+    else
+      run_in_place(call, rows, columns);
   }
+  if (options.finish.activation != Activation::identity) finish(row, rows, columns);
 }
 
 /// The sum over nothing: bias or zero.
@@ -119,23 +151,27 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   }
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t panel_width = std::int64_t{kernels.tile_vectors} * kernels.lanes;
-  const Product<T> product{kernels, a, b, c, options, scratch, panel_width};
+  // Rows of b that are no longer than a panel are packed already.
+  const bool packs = b.column_stride != 1 || (c.rows >= kPackRows && b.row_stride > panel_width);
+  const Product<T> product{kernels, a, b, c, options, scratch, panel_width, packs};
 
-  const std::int64_t panels = (c.columns + panel_width - 1) / panel_width;
-  const std::int64_t row_blocks = (c.rows + kRowBlock - 1) / kRowBlock;
   const double flops =
       2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
-  const std::int64_t tasks = panels * row_blocks;
-  const auto grain = std::clamp(static_cast<std::int64_t>(kMinimumFlops / flops * static_cast<double>(tasks)),
-                                std::int64_t{1}, tasks);
+  const auto pieces = std::max<std::int64_t>(1, std::min<std::int64_t>(num_threads(), flops / kMinimumFlops));
+  const std::int64_t width =
+      packs ? panel_width : divide_up(divide_up(c.columns, pieces), panel_width) * panel_width;
+  const std::int64_t column_blocks = divide_up(c.columns, width);
+  const std::int64_t tasks = column_blocks * divide_up(c.rows, kRowBlock);
   parallel_for(
-      tasks, grain,
+      tasks, divide_up(tasks, pieces * 8),
       [&](std::int64_t begin, std::int64_t end, int worker) {
         for (std::int64_t task = begin; task < end; ++task) {
-          product.run_task(task / panels * kRowBlock, task % panels * panel_width, worker);
+          const std::int64_t row = task / column_blocks * kRowBlock, column = task % column_blocks * width;
+          product.run_task(row, std::min(kRowBlock, c.rows - row),
+                           {column, std::min(width, c.columns - column)}, worker);
         }
       },
-      scratch.workers);
+      static_cast<int>(std::min<std::int64_t>(pieces, scratch.workers)));
 }
 
 template void matmul<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,

@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "check.hpp"
-#include "kernels/chains.hpp"
 #include "kernels/table.hpp"
 #include "numeric.hpp"
 
@@ -239,23 +238,6 @@ T chained_sum(const std::vector<T>& column, bool add, T start) {
 }
 
 template <class T>
-void check_add_rows(std::int64_t rows, std::int64_t columns, bool add) {
-  const std::int64_t stride = columns + 2;
-  Random random(9);
-  const std::vector<T> source = random.uniform<T>(rows * stride, -1, 1),
-                       start = random.uniform<T>(columns, -1, 1);
-  Guarded<T> sum(start);
-  nncore::kernels::active<T>().add_rows(source.data(), stride, rows, columns, add, sum.data());
-  for (std::int64_t n = 0; n < columns; ++n) {
-    std::vector<T> column;
-    for (std::int64_t i = 0; i < rows; ++i)
-      column.push_back(source[static_cast<std::size_t>(i * stride + n)]);
-    CHECK(sum[n] == chained_sum(column, add, start[static_cast<std::size_t>(n)]));
-  }
-  CHECK(sum.intact());
-}
-
-template <class T>
 void check_elementwise(std::int64_t count) {
   const auto& kernels = nncore::kernels::active<T>();
   Random random(4);
@@ -364,20 +346,6 @@ TEST(rows_with_gaps_and_in_place_give_what_rows_alone_give) {
         CHECK(std::equal(alone_gradient.begin(), alone_gradient.end(), gradient.begin() + at));
         CHECK(std::equal(z.begin() + at + columns, z.begin() + at + stride, a.begin() + at + columns));
         CHECK(std::equal(g.begin() + at + columns, g.begin() + at + stride, gradient.begin() + at + columns));
-      }
-    }
-  });
-}
-
-TEST(rows_add_up_in_chains) {
-  on_every_set([] {
-    for (const std::int64_t rows : {0, 1, 2, 511, 512, 513, 1025, 1500}) {
-      for (const std::int64_t columns : kSizes) {
-        if (rows * columns > 200'000) continue;
-        for (const bool add : {false, true}) {
-          check_add_rows<float>(rows, columns, add);
-          check_add_rows<double>(rows, columns, add);
-        }
       }
     }
   });

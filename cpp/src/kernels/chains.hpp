@@ -6,7 +6,7 @@
 namespace {
 
 /// A sum over `depth` terms is split into chains of at most this many, added up one after the other.
-inline constexpr int64_t kMaxChain = 512;
+inline constexpr int64_t kMaxChain = 1024;
 
 constexpr int64_t chain_count(int64_t depth) { return (depth + kMaxChain - 1) / kMaxChain; }
 

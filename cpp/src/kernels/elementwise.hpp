@@ -1,7 +1,6 @@
 // Elementwise kernels, activations and their derivatives, sums over rows.
 #pragma once
 
-#include "chains.hpp"
 #include "elementary.hpp"
 #include "reduce.hpp"
 #include "table.hpp"
@@ -135,41 +134,6 @@ void log_softmax_backward(const T* grad_out, const T* output, T* grad_in, int64_
   });
 }
 
-/// `columns` is at most kVectors registers' worth; load and store are for_each_vector's where kVectors is 1.
-template <class T, int kVectors, class Load, class Store>
-NNCORE_INLINE void add_rows_block(const T* source, int64_t row_stride, int64_t rows, bool add, T* sum,
-                                  Load load, Store store) {
-  Vec<T> total[kVectors] = {};
-  if (add)
-    for (int j = 0; j < kVectors; ++j) total[j] = load(sum + j * kLanes<T>);
-  const int64_t length = chain_length(rows);
-  for (int64_t first = 0; first < rows; first += length) {
-    const int64_t last = first + length < rows ? first + length : rows;
-    Vec<T> chain[kVectors] = {};
-    for (int64_t row = first; row < last; ++row)
-      for (int j = 0; j < kVectors; ++j) chain[j] += load(source + row * row_stride + j * kLanes<T>);
-    // A chain never ends at -0, so that 0 + chain is the chain.
-    for (int j = 0; j < kVectors; ++j) total[j] += chain[j];
-  }
-  for (int j = 0; j < kVectors; ++j) store(sum + j * kLanes<T>, total[j]);
-}
-
-template <class T>
-void add_rows(const T* source, int64_t row_stride, int64_t rows, int64_t columns, bool add, T* sum) {
-  constexpr int vectors = 4;  // enough independent additions to hide the latency of one
-  constexpr int64_t width = vectors * kLanes<T>;
-  int64_t column = 0;
-  for (; column + width <= columns; column += width) {
-    add_rows_block<T, vectors>(
-        source + column, row_stride, rows, add, sum + column,
-        [](const T* p) __attribute__((always_inline)) { return load(p); },
-        [](T* p, Vec<T> v) __attribute__((always_inline)) { store(p, v); });
-  }
-  for_each_vector<T>(columns - column, [=](auto load, auto store) __attribute__((always_inline)) {
-    add_rows_block<T, 1>(source + column, row_stride, rows, add, sum + column, load, store);
-  });
-}
-
 template <class T>
 constexpr void add_elementwise_kernels(nncore::kernels::Kernels<T>& k) {
   using nncore::Activation;
@@ -178,7 +142,6 @@ constexpr void add_elementwise_kernels(nncore::kernels::Kernels<T>& k) {
   k.add = map<T, sum_of<T>>;
   k.multiply = map<T, product_of<T>>;
   k.multiply_add = multiply_add<T>;
-  k.add_rows = add_rows<T>;
 
   const auto forward = [&k](Activation a) -> auto& { return k.activation_forward[static_cast<int>(a)]; };
   forward(Activation::identity) = map<T, identity<T>>;

@@ -46,6 +46,7 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
   for (int64_t k = 0; k < depth; ++k) {
     const T* from = source + k * depth_stride;
     T* to = panel + k * width;
+    prefetch_row(from + kPrefetchDistance * depth_stride, columns);
     for (int64_t j = 0; j < width; j += kLanes<T>) {
       const int64_t left = columns - j;
       store(to + j,

@@ -28,6 +28,7 @@ struct TileCall {
   T* c;  ///< element (r, n) at c[r * c_row_stride + n]
   std::int64_t c_row_stride;
   const T* bias;         ///< where each chain starts, one per column; null: zero
+  bool resume;           ///< each chain goes on from c, where an earlier call left it
   bool add;              ///< c += the chain, instead of c = the chain
   std::int64_t columns;  ///< N
 };
@@ -64,10 +65,6 @@ struct Kernels {
   /// columns <= j < width; one of the two strides is 1, width is a multiple of lanes.
   void (*pack)(const T* source, std::int64_t depth_stride, std::int64_t column_stride, std::int64_t depth,
                std::int64_t columns, std::int64_t width, T* panel);
-
-  /// sum[n] (+)= the sum over the rows of source, in order, in chains as for matrix products.
-  void (*add_rows)(const T* source, std::int64_t row_stride, std::int64_t rows, std::int64_t columns,
-                   bool add, T* sum);
 
   // Elementwise, out may be an input.
   void (*exp)(const T* in, T* out, std::int64_t count);

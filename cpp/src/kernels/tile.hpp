@@ -29,19 +29,23 @@ template <class T, int Rows, int Vectors, bool Partial>
 NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
   constexpr int lanes = kLanes<T>;
   const int rest = static_cast<int>(call.columns - (Vectors - 1) * lanes);
-  const auto load_b = [rest](const T* row, int v) __attribute__((always_inline)) {
+  const auto load_row = [rest](const T* row, int v) __attribute__((always_inline)) {
     if constexpr (Partial)
       return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
     else
       return load(row + v * lanes);
   };
 
+  const auto load_c = [&call, load_row](int r, int v) __attribute__((always_inline)) {
+    return load_row(call.c + r * call.c_row_stride, v);
+  };
+
   Vec<T> sum[Rows][Vectors];
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) {
-    const Vec<T> start = call.bias != nullptr ? load_b(call.bias, v) : Vec<T>{};
+    const Vec<T> start = call.bias != nullptr ? load_row(call.bias, v) : Vec<T>{};
 #pragma GCC unroll 12
-    for (int r = 0; r < Rows; ++r) sum[r][v] = start;
+    for (int r = 0; r < Rows; ++r) sum[r][v] = call.resume ? load_c(r, v) : start;
   }
 
   // One pointer serves three rows (p, p + stride, p + 2 stride): few enough for the integer registers.
@@ -52,7 +56,7 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
   for (int64_t k = 0; k < call.depth; ++k) {
     Vec<T> row[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) row[v] = load_b(b, v);
+    for (int v = 0; v < Vectors; ++v) row[v] = load_row(b, v);
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; ++r) {
       const Vec<T> left = broadcast<T>(a[r / 3][(r % 3) * call.a_row_stride]);
@@ -69,10 +73,11 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       T* c = call.c + r * call.c_row_stride + v * lanes;
+      const Vec<T> result = call.add ? load_c(r, v) + sum[r][v] : sum[r][v];
       if (Partial && v == Vectors - 1) {
-        store_first(c, call.add ? load_first(c, rest) + sum[r][v] : sum[r][v], rest);
+        store_first(c, result, rest);
       } else {
-        store(c, call.add ? load(c) + sum[r][v] : sum[r][v]);
+        store(c, result);
       }
     }
   }

@@ -210,6 +210,16 @@ NNCORE_INLINE V min(V a, V b) {
   return a < b ? a : b;
 }
 
+/// Rows of a matrix that lie far apart are asked for this many rows ahead: the processor's own prefetching
+/// stops at a page's end, which is often the next row's beginning. Harmless beyond the matrix.
+inline constexpr int64_t kPrefetchDistance = 12;
+
+template <class T>
+NNCORE_INLINE void prefetch_row(const T* row, int64_t columns) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t j = 0; j < columns; j += line) __builtin_prefetch(row + j);
+}
+
 /// body(load, store) for each register's worth of [0, count), the last one partial: load(p) reads and
 /// store(p, v) writes the elements of p that belong to it.
 template <class T, class Body>

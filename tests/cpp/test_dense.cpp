@@ -1,0 +1,163 @@
+// Dense layers, to the bit: each entry of a product is the chains of fmas that chains.hpp describes, on every
+// instruction set, for every layout, number of rows and number of threads.
+#include "nncore/dense.hpp"
+
+#include <cmath>
+
+#include "check.hpp"
+#include "kernels/chains.hpp"
+#include "nncore/runtime.hpp"
+#include "numeric.hpp"
+
+using nncore::Matrix;
+
+namespace {
+
+/// The rule, spelled out: sum over k of a(k) b(k), from `start`, in chains.
+template <class T, class A, class B>
+T chained(std::int64_t depth, T start, A a, B b) {
+  T total = start;
+  for (std::int64_t first = 0; first < depth; first += chain_length(depth)) {
+    const std::int64_t last = std::min(depth, first + chain_length(depth));
+    T chain = first == 0 ? start : T{0};
+    for (std::int64_t k = first; k < last; ++k) chain = std::fma(a(k), b(k), chain);
+    total = first == 0 ? chain : total + chain;
+  }
+  return total;
+}
+
+/// (rows, columns) numbers, stored by rows or by columns, with a gap of `gap` elements between the lines.
+template <class T>
+struct Stored {
+  std::vector<T> data;
+  Matrix<T> view;
+
+  Stored(std::int64_t rows, std::int64_t columns, bool by_rows, std::int64_t gap, unsigned seed) {
+    const std::int64_t line = (by_rows ? columns : rows) + gap;
+    Random random(seed);
+    data = random.uniform<T>(static_cast<std::size_t>(line * (by_rows ? rows : columns)), -1, 1);
+    view = {data.data(), rows, columns, by_rows ? line : 1, by_rows ? 1 : line};
+  }
+};
+
+template <class T>
+void check_layer(std::int64_t rows, std::int64_t in, std::int64_t out, bool by_rows, std::int64_t gap) {
+  const Stored<T> x(rows, in, true, gap, 1), weight(out, in, by_rows, gap, 2),
+      grad_z(rows, out, true, gap, 3);
+  const Stored<T> bias(1, out, true, 0, 4);
+  Stored<T> z(rows, out, true, gap, 5), grad_x(rows, in, true, gap, 6), grad_weight(out, in, by_rows, gap, 7);
+  Stored<T> sum_x = grad_x, sum_weight = grad_weight;
+  sum_x.view.data = sum_x.data.data();
+  sum_weight.view.data = sum_weight.data.data();
+  std::vector<T> grad_bias(static_cast<std::size_t>(out), T{7});
+
+  nncore::dense_forward<T>(x.view, weight.view, bias.data.data(), z.view);
+  nncore::dense_backward<T>(grad_z.view, x.view, weight.view, grad_x.view, grad_weight.view,
+                            grad_bias.data());
+  nncore::dense_backward<T>(grad_z.view, x.view, weight.view, sum_x.view, sum_weight.view, nullptr, true);
+
+  const Stored<T> old_x(rows, in, true, gap, 6), old_weight(out, in, by_rows, gap, 7);
+  bool same = true;
+  for (std::int64_t b = 0; b < rows; ++b) {
+    for (std::int64_t o = 0; o < out; ++o) {
+      same = same && z.view(b, o) == chained<T>(
+                                         in, bias.data[static_cast<std::size_t>(o)],
+                                         [&](auto i) { return x.view(b, i); },
+                                         [&](auto i) { return weight.view(o, i); });
+    }
+    for (std::int64_t i = 0; i < in; ++i) {
+      const auto delta = [&](auto o) { return grad_z.view(b, o); };
+      const auto column = [&](auto o) { return weight.view(o, i); };
+      same = same && grad_x.view(b, i) == chained<T>(out, T{0}, delta, column);
+      if (chain_count(out) == 1)
+        same = same && sum_x.view(b, i) == old_x.view(b, i) + chained<T>(out, T{0}, delta, column);
+    }
+  }
+  CHECK(same);
+  for (std::int64_t o = 0; o < out; ++o) {
+    const auto delta = [&](auto b) { return grad_z.view(b, o); };
+    same = same &&
+           grad_bias[static_cast<std::size_t>(o)] == chained<T>(rows, T{0}, delta, [](auto) { return T{1}; });
+    for (std::int64_t i = 0; i < in; ++i) {
+      const auto input = [&](auto b) { return x.view(b, i); };
+      same = same && grad_weight.view(o, i) == chained<T>(rows, T{0}, delta, input);
+      if (chain_count(rows) == 1)
+        same = same && sum_weight.view(o, i) == old_weight.view(o, i) + chained<T>(rows, T{0}, delta, input);
+    }
+  }
+  CHECK(same);
+}
+
+struct Shape {
+  std::int64_t rows, in, out;
+};
+
+}  // namespace
+
+TEST(every_entry_is_its_chains) {
+  constexpr Shape shapes[] = {{1, 1, 1},    {1, 7, 5},     {2, 64, 64},   {3, 16, 130},
+                              {5, 33, 17},  {7, 100, 63},  {13, 9, 31},   {31, 65, 48},
+                              {33, 70, 70}, {64, 12, 129}, {250, 20, 24}, {485, 3, 70}};
+  on_every_set([&] {
+    for (const Shape& shape : shapes) {
+      for (const bool by_rows : {true, false}) {
+        check_layer<float>(shape.rows, shape.in, shape.out, by_rows, 0);
+        check_layer<double>(shape.rows, shape.in, shape.out, by_rows, 3);
+      }
+    }
+  });
+}
+
+TEST(long_sums_are_several_chains) {
+  constexpr Shape shapes[] = {{1, 1023, 3}, {2, 1024, 100}, {3, 1025, 65}, {40, 2100, 5},
+                              {1030, 2, 3}, {2, 3, 2050},   {1, 900, 200}};
+  on_every_set([&] {
+    for (const Shape& shape : shapes) {
+      for (const bool by_rows : {true, false}) {
+        check_layer<float>(shape.rows, shape.in, shape.out, by_rows, 0);
+        check_layer<double>(shape.rows, shape.in, shape.out, by_rows, 0);
+      }
+    }
+  });
+}
+
+TEST(threads_share_the_work_and_not_the_sums) {
+  for (const int threads : {2, 3, 5}) {
+    nncore::set_num_threads(threads);
+    check_layer<float>(300, 70, 150, false, 0);
+    check_layer<float>(1, 600, 900, false, 0);
+    check_layer<double>(500, 40, 60, true, 0);
+  }
+  nncore::set_num_threads(1);
+}
+
+TEST(a_fused_activation_is_the_activation_afterwards) {
+  using nncore::Activation;
+  on_every_set([] {
+    const Stored<float> x(50, 40, true, 0, 1), weight(70, 40, false, 0, 2), bias(1, 70, true, 0, 3);
+    for (const Activation activation : {Activation::identity, Activation::sigmoid, Activation::tanh,
+                                        Activation::relu, Activation::softmax, Activation::log_softmax}) {
+      Stored<float> fused(50, 70, true, 0, 4), apart(50, 70, true, 0, 5);
+      nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), fused.view, activation);
+      nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), apart.view);
+      nncore::activation_forward<float>(activation, apart.view, apart.view);
+      CHECK(fused.data == apart.data);
+    }
+  });
+}
+
+TEST(shapes_that_do_not_fit_are_named) {
+  std::vector<float> data(100);
+  const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
+    return Matrix<float>(data.data(), rows, columns);
+  };
+  const auto forward = [&](Matrix<float> x, Matrix<float> weight, Matrix<float> z) {
+    nncore::dense_forward<float>(x, weight, nullptr, z);
+  };
+  CHECK_THROWS(forward(matrix(2, 3), matrix(4, 5), matrix(2, 4)), std::invalid_argument,
+               "weight has shape (4, 5)");
+  CHECK_THROWS(forward(matrix(2, 3), matrix(4, 3), matrix(2, 5)), std::invalid_argument,
+               "output has shape (2, 5)");
+  CHECK_THROWS(forward({data.data(), 2, 3, 7, 2}, matrix(4, 3), matrix(2, 4)), std::invalid_argument,
+               "x has strides");
+}
