@@ -57,9 +57,12 @@ def connect(graph: Mapping[str, Any], layers: Mapping[str, Layer], dtype: DTypeL
         else:
             values.append(layers[node["layer"]](*(values[read] for read in node["inputs"])))
     if graph["sequential"]:
-        return Sequential((value.layer for value in values[1:] if value.layer), dtype=dtype, seed=seed)
+        return Sequential((value.layer for value in values if value.layer), dtype=dtype, seed=seed)
     inputs = [value for value in values if value.layer is None]
-    return Model(inputs, [values[place] for place in graph["outputs"]], dtype=dtype, seed=seed)
+    model = Model(inputs, [values[place] for place in graph["outputs"]], dtype=dtype, seed=seed)
+    if unused := set(layers) - set(model.names.values()):
+        raise ValueError(f"the outputs do not depend on the layers {', '.join(sorted(unused))}")
+    return model
 
 
 def _describe_layer(layer: Layer, names: Mapping[Layer, str]) -> dict[str, Any]:

@@ -182,10 +182,18 @@ class _Probe:
         return [np.sign(a) for a in self._network.predict(self._x)[-len(self._relu_inputs) :]]
 
     def noise(self) -> float:
-        """The size of the loss's rounding error, from steps so small that nothing else is left."""
+        """The size of the loss's rounding error, here and as far away as differences reach: near a minimum
+        the loss itself is quiet."""
         flat = self._model.parameters
-        start = flat.copy()
-        direction = np.random.default_rng(0).uniform(0.5, 1.0, flat.size) * np.abs(start)
+        random = np.random.default_rng(0)
+        here = flat.copy()
+        away = here + 4 * _STEPS[0] * random.choice([-1.0, 1.0], flat.size)
+        return max(self._noise_around(start, random) for start in (here, away))
+
+    def _noise_around(self, start: NDArray[Any], random: np.random.Generator) -> float:
+        """From steps so small that differences of higher order hold nothing but noise."""
+        flat = self._model.parameters
+        direction = random.uniform(0.5, 1.0, flat.size) * np.abs(start)
         values = []
         for place in range(9):
             flat[:] = start + place * 1e-11 * direction

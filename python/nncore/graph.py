@@ -74,8 +74,8 @@ def Input(  # it stands where a layer would, so it is written like one
 
 
 def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
-    """One value, or several, as a tuple; TypeError for anything else and ValueError for none at all."""
-    values = (given,) if isinstance(given, Value) else tuple(given)
+    """One value, or several different ones, as a tuple; TypeError for anything else, ValueError for none."""
+    values = tuple(given) if isinstance(given, Sequence) else (given,)
     for value in values:
         if not isinstance(value, Value):
             raise TypeError(
@@ -84,6 +84,8 @@ def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
             )
     if not values:
         raise ValueError(f"{name} is empty; a model needs at least one")
+    if len(set(values)) != len(values):
+        raise ValueError(f"{name} names one value twice")
     return values
 
 
@@ -94,8 +96,6 @@ def trace(inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> list[Value]:
     for value in inputs:
         if value.layer is not None:
             raise ValueError(f"inputs of a model are made by nc.Input; given {value!r}")
-    if len(set(inputs)) != len(inputs):
-        raise ValueError("inputs names one Input twice")
     found = set(_ancestors(outputs))
     strangers = [value for value in found - set(inputs) if value.layer is None]
     if strangers:

@@ -227,6 +227,8 @@ class TransposedDense(_Affine):
     Made by `Dense.transposed`. The gradients of both uses add up in that layer's `grad_weight`.
     """
 
+    options = ("bias",)
+
     def __init__(
         self,
         source: Dense,

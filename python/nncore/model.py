@@ -60,7 +60,7 @@ class Model:
         self.layers = tuple(value.layer for value in values if value.layer is not None)
         everyone = _with_sources(self.layers)
         store = _common_store(everyone)
-        self.names = _name_layers(everyone, store)
+        self.names = _name_layers(self.layers, everyone, store)
         if store is None:
             store = Store(
                 {self.names[layer]: layer for layer in everyone if layer.pieces()},
@@ -390,8 +390,8 @@ def _common_store(layers: Sequence[Layer]) -> Store | None:
     )
 
 
-def _name_layers(layers: Sequence[Layer], store: Store | None) -> dict[Layer, str]:
-    """The user's name of each layer, or the one it has in its store, or its place."""
+def _name_layers(uses: Sequence[Layer], layers: Sequence[Layer], store: Store | None) -> dict[Layer, str]:
+    """The name that each layer has in its store, or the user's, or the place of its first use."""
     known = {} if store is None else store.names
     wanted = {layer: known.get(layer, layer.name) for layer in layers}
     taken: set[str] = set()
@@ -400,7 +400,8 @@ def _name_layers(layers: Sequence[Layer], store: Store | None) -> dict[Layer, st
             raise ValueError(f"two layers are named {name!r}; a name belongs to one layer of a model")
         taken.update(() if name is None else (name,))
     names = {}
-    for place, (layer, name) in enumerate(wanted.items()):
+    for layer, name in wanted.items():
+        place = uses.index(layer) if layer in uses else len(uses)
         names[layer] = name if name is not None else free_name(str(place), taken)
         taken.add(names[layer])
     return names

@@ -1,0 +1,493 @@
+"""Bad input of the Python layer: a clear error, and everything as it was."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nncore as nc
+from nncore import _core
+
+X, Y, LABELS = np.ones((4, 3)), np.ones((4, 2)), np.array([0, 1, 1, 0])
+
+
+def mlp(**options):
+    return nc.mlp([3, 4, 2], **{"activation": "tanh", "seed": 0, **options})
+
+
+def two_in():
+    a, b = nc.Input(3, name="a"), nc.Input(2, name="b")
+    return nc.Model([a, b], nc.Dense(5, 1)(nc.Concatenate()(a, b)), seed=0)
+
+
+DESCRIBING = {
+    "size of 0": (lambda: nc.Dense(0, 2), ValueError, "in_features must be at least 1; given 0"),
+    "size of a float": (lambda: nc.Dense(2, 2.0), TypeError, "out_features must be an integer; given float"),
+    "unknown initializer": (
+        lambda: nc.Dense(2, 2, weight_initializer="glorot"),
+        ValueError,
+        "unknown initializer 'glorot'; did you mean 'glorot_",
+    ),
+    "constant without value": (
+        lambda: nc.Dense(2, 2, weight_initializer="constant"),
+        ValueError,
+        "needs its value",
+    ),
+    "constant of NaN": (lambda: nc.Constant(float("nan")), ValueError, "must be finite"),
+    "initializer of a number": (lambda: nc.Dense(2, 2, weight_initializer=0.5), TypeError, "given float"),
+    "bias by sizes of a weight": (
+        lambda: nc.Dense(2, 2, bias_initializer="he_normal"),
+        ValueError,
+        "bias_initializer must be 'zeros' or Constant",
+    ),
+    "name with a dot": (
+        lambda: nc.Dense(2, 2, name="a.b"),
+        ValueError,
+        "letters, digits, _ and -; given 'a.b'",
+    ),
+    "reserved name": (lambda: nc.ReLU(name="optimizer"), ValueError, "must not be 'optimizer'"),
+    "name of a number": (lambda: nc.ReLU(name=3), TypeError, "name must be a string; given int"),
+    "called on an array": (lambda: nc.Dense(3, 2)(X), TypeError, "build a model and call predict"),
+    "width of a layer": (
+        lambda: nc.Dense(3, 2)(nc.Input(4)),
+        ValueError,
+        "takes one value of 3 features; given 4",
+    ),
+    "two values for one": (
+        lambda: nc.ReLU()(nc.Input(4), nc.Input(4)),
+        ValueError,
+        "takes one value; given 2",
+    ),
+    "widths of a sum": (lambda: nc.Input(3) + nc.Input(2), ValueError, "values of one width; given 3 and 2"),
+    "one value joined": (
+        lambda: nc.Concatenate()(nc.Input(3)),
+        ValueError,
+        "joins two or more values; given 1",
+    ),
+    "a number added": (lambda: nc.Input(3) + 1, TypeError, "unsupported operand"),
+    "integers in a dense layer": (
+        lambda: nc.Dense(3, 2)(nc.Input(3, dtype="integer")),
+        ValueError,
+        "computes with floats",
+    ),
+    "dtype of an input": (
+        lambda: nc.Input(3, dtype="int"),
+        ValueError,
+        "must be 'float' or 'integer'; given 'int'",
+    ),
+    "tied to no dense layer": (
+        lambda: nc.TransposedDense(nc.ReLU()),
+        TypeError,
+        "source must be a Dense layer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIBING)
+def test_describing(case):
+    call, error, message = DESCRIBING[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def stranger():
+    x, other = nc.Input(2), nc.Input(2, name="other")
+    nc.Model(x, x + other)
+
+
+def inner():
+    x = nc.Input(2)
+    hidden = nc.Dense(2, 2)(x)
+    nc.Model(hidden, nc.ReLU()(hidden))
+
+
+def unused():
+    x, other = nc.Input(2), nc.Input(2, name="other")
+    nc.Model([x, other], nc.ReLU()(x))
+
+
+def twice_in():
+    x = nc.Input(2)
+    nc.Model([x, x], nc.ReLU()(x))
+
+
+def twice_out():
+    x = nc.Input(2)
+    y = nc.ReLU()(x)
+    nc.Model(x, [y, y])
+
+
+def clash():
+    x = nc.Input(2, name="same")
+    nc.Model(x, nc.Dense(2, 2, name="same")(x))
+
+
+def integer_out():
+    x = nc.Input(2, dtype="integer")
+    nc.Model(x, x)
+
+
+BUILDING = {
+    "no layers": (lambda: nc.Sequential(), ValueError, "at least one layer"),
+    "no widths": (
+        lambda: nc.Sequential(nc.ReLU()),
+        ValueError,
+        "no layer tells the number of input features",
+    ),
+    "a join in a line": (lambda: nc.Sequential(nc.Add()), ValueError, "use Model instead of Sequential"),
+    "no layer": (
+        lambda: nc.Sequential(nc.Dense(2, 2), "relu"),
+        TypeError,
+        "layers must be layers .*given 'relu'",
+    ),
+    "widths of neighbours": (lambda: nc.Sequential(nc.Dense(2, 3), nc.Dense(2, 1)), ValueError, "given 3"),
+    "two of a name": (
+        lambda: nc.Sequential(nc.Dense(2, 2, name="a"), nc.ReLU(name="a")),
+        ValueError,
+        "two layers are named 'a'",
+    ),
+    "input and layer of a name": (clash, ValueError, "'same' names an input and something else"),
+    "dtype": (lambda: mlp(dtype=np.float16), TypeError, "must be float32 or float64; given float16"),
+    "seed below 0": (lambda: mlp(seed=-1), ValueError, r"seed must lie in \[0, 2\*\*64\); given -1"),
+    "seed of a float": (lambda: mlp(seed=0.5), TypeError, "seed must be an integer or None; given float"),
+    "one size": (lambda: nc.mlp([3]), ValueError, r"an input and an output size at least; given \[3\]"),
+    "unknown activation": (lambda: mlp(activation="rely"), ValueError, "did you mean 'relu'"),
+    "unknown output": (lambda: mlp(output="soft_max"), ValueError, "did you mean 'softmax'"),
+    "another input": (stranger, ValueError, "depend on 'other', which is not among"),
+    "an inner value as input": (inner, ValueError, "inputs of a model are made by nc.Input"),
+    "unused input": (unused, ValueError, "'other' is an unused input"),
+    "input twice": (twice_in, ValueError, "inputs names one value twice"),
+    "output twice": (twice_out, ValueError, "outputs names one value twice"),
+    "integer output": (integer_out, ValueError, "cannot be an output"),
+    "no inputs": (lambda: nc.Model([], nc.Input(2)), ValueError, "inputs is empty"),
+    "a layer as input": (
+        lambda: nc.Model(nc.ReLU(), nc.Input(2)),
+        TypeError,
+        "inputs must be symbolic values",
+    ),
+    "a layer among outputs": (
+        lambda: nc.Model(nc.Input(2), [nc.ReLU()]),
+        TypeError,
+        "outputs must be symbolic",
+    ),
+    "an empty graph": (lambda: _core.Graph([], [0]), ValueError, "empty"),
+    "a cycle": (
+        lambda: _core.Graph([_core.Node.input("x", 2), _core.Node.add("a", [0, 1])], [1]),
+        ValueError,
+        "cycle",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BUILDING)
+def test_building(case):
+    call, error, message = BUILDING[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_model_that_cannot_be_built_binds_nothing():
+    layer = nc.Dense(2, 2)
+    x, other = nc.Input(2), nc.Input(2)
+    with pytest.raises(ValueError, match="unused"):
+        nc.Model([x, other], layer(x))
+    assert layer.store is None
+    with pytest.raises(RuntimeError, match="has no parameters yet"):
+        layer.weight  # noqa: B018
+    nc.Sequential(layer)
+    assert layer.weight.shape == (2, 2)
+
+
+USING = {
+    "features of x": (
+        lambda m: m.predict(np.ones((4, 5))),
+        ValueError,
+        r"x must have shape \(B, 3\); given \(4, 5\)",
+    ),
+    "rank of x": (lambda m: m.predict(np.ones((4, 3, 1))), ValueError, r"given \(4, 3, 1\)"),
+    "rank 0": (lambda m: m.predict(3.0), ValueError, r"given \(\)"),
+    "one sample too short": (
+        lambda m: m.predict([1, 2]),
+        ValueError,
+        "x has 2 numbers, but a sample has 3 features",
+    ),
+    "ragged list": (lambda m: m.predict([[1, 2, 3], [1]]), ValueError, "x is not a table"),
+    "complex": (lambda m: m.predict(X.astype(complex)), TypeError, "given dtype complex128"),
+    "strings": (
+        lambda m: m.predict([["a", "b", "c"]]),
+        TypeError,
+        "x must hold bool, integer or float numbers",
+    ),
+    "objects": (lambda m: m.predict(X.astype(object)), TypeError, "given dtype object"),
+    "dates": (lambda m: m.predict(X.astype("datetime64[s]")), TypeError, "given dtype datetime64"),
+    "None": (lambda m: m.predict(None), TypeError, "given dtype object"),
+    "other byte order": (lambda m: m.predict(X.astype(">f8")), TypeError, "byte order of another machine"),
+    "column of strings": (
+        lambda m: m.predict(pd.DataFrame({"a": [1.0], "b": ["x"], "c": [2.0]})),
+        TypeError,
+        "column 'b' of x must hold",
+    ),
+    "column of dates": (
+        lambda m: m.predict(pd.DataFrame({"a": [1.0], "b": [1.0], "when": pd.to_datetime(["2020-01-01"])})),
+        TypeError,
+        "column 'when' of x",
+    ),
+    "dict of one input": (lambda m: m.predict({"y": X}), ValueError, "unknown name in x 'y'"),
+    "out of another shape": (lambda m: m.predict(X, out=np.empty((3, 2), "f")), ValueError, "out"),
+    "out of another dtype": (lambda m: m.predict(X, out=np.empty((4, 2))), TypeError, "out"),
+    "backward without forward": (lambda m: m.backward(Y), RuntimeError, "call forward first"),
+    "gradient of another shape": (
+        lambda m: (m.forward(X), m.backward(np.ones((4, 3)))),
+        ValueError,
+        "grad_output",
+    ),
+    "unknown layer": (lambda m: m["dense"], ValueError, "unknown layer 'dense'"),
+    "fraction": (lambda m: m.blend(m, 1.5), ValueError, r"fraction must lie in \[0, 1\]; given 1.5"),
+    "unknown loss": (lambda m: m.loss_and_gradients(X, Y, "mse"), ValueError, "unknown loss 'mse'"),
+    "nearly a loss": (
+        lambda m: m.loss_and_gradients(X, Y, "crossentropy"),
+        ValueError,
+        "did you mean 'cross_entropy'",
+    ),
+    "loss of a number": (lambda m: m.loss_and_gradients(X, Y, 3), TypeError, "loss must be a name"),
+    "probabilities of logits": (
+        lambda m: m.loss_and_gradients(X, LABELS, "cross_entropy"),
+        ValueError,
+        "'cross_entropy' takes probabilities.*'softmax_cross_entropy'",
+    ),
+    "parameters of another size": (
+        lambda m: setattr(m, "parameters", np.ones(3)),
+        ValueError,
+        "parameters has shape",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", USING)
+def test_using(case):
+    call, error, message = USING[case]
+    model = mlp()
+    before = model.parameters.copy()
+    with pytest.raises(error, match=message):
+        call(model)
+    assert np.array_equal(model.parameters, before)
+
+
+def fit(**changes):
+    arguments = {"x": X, "y": LABELS, "progress": False, **changes}
+    return lambda trainer: trainer.fit(**arguments)
+
+
+FITTING = {
+    "rows of y": (fit(y=[0, 1]), ValueError, "y has 2 samples, but x has 4"),
+    "label too large": (fit(y=[0, 1, 2, 0]), ValueError, "label 2 in row 2; allowed are 0 to 1"),
+    "label below 0": (fit(y=[0, 1, -1, 0]), ValueError, "label -1 in row 2"),
+    "NaN among targets": (fit(y=np.full((4, 2), np.nan)), ValueError, r"y is NaN in row \d"),
+    "labels of floats": (fit(y=[0.0, 1.0, 1.0, 0.0]), ValueError, r"y .*\(4, 2\)"),
+    "y of a number": (fit(y=1), ValueError, "one row a sample"),
+    "strings as labels": (
+        fit(y=["cat", "dog", "dog", "cat"]),
+        TypeError,
+        "y must hold bool, integer or float",
+    ),
+    "category labels": (fit(y=pd.Series(["a", "b", "b", "a"], dtype="category")), TypeError, "y must hold"),
+    "no samples": (fit(x=np.empty((0, 3)), y=np.empty(0, int)), ValueError, "x has no samples"),
+    "batch size of 0": (fit(batch_size=0), ValueError, "batch_size must be at least 1; given 0"),
+    "negative batch size": (fit(batch_size=-8), ValueError, "batch_size must be at least 1; given -8"),
+    "batch size of a float": (fit(batch_size=8.0), TypeError, "batch_size must be an integer; given float"),
+    "no epochs": (fit(epochs=0), ValueError, "epochs must be at least 1; given 0"),
+    "weights of another length": (
+        fit(sample_weight=[1, 2]),
+        ValueError,
+        r"must have shape \(4,\); given \(2,\)",
+    ),
+    "negative weight": (fit(sample_weight=[1, -1, 1, 1]), ValueError, "sample_weight"),
+    "weight of NaN": (fit(sample_weight=[1, np.nan, 1, 1]), ValueError, "sample_weight"),
+    "validation of one": (
+        fit(validation_data=(X,)),
+        ValueError,
+        r"must be \(x, y\) or \(x, y, sample_weight\)",
+    ),
+    "validation features": (
+        fit(validation_data=(Y, LABELS)),
+        ValueError,
+        r"validation x must have shape \(B, 3\)",
+    ),
+    "validation rows": (fit(validation_data=(X, LABELS[:2])), ValueError, "validation y has 2 samples"),
+    "validation labels": (fit(validation_data=(X, LABELS + 1)), ValueError, "label 2 in row 1"),
+    "progress": (fit(progress="yes"), ValueError, "progress must be True, False or 'auto'; given 'yes'"),
+}
+
+
+@pytest.mark.parametrize("case", FITTING)
+def test_fitting(case):
+    call, error, message = FITTING[case]
+    trainer = nc.Trainer(mlp(output="softmax"), "cross_entropy")
+    before = trainer.model.parameters.copy()
+    with pytest.raises(error, match=message):
+        call(trainer)
+    assert np.array_equal(trainer.model.parameters, before)
+    assert trainer.history.epochs == 0
+    assert trainer.optimizer.state(trainer.model.store).steps == 0
+
+
+def test_a_vector_of_targets_is_never_broadcast():
+    trainer = nc.Trainer(mlp(), "half_squared_error")
+    with pytest.raises(ValueError, match="y"):
+        trainer.step(X[:2], [1.0, 2.0])
+    with pytest.raises(ValueError, match="y"):
+        trainer.step(X, np.ones((4, 1)))
+
+
+def broken(answer):
+    return nc.Trainer(mlp(), lambda output, y: answer)
+
+
+TRAINERS = {
+    "unknown loss": (lambda: nc.Trainer(mlp(), "hinge"), ValueError, "unknown loss 'hinge'"),
+    "logits loss after softmax": (
+        lambda: nc.Trainer(mlp(output="softmax"), "softmax_cross_entropy"),
+        ValueError,
+        "takes logits.*use 'cross_entropy'",
+    ),
+    "unknown optimizer": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", "adamm"),
+        ValueError,
+        "did you mean 'adam'",
+    ),
+    "optimizer of a number": (lambda: nc.Trainer(mlp(), "mean_squared_error", 0.1), TypeError, "given float"),
+    "unknown metric": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["acuracy"]),
+        ValueError,
+        "did you mean 'accuracy'",
+    ),
+    "metrics of a string": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", metrics="accuracy"),
+        TypeError,
+        "list",
+    ),
+    "metric of a number": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=[1]),
+        TypeError,
+        "given int",
+    ),
+    "metric twice": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["accuracy", "accuracy"]),
+        ValueError,
+        "several of one name: accuracy",
+    ),
+    "no model": (
+        lambda: nc.Trainer(nc.Dense(2, 2), "mean_squared_error"),
+        TypeError,
+        "model must be a Model",
+    ),
+    "losses for outputs": (
+        lambda: nc.Trainer(mlp(), ["mean_squared_error", "mean_squared_error"]),
+        (TypeError, ValueError),
+        "loss",
+    ),
+    "loss of another output": (
+        lambda: nc.Trainer(mlp(), {"y": "mean_squared_error"}),
+        ValueError,
+        "name in loss 'y'",
+    ),
+    "no loss": (lambda: nc.Trainer(mlp(), [None]), ValueError, "loss names none"),
+    "loss weight of infinity": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", loss_weights=[np.inf]),
+        ValueError,
+        "must be finite",
+    ),
+    "loss without gradient": (lambda: broken(1.0).step(X, Y), TypeError, r"must return \(value, gradient\)"),
+    "gradient of a loss": (
+        lambda: broken((1.0, X)).step(X, Y),
+        ValueError,
+        "must have the shape of the output",
+    ),
+    "weights with a Python loss": (
+        lambda: broken((1.0, Y)).step(X, Y, sample_weight=[1, 1, 1, 1]),
+        ValueError,
+        "a Python loss weighs its samples itself",
+    ),
+    "negative learning rate": (lambda: nc.Adam(-1e-3), ValueError, "learning_rate"),
+    "beta of 1": (lambda: nc.Adam(beta1=1.0), ValueError, "beta1"),
+    "nesterov without momentum": (lambda: nc.SGD(0.1, nesterov=True), ValueError, "needs a momentum above 0"),
+    "learning rate set to NaN": (
+        lambda: setattr(nc.SGD(), "learning_rate", np.nan),
+        ValueError,
+        "learning_rate",
+    ),
+    "patience": (lambda: nc.EarlyStopping(0), ValueError, "patience must be at least 1; given 0"),
+    "accuracy of no samples": (lambda: nc.accuracy([], np.empty((0, 2))), ValueError, "at least one"),
+    "accuracy of other shapes": (
+        lambda: nc.accuracy(np.ones((2, 3)), np.ones((2, 2))),
+        ValueError,
+        r"given \(2, 3\)",
+    ),
+    "binary accuracy of other shapes": (
+        lambda: nc.binary_accuracy([1, 0, 1], np.ones((3, 2))),
+        ValueError,
+        "y_true",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRAINERS)
+def test_trainers(case):
+    call, error, message = TRAINERS[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+SEVERAL = {
+    "one array": (
+        lambda m: m.predict(X),
+        TypeError,
+        r"x must be a list, tuple or dict of 2 \(a, b\); given ndarray",
+    ),
+    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 \(a, b\); given 1"),
+    "missing name": (lambda m: m.predict({"a": X}), ValueError, "x lacks 'b'"),
+    "unknown name": (
+        lambda m: m.predict({"a": X, "bb": Y}),
+        ValueError,
+        "unknown name in x 'bb'; did you mean 'b'",
+    ),
+    "which is wrong": (lambda m: m.predict([X, X]), ValueError, r"x\[1\] must have shape \(B, 2\)"),
+    "which is wrong by name": (
+        lambda m: m.predict({"a": X, "b": X}),
+        ValueError,
+        r"x\['b'\] must have shape",
+    ),
+    "rows that differ": (
+        lambda m: m.predict([X, Y[:2]]),
+        ValueError,
+        r"different numbers of samples \(a: 4, b: 2\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_several_inputs(case):
+    call, error, message = SEVERAL[case]
+    with pytest.raises(error, match=message):
+        call(two_in())
+
+
+@pytest.mark.parametrize("use", ["predict", "step", "copy_from", "optimizer"])
+def test_a_python_loss_cannot_use_the_model_inside_a_step(use):
+    model, other = mlp(), mlp(seed=1)
+    uses = {
+        "predict": lambda: model.predict(X),
+        "step": lambda: trainer.step(X, Y),
+        "copy_from": lambda: model.copy_from(other),
+        "optimizer": lambda: nc.SGD().step(model),
+    }
+
+    def loss(output, y):
+        uses[use]()
+        return 0.0, output
+
+    trainer = nc.Trainer(model, loss)
+    before = model.parameters.copy()
+    with pytest.raises(RuntimeError, match="model"):
+        trainer.step(X, Y)
+    assert np.array_equal(model.parameters, before)
+    assert model.predict(X).shape == (4, 2)  # and it is free again
