@@ -1,0 +1,56 @@
+"""The command line: `python -m nncore demo` and `python -m nncore config`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ._core import show_config
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+
+    try:
+        demo.run(options.out, seed=options.seed, split=options.split, epochs=options.epochs)
+    except ModuleNotFoundError as error:
+        print(f"No module named {error.name!r}: {demo.NEEDS}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _config(_: argparse.Namespace) -> int:
+    for name, value in show_config().items():
+        print(f"{name}: {', '.join(value) if isinstance(value, (list, tuple)) else value}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m nncore", description="Dense neural networks on a CPU.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    demo = commands.add_parser("demo", help="train a classifier of handwritten digits, and show how it does")
+    demo.add_argument(
+        "--out", default="nncore-demo", help="folder of the model and the picture (%(default)s)"
+    )
+    demo.add_argument(
+        "--seed", type=int, default=0, help="of the initial weights and the shuffling (%(default)s)"
+    )
+    demo.add_argument("--split", type=int, default=0, help="which images are held out (%(default)s)")
+    demo.add_argument("--epochs", type=_positive, default=60, help="passes over the data (%(default)s)")
+    demo.set_defaults(run=_demo)
+    config = commands.add_parser("config", help="print the version, compiler, instruction sets and threads")
+    config.set_defaults(run=_config)
+    options = parser.parse_args(arguments)
+    return int(options.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

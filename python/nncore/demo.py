@@ -1,0 +1,174 @@
+"""The demo: a classifier of handwritten digits, from data to a saved model and a picture of what it does.
+
+scikit-learn's 1,797 real 8x8 images; a quarter of them, with every digit in proportion, is never trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .callbacks import Callback
+from .model import Model, mlp
+from .optimizers import AdamW
+from .progress import ProgressOption
+from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .history import History
+
+EPOCHS = 60
+BATCH_SIZE = 32
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.3
+HIDDEN = 256
+NEEDS = "the demo needs matplotlib and scikit-learn: pip install 'nncore-cpu[demo]'"
+
+
+class Digits(NamedTuple):
+    """Images (N, 64) with pixels in [0, 1], and labels 0 to 9 (N,)."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+
+
+class Anneal(Callback):
+    """Takes the learning rate down to nothing along a line, so that the last steps settle."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._start = 0.0
+
+    def on_fit_begin(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        self._start = trainer.optimizer.learning_rate
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        trainer.optimizer.learning_rate = self._start * (1 - trainer.history.epochs / self._epochs)
+
+
+def load_digits(split: int) -> Digits:
+    """The digits, split into training and held-out images in one of many ways."""
+    from sklearn import datasets, model_selection
+
+    digits = datasets.load_digits()
+    x, x_test, y, y_test = model_selection.train_test_split(
+        (digits.data / 16).astype(np.float32),
+        digits.target,
+        test_size=0.25,
+        stratify=digits.target,
+        random_state=split,
+    )
+    return Digits(x, y, x_test, y_test)
+
+
+def train(
+    digits: Digits, *, seed: int, epochs: int = EPOCHS, progress: ProgressOption = "auto"
+) -> tuple[Model, History]:
+    """A model trained on the training images, and how it went."""
+    model = mlp([64, HIDDEN, 10], activation="relu", output="softmax", seed=seed)
+    optimizer = AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    trainer = Trainer(model, "cross_entropy", optimizer, metrics=["accuracy"])
+    history = trainer.fit(
+        digits.x,
+        digits.y,
+        epochs,
+        BATCH_SIZE,
+        validation_data=(digits.x_test, digits.y_test),
+        callbacks=[Anneal(epochs)],
+        progress=progress,
+    )
+    return model, history
+
+
+def accuracy(model: Model, digits: Digits) -> float:
+    """The part of the held-out images that the model names rightly."""
+    return float(np.mean(model.predict(digits.x_test).argmax(axis=1) == digits.y_test))
+
+
+def draw(model: Model, history: History, digits: Digits, path: Path) -> None:
+    """The learning curves, the confusion matrix and the worst mistakes, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    parts: Any = figure.subfigures(1, 3, width_ratios=[1.25, 1.1, 1.3])
+    curves, matrix, mistakes = parts
+    probabilities = model.predict(digits.x_test)
+    _draw_curves(curves, history)
+    _draw_confusion(matrix, probabilities, digits)
+    _draw_mistakes(mistakes, probabilities, digits)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_curves(figure: Any, history: History) -> None:
+    losses, rates = figure.subplots(2, 1, sharex=True)
+    epochs = range(1, history.epochs + 1)
+    for prefix, label in (("", "training"), ("val_", "held out")):
+        losses.semilogy(epochs, history[f"{prefix}loss"], label=label)
+        rates.plot(epochs, 100 * np.asarray(history[f"{prefix}accuracy"]))
+    losses.set(ylabel="cross-entropy", title="Learning curves")
+    losses.legend(frameon=False)
+    rates.set(xlabel="epoch", ylabel="accuracy, %", ylim=(90, 100.3))
+    for axes in (losses, rates):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_confusion(figure: Any, probabilities: NDArray[np.float32], digits: Digits) -> None:
+    counts = np.zeros((10, 10), np.int64)
+    np.add.at(counts, (digits.y_test, probabilities.argmax(axis=1)), 1)
+    axes = figure.subplots()
+    axes.imshow(counts, cmap="Blues", vmax=counts.max() * 1.3)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if row == column else "firebrick"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
+    right = np.trace(counts)
+    axes.set(
+        xlabel="predicted",
+        ylabel="true",
+        xticks=range(10),
+        yticks=range(10),
+        title=f"Held out: {right} of {counts.sum()} right",
+    )
+
+
+def _draw_mistakes(figure: Any, probabilities: NDArray[np.float32], digits: Digits) -> None:
+    guesses = probabilities.argmax(axis=1)
+    of_truth = probabilities[np.arange(len(guesses)), digits.y_test]
+    wrong = np.flatnonzero(guesses != digits.y_test)
+    worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:12]
+    figure.suptitle("The worst mistakes")
+    for axes in figure.subplots(3, 4).flat:
+        axes.set_axis_off()
+    for axes, index in zip(figure.axes, worst, strict=False):
+        axes.imshow(digits.x_test[index].reshape(8, 8), cmap="gray_r")
+        guess = guesses[index]
+        axes.set_title(
+            f"{digits.y_test[index]} taken for {guess}\n{probabilities[index, guess]:.0%}", fontsize=8
+        )
+
+
+def run(folder: str, *, seed: int, split: int, epochs: int) -> float:
+    """The whole demo; returns the held-out accuracy. ImportError where NEEDS are not met."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    digits = load_digits(split)
+    print(f"Training on {len(digits.x)} images of handwritten digits; {len(digits.x_test)} are held out.")
+    model, history = train(digits, seed=seed, epochs=epochs)
+    print(model)
+    result = accuracy(model, digits)
+    print(
+        f"Held-out accuracy: {result:.2%} after {history.epochs} epochs "
+        f"in {sum(history['seconds']):.1f} s of training"
+    )
+    model.save(target / "digits.safetensors", metadata={"accuracy": result})
+    draw(model, history, digits, target / "digits.png")
+    print(f"Model:   {target / 'digits.safetensors'}\nPicture: {target / 'digits.png'}")
+    return result

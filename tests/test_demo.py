@@ -1,0 +1,66 @@
+"""The demo: what it promises about accuracy, and what it leaves behind."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import nncore as nc
+from nncore import demo
+from nncore.__main__ import main
+
+
+def test_held_out_accuracy_over_five_splits():
+    results = []
+    for split in range(5):
+        digits = demo.load_digits(split)
+        model, history = demo.train(digits, seed=split, progress=False)
+        assert sum(history["seconds"]) < 10
+        results.append(demo.accuracy(model, digits))
+    assert np.mean(results) >= 0.975
+    assert min(results) >= 0.965
+
+
+def test_the_command_says_where_everything_is(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "new" / "folder"), "--epochs", "2"]) == 0
+    printed = capsys.readouterr().out
+    model_file, picture = (
+        tmp_path / "new" / "folder" / "digits.safetensors",
+        tmp_path / "new" / "folder" / "digits.png",
+    )
+    assert str(model_file) in printed
+    assert str(picture) in printed
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    digits = demo.load_digits(0)
+    model = nc.load(model_file)
+    assert demo.accuracy(model, digits) == model.metadata["accuracy"] > 0.5
+    assert f"{model.metadata['accuracy']:.2%}" in printed
+
+
+def test_held_out_images_are_not_trained_on():
+    digits = demo.load_digits(3)
+    assert len(digits.x) + len(digits.x_test) == 1797
+    assert len(digits.x_test) == 450
+    held_out = {image.tobytes() for image in digits.x_test}
+    assert sum(image.tobytes() in held_out for image in digits.x) == 0
+
+
+def test_a_missing_package_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert "nncore-cpu[demo]" in capsys.readouterr().err
+
+
+def test_config_prints_what_show_config_knows(capsys):
+    assert main(["config"]) == 0
+    printed = capsys.readouterr().out
+    for name in nc.show_config():
+        assert f"{name}: " in printed
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["demo", "--epochs", "0"]])
+def test_other_commands_are_usage_errors(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: python -m nncore" in capsys.readouterr().err
