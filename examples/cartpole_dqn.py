@@ -1,0 +1,59 @@
+"""A network learns to balance a pole on a cart: deep Q-learning, with the physics written inline.
+
+Shows the pieces for reinforcement learning: one's own gradient through forward and backward, an optimizer's step,
+a target network (copy, blend). The reward is -1 for a fall. Prints how many of 500 steps the last attempts lasted.
+"""
+
+import sys
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import nncore as nc
+
+CARTS, BATCH, SCALE = 8, 128, np.array([2.4, 3.0, 0.21, 3.0])
+
+
+def move(state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pushes carts left (0) or right (1) for 20 ms: the new states, and which are off the track or fell."""
+    _, speed, angle, spin = (state * SCALE).T
+    push = (np.where(action == 1, 10.0, -10.0) + 0.05 * spin**2 * np.sin(angle)) / 1.1
+    turn = (9.8 * np.sin(angle) - np.cos(angle) * push) / (0.5 * (4 / 3 - 0.1 * np.cos(angle) ** 2 / 1.1))
+    change = np.stack([speed, push - 0.05 * turn * np.cos(angle) / 1.1, spin, turn], axis=1)
+    state = state + 0.02 * change / SCALE
+    return state, (abs(state[:, 0]) > 1) | (abs(state[:, 2]) > 1)
+
+
+def learn(steps: int, rng: np.random.Generator) -> list[int]:
+    """Trains a Q-network while it drives all carts at once; returns how long each attempt lasted."""
+    model, optimizer, lasted = nc.mlp([4, 64, 64, 2], activation="relu", seed=0), nc.Adam(), []
+    target, memory, batch = model.copy(), np.empty((steps * CARTS, 10), np.float32), np.arange(BATCH)
+    state, age = rng.uniform(-0.05, 0.05, (CARTS, 4)), np.zeros(CARTS, int)
+    for step in range(steps):
+        explore, optimizer.learning_rate = 0.1 * (1 - step / steps), 3e-3 * (1 - step / steps)
+        random = rng.random(CARTS) < explore
+        action = np.where(random, rng.integers(2, size=CARTS), model.predict(state).argmax(axis=1))
+        after, fell = move(state, action)
+        memory[step * CARTS : (step + 1) * CARTS] = np.column_stack([state, after, action, fell])
+        age += 1
+        over = fell | (age == 500)
+        lasted += age[over].tolist()
+        age[over], after[over] = 0, rng.uniform(-0.05, 0.05, (over.sum(), 4))
+        state, rows = after, memory[rng.integers((step + 1) * CARTS, size=BATCH)]
+        action, fell = rows[:, 8].astype(int), rows[:, 9]
+        best = target.predict(rows[:, 4:8])[batch, model.predict(rows[:, 4:8]).argmax(axis=1)]
+        q = model.forward(rows[:, :4])
+        gradient = np.zeros_like(q)
+        gradient[batch, action] = (q[batch, action] - np.where(fell, -1, 0.99 * best)) / BATCH
+        model.backward(gradient)
+        optimizer.step(model)
+        target.blend(model, 0.1)
+    return lasted
+
+
+if __name__ == "__main__":
+    lasted = learn(800 if "--quick" in sys.argv else 8000, np.random.default_rng(0))
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure.add_subplot(xlabel="attempt", ylabel="steps until it ended").plot(lasted, ".", markersize=3)
+    figure.savefig("cartpole_dqn.png", dpi=120)
+    print(f"mean steps of the last 20 attempts, of 500: {np.mean(lasted[-20:]):.1f}; picture: cartpole_dqn.png")
