@@ -196,3 +196,20 @@ TEST(bad_updates_change_nothing) {
                "second_moment");
   CHECK(p == 1 && m == 0);
 }
+
+TEST(moments_of_gradients_that_have_become_zero_end_at_zero) {
+  numeric::on_every_set([] {
+    for (const nncore::OptimizerKind kind :
+         {nncore::OptimizerKind::momentum, nncore::OptimizerKind::nesterov, nncore::OptimizerKind::adam}) {
+      nncore::Optimizer optimizer;
+      optimizer.kind = kind;
+      std::vector<float> p(37, 0.5F), g(37, 1e-3F), m(37), v(37);
+      for (std::int64_t step = 1; step <= 2000; ++step) {
+        nncore::optimizer_update<float>(optimizer, step, p.data(), g.data(), m.data(), v.data(), 37);
+        std::fill(g.begin(), g.end(), 0.0F);  // active in the first step only
+        for (const float moment : m) CHECK(moment == 0.0F || std::abs(moment) >= 0x1p-126F);
+      }
+      CHECK(m == std::vector<float>(37, 0.0F));
+    }
+  });
+}

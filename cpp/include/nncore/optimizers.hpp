@@ -35,6 +35,7 @@ void validate(const Optimizer& optimizer);
 ///   adam      m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
 ///             p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 ///   adamw     p -= lr wd p where `decay`, then as adam
+/// A moment that would be subnormal becomes zero.
 /// `learning_rate_multiplier` scales lr. Elementwise: any split of the array gives the same bits.
 template <class T>
 void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* parameters, const T* gradients,
