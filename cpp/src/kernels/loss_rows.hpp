@@ -132,7 +132,7 @@ NNCORE_INLINE double softmax_cross_entropy(const T* logits, TargetRow<T> target,
   if (gradient) {
     const T scale = static_cast<T>(target_total / exp_total);
     for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-      gradient.store(span, exp<T>(below_largest<T>(span.load(logits), largest)) * scale - target.load(span));
+      gradient.store(span, exp<T>(span.load(logits) - largest) * scale - target.load(span));
     });
   }
   return distance.total() + target_total * log_of(exp_total);
