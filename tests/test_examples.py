@@ -1,0 +1,97 @@
+"""What people copy first runs as it stands: the code of README and docs, of docstrings, and the examples."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import nncore
+from builds import REPOSITORY, cmake, installed, run
+
+PAGES = ("README.md", "docs/tutorial.md", "docs/architecture.md")
+MODULES = ["nncore", *(f"nncore.{module.name}" for module in pkgutil.iter_modules(nncore.__path__))]
+
+#: What each example says it reached: with all its epochs a number that its docstring promises at most, with
+#: --quick one at least that shows learning. Of the pole: steps it stays up, where chance gives about 20.
+EXAMPLES = {
+    "square_function": (r"largest error on \[-1, 1\]: ([\d.]+);", lambda error: error <= 0.01, ()),
+    "sphere_points": (r"mean distance on the sphere: ([\d.]+);", lambda distance: distance <= 0.02, ()),
+    "nested_network": (r"largest difference between .*: ([\d.e+-]+)\n", lambda error: error <= 1e-12, ("--quick",)),
+    "cartpole_dqn": (r"of the last 20 attempts, of 500: ([\d.]+);", lambda steps: steps >= 60, ("--quick",)),
+}
+
+
+def code_blocks(page: str, language: str) -> list[str]:
+    """The blocks of one language, each at the line where the page has it, so that errors name that line."""
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return ["\n" * (text[: block.start()].count("\n") + 1) + block[1] for block in found]
+
+
+@pytest.mark.parametrize("page", PAGES[:2])
+def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = code_blocks(page, "python")
+    assert len(blocks) > 3
+    names: dict[str, object] = {"__name__": page}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+
+
+def test_the_program_of_readme_builds_and_learns(tmp_path: Path) -> None:
+    (lists,), (program,) = code_blocks("README.md", "cmake"), code_blocks("README.md", "cpp")
+    (tmp_path / "CMakeLists.txt").write_text(lists)
+    (tmp_path / "square.cpp").write_text(program)
+    tree = cmake(tmp_path, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={installed('release')}")
+    assert "mean squared error" in run(tree / "square")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings(module: str) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(module))
+    assert failed == 0
+
+
+def test_docstrings_are_found() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(examples) > 15
+
+
+def test_every_example_is_listed_and_short() -> None:
+    files = list((REPOSITORY / "examples").glob("*.py"))
+    assert {file.stem for file in files} == set(EXAMPLES)
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert len(lines) < 60
+        assert lines[0].startswith('"""')
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern, is_good, options = EXAMPLES[name]
+    monkeypatch.chdir(tmp_path)
+    printed = run(sys.executable, REPOSITORY / "examples" / f"{name}.py", *options)
+    found = re.search(pattern, printed)
+    assert found is not None, printed
+    assert is_good(float(found[1])), printed
+    picture = (tmp_path / f"{name}.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 5000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_pages_name_are_there(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert linked
+    for path in linked:
+        assert (REPOSITORY / page).parent.joinpath(path).exists(), path
+    for path in re.findall(r"`((?:cpp|python|tests|cmake|docs|bench|examples)/[\w./]+)`", text):
+        assert (REPOSITORY / path).exists(), path
