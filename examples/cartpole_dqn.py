@@ -1,7 +1,7 @@
 """A network learns to balance a pole on a cart: deep Q-learning, with the physics written inline.
 
-Shows the pieces for reinforcement learning: one's own gradient through forward and backward, an optimizer's step,
-a target network (copy, blend). The reward is -1 for a fall. Prints how many of 500 steps the last attempts lasted.
+Shows the pieces for reinforcement learning: one's own gradient through forward and backward, an optimizer's
+step, a target network (copy, blend). The reward is -1 for a fall. Prints how long the last attempts lasted.
 """
 
 import sys
@@ -27,11 +27,11 @@ def move(state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def learn(steps: int, rng: np.random.Generator) -> list[int]:
     """Trains a Q-network while it drives all carts at once; returns how long each attempt lasted."""
     model, optimizer, lasted = nc.mlp([4, 64, 64, 2], activation="relu", seed=0), nc.Adam(), []
-    target, memory, batch = model.copy(), np.empty((steps * CARTS, 10), np.float32), np.arange(BATCH)
+    target, memory, batch = model.copy(), np.empty((steps * CARTS, 10), "f4"), np.arange(BATCH)
     state, age = rng.uniform(-0.05, 0.05, (CARTS, 4)), np.zeros(CARTS, int)
     for step in range(steps):
-        explore, optimizer.learning_rate = 0.1 * (1 - step / steps), 3e-3 * (1 - step / steps)
-        random = rng.random(CARTS) < explore
+        optimizer.learning_rate = 3e-3 * (1 - step / steps)
+        random = rng.random(CARTS) < 0.1 * (1 - step / steps)
         action = np.where(random, rng.integers(2, size=CARTS), model.predict(state).argmax(axis=1))
         after, fell = move(state, action)
         memory[step * CARTS : (step + 1) * CARTS] = np.column_stack([state, after, action, fell])
@@ -54,6 +54,6 @@ def learn(steps: int, rng: np.random.Generator) -> list[int]:
 if __name__ == "__main__":
     lasted = learn(800 if "--quick" in sys.argv else 8000, np.random.default_rng(0))
     figure = Figure(figsize=(6, 4), layout="constrained")
-    figure.add_subplot(xlabel="attempt", ylabel="steps until it ended").plot(lasted, ".", markersize=3)
+    figure.add_subplot(xlabel="attempt", ylabel="steps until it ended").plot(lasted, ".")
     figure.savefig("cartpole_dqn.png", dpi=120)
-    print(f"mean steps of the last 20 attempts, of 500: {np.mean(lasted[-20:]):.1f}; picture: cartpole_dqn.png")
+    print(f"mean steps of the last 20 attempts: {np.mean(lasted[-20:]):.1f}; picture: cartpole_dqn.png")

@@ -25,11 +25,12 @@ def draw(model: nc.Sequential, path: str) -> None:
     grid = np.stack(np.meshgrid(np.linspace(0, np.pi, 31), np.linspace(-np.pi, np.pi, 61)), axis=-1)
     predicted = model.predict(grid.reshape(-1, 2)).reshape(61, 31, 3)
     distance = np.linalg.norm(predicted - points(grid), axis=-1)
-    colours = ScalarMappable(Normalize(0, distance.max()), cmap="viridis")
+    scale = ScalarMappable(Normalize(0, distance.max()), cmap="viridis")
     figure = Figure(figsize=(6.5, 5.5), layout="constrained")
     axes = figure.add_subplot(projection="3d", box_aspect=(1, 1, 1), xlabel="x", ylabel="y", zlabel="z")
-    axes.plot_surface(*np.moveaxis(predicted, -1, 0), rcount=61, facecolors=colours.to_rgba(distance), shade=False)
-    figure.colorbar(colours, ax=axes, label="distance from the true point", shrink=0.6)
+    x, y, z = np.moveaxis(predicted, -1, 0)
+    axes.plot_surface(x, y, z, rcount=61, facecolors=scale.to_rgba(distance), shade=False)
+    figure.colorbar(scale, ax=axes, label="distance from the true point", shrink=0.6)
     figure.savefig(path, dpi=120)
 
 
