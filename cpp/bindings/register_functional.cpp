@@ -220,7 +220,7 @@ void register_dense(py::module_& m) {
         (std::string("dense_forward: f(x weight^T + bias), f the activation.\n\n"
                      "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F "
                      "order with any\n"
-                     "leading dimension; rows of out must be contiguous where there is an activation.") +
+                     "leading dimension; the rows of out are contiguous.") +
          kArrayRules)
             .c_str());
   m.def(

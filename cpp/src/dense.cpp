@@ -5,27 +5,24 @@
 
 #include "nncore/aligned_buffer.hpp"
 #include "nncore/runtime.hpp"
+#include "row_checks.hpp"
 
 namespace nncore {
 namespace {
-
-std::string shape(std::int64_t rows, std::int64_t columns) {
-  return "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
-}
 
 template <class T>
 void check_shape(const char* argument, Matrix<const T> matrix, std::int64_t rows, std::int64_t columns,
                  const char* meaning) {
   if (matrix.rows != rows || matrix.columns != columns) {
-    throw std::invalid_argument(std::string(argument) + " has shape " + shape(matrix.rows, matrix.columns) +
-                                "; expected " + meaning + " = " + shape(rows, columns));
+    throw std::invalid_argument(std::string(argument) + " has shape " + shape_text(matrix) + "; expected " +
+                                meaning + " = " + shape_text(Matrix<const T>(nullptr, rows, columns)));
   }
   const bool one_unit_stride =
       (matrix.column_stride == 1 || columns <= 1 || matrix.row_stride == 1 || rows <= 1);
   if (!one_unit_stride) {
-    throw std::invalid_argument(std::string(argument) + " has strides " +
-                                shape(matrix.row_stride, matrix.column_stride) +
-                                " (elements); one of them must be 1");
+    throw std::invalid_argument(std::string(argument) + " has rows " + std::to_string(matrix.row_stride) +
+                                " and columns " + std::to_string(matrix.column_stride) +
+                                " elements apart; expected one of them to be 1");
   }
 }
 

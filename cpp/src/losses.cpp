@@ -54,7 +54,7 @@ double over_total_weight(double scale, const T* sample_weight, std::int64_t coun
   double total = sample_weight == nullptr ? static_cast<double>(count) : 0.0;
   for (std::int64_t i = 0; sample_weight != nullptr && i < count; ++i)
     total += static_cast<double>(sample_weight[i]);
-  return total > 0.0 ? scale / total : 0.0;
+  return total != 0.0 ? scale / total : 0.0;
 }
 
 }  // namespace

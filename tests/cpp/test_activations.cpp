@@ -216,7 +216,10 @@ void check_infinities() {
   CHECK((forward(Activation::tanh, both) == std::vector<T>{-1, 1}));
   CHECK((forward(Activation::relu, both) == std::vector<T>{0, inf}));
   CHECK((forward(Activation::softmax, std::vector<T>{1, -inf, 1}) == std::vector<T>{T(0.5), 0, T(0.5)}));
+  CHECK((forward(Activation::softmax, std::vector<T>{1, inf, -3}) == std::vector<T>{0, 1, 0}));
+  CHECK((forward(Activation::softmax, std::vector<T>{-inf, -inf}) == std::vector<T>{T(0.5), T(0.5)}));
   CHECK(forward(Activation::log_softmax, std::vector<T>{1, -inf, 1})[1] == -inf);
+  CHECK((forward(Activation::log_softmax, std::vector<T>{1, inf}) == std::vector<T>{-inf, 0}));
   const T huge = std::numeric_limits<T>::max();
   CHECK((forward(Activation::softmax, std::vector<T>{huge, -huge}) == std::vector<T>{1, 0}));
 }

@@ -161,5 +161,6 @@ TEST(shapes_that_do_not_fit_are_named) {
   CHECK_THROWS(forward(matrix(2, 3), matrix(4, 3), matrix(2, 5)), std::invalid_argument,
                "output has shape (2, 5)");
   const Matrix<float> sparse(data.data(), 2, 3, 7, 2);
-  CHECK_THROWS(forward(sparse, matrix(4, 3), matrix(2, 4)), std::invalid_argument, "x has strides");
+  CHECK_THROWS(forward(sparse, matrix(4, 3), matrix(2, 4)), std::invalid_argument,
+               "x has rows 7 and columns 2");
 }

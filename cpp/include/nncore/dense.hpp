@@ -8,7 +8,8 @@ namespace nncore {
 
 /// output = f(x weight^T + bias): x (B, I), weight (O, I), bias (O) or null, output (B, O).
 /// `activation` may be any; elementwise ones are applied to each finished tile while it is hot.
-/// Matrices have one unit stride; throws std::invalid_argument otherwise, or where shapes differ.
+/// Matrices have one unit stride, and output's rows are contiguous; throws std::invalid_argument
+/// otherwise, or where shapes differ.
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
                    Activation activation = Activation::identity);

@@ -85,7 +85,7 @@ void softmax(const T* in, T* out, int64_t count) {
   const T largest = row_max(in, count);
   RowSum sum;
   for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> e = exp<T>(span.load(in) - largest);
+    const Vec<T> e = exp<T>(below_largest<T>(span.load(in), largest));
     span.store(out, e);
     sum.add(span, e);
   });
@@ -99,11 +99,11 @@ void log_softmax(const T* in, T* out, int64_t count) {
   const T largest = row_max(in, count);
   RowSum sum;
   for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    sum.add(span, exp<T>(span.load(in) - largest));
+    sum.add(span, exp<T>(below_largest<T>(span.load(in), largest)));
   });
   const T log_sum = static_cast<T>(log_of(sum.total()));
   for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
-    span.store(out, (span.load(in) - largest) - log_sum);
+    span.store(out, below_largest<T>(span.load(in), largest) - log_sum);
   });
 }
 

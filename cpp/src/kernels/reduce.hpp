@@ -132,4 +132,10 @@ NNCORE_INLINE T row_max(const T* row, int64_t count) {
   return fold_row(lanes, larger);
 }
 
+/// x - largest; 0 for the largest itself, also where it is infinite.
+template <class T>
+NNCORE_INLINE Vec<T> below_largest(Vec<T> x, T largest) {
+  return x == largest ? Vec<T>{} : x - largest;
+}
+
 }  // namespace

@@ -250,7 +250,7 @@ int num_threads() {
 }
 
 void set_num_threads(int count) {
-  check_thread_count("number of threads", std::to_string(count), count);
+  check_thread_count("count, the number of threads,", std::to_string(count), count);
   thread_count.store(count, std::memory_order_relaxed);
 }
 
