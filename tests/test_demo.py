@@ -14,11 +14,17 @@ def test_held_out_accuracy_over_five_splits():
     results = []
     for split in range(5):
         digits = demo.load_digits(split)
-        model, history = demo.train(digits, seed=split, progress=False)
-        assert sum(history["seconds"]) < 10
+        model, _ = demo.train(digits, seed=split, progress=False)
         results.append(demo.accuracy(model, digits))
     assert np.mean(results) >= 0.975
     assert min(results) >= 0.965
+
+
+@pytest.mark.slow  # of no meaning under sanitizers
+def test_training_takes_less_than_ten_seconds():
+    _, history = demo.train(demo.load_digits(0), seed=0, progress=False)
+    assert history.epochs == demo.EPOCHS
+    assert sum(history["seconds"]) < 10
 
 
 def test_the_command_says_where_everything_is(tmp_path, capsys):
@@ -45,10 +51,15 @@ def test_held_out_images_are_not_trained_on():
     assert sum(image.tobytes() in held_out for image in digits.x) == 0
 
 
-def test_a_missing_package_is_named(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    assert main(["demo", "--out", str(tmp_path)]) == 1
-    assert "nncore-cpu[demo]" in capsys.readouterr().err
+@pytest.mark.parametrize("package", ["sklearn", "sklearn.datasets", "matplotlib", "matplotlib.figure"])
+def test_a_missing_package_is_named_before_any_work(package, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "pip install 'nncore-cpu[demo]'" in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert not (tmp_path / "out").exists()
 
 
 def test_config_prints_what_show_config_knows(capsys):
@@ -58,7 +69,9 @@ def test_config_prints_what_show_config_knows(capsys):
         assert f"{name}: " in printed
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["demo", "--epochs", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["no-such-command"], ["demo", "--epochs", "0"], ["demo", "--seed", "-1"]]
+)
 def test_other_commands_are_usage_errors(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)

@@ -32,6 +32,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"must be 0 or more and less than 2**32, not {number}")
+    return number
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m nncore", description="Dense neural networks on a CPU.")
@@ -41,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", default="nncore-demo", help="folder of the model and the picture (%(default)s)"
     )
     demo.add_argument(
-        "--seed", type=int, default=0, help="of the initial weights and the shuffling (%(default)s)"
+        "--seed", type=_seed, default=0, help="of the initial weights and the shuffling (%(default)s)"
     )
-    demo.add_argument("--split", type=int, default=0, help="which images are held out (%(default)s)")
+    demo.add_argument("--split", type=_seed, default=0, help="which images are held out (%(default)s)")
     demo.add_argument("--epochs", type=_positive, default=60, help="passes over the data (%(default)s)")
     demo.set_defaults(run=_demo)
     config = commands.add_parser("config", help="print the version, compiler, instruction sets and threads")
