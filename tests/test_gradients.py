@@ -68,11 +68,11 @@ def problems(draw):
     return model, random.standard_normal((rows, model.inputs[0].features)), y, loss, weight
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(problems())
 def test_gradients_of_random_graphs(problem):
     model, x, y, loss, weight = problem
-    result = nc.check_gradients(model, x, y, loss, sample_weight=weight, max_entries=8)
+    result = nc.check_gradients(model, x, y, loss, sample_weight=weight, max_entries=16)
     assume(result.kinks == 0)
 
 

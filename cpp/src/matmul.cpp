@@ -15,7 +15,7 @@ constexpr std::int64_t kPackRows = 32;
 
 /// In place, a part of b that is larger than this is walked in bands of this many rows.
 constexpr std::int64_t kCachedBytes = 1 << 17;
-constexpr std::int64_t kBandDepth = 16;
+constexpr std::int64_t kBandDepth = 32;
 
 /// Work below this stays on the calling thread.
 constexpr double kMinimumFlops = 4e5;
