@@ -26,7 +26,7 @@ def source_of(program: str) -> str:
     return (REPOSITORY / "tests" / "cpp" / f"{program}.cpp").read_text(encoding="utf-8")
 
 
-def tests_without(program: str, word: str) -> list[str]:
+def names_without(program: str, word: str) -> list[str]:
     """Names of the program's tests, but for those with `word` in theirs."""
     names = re.findall(r"^TEST\((\w+)\)", source_of(program), flags=re.MULTILINE)
     chosen = [name for name in names if word not in name]
@@ -52,14 +52,14 @@ def test_program(program: str, instruction_set: str) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
     """All but the sweeps of millions of inputs, which take a minute where no element is special."""
-    run_program("address", program, *tests_without(program, "accuracy"))
+    run_program("address", program, *names_without(program, "accuracy"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", THREADED_PROGRAMS)
 def test_program_under_thread_sanitizer(program: str) -> None:
     """All but the tests of fork: this sanitizer knows no threads in a forked child."""
-    run_program("thread", program, *tests_without(program, "fork"), NNCORE_NUM_THREADS="3")
+    run_program("thread", program, *names_without(program, "fork"), NNCORE_NUM_THREADS="3")
 
 
 @pytest.mark.slow
