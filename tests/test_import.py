@@ -1,4 +1,4 @@
-"""What an import costs: in time of this process, and in what else it brings in."""
+"""What an import costs: in time, and in what else it brings in."""
 
 import json
 import os
@@ -10,9 +10,9 @@ HEAVY = ("tqdm", "safetensors", "matplotlib", "sklearn", "pandas")
 MEASURE = """
 import json, sys, time
 import numpy
-begin = time.process_time()
+begin = time.perf_counter()
 import nncore
-seconds = time.process_time() - begin
+seconds = time.perf_counter() - begin
 print(json.dumps({"seconds": seconds, "modules": sorted(sys.modules)}))
 """
 
