@@ -13,7 +13,7 @@ using nncore::kernels::UpdateScalars;
 
 /// Zero instead of a subnormal number. The moment of a parameter whose gradient has become zero (a relu that
 /// is never active) shrinks until it is subnormal, and would stay there: the smallest one times 0.9 rounds to
-/// itself. Every step would then pay the processor's slow path for it; measured: 12 times the step.
+/// itself. Every step would then pay the processor's slow path for it; measured: 12 times the update.
 template <class T>
 NNCORE_INLINE Vec<T> without_subnormals(Vec<T> v) {
   const T smallest = Format<T>::smallest_normal;
