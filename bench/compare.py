@@ -24,7 +24,7 @@ if __name__ == "__main__" and wanted != dict(os.environ):
 
 import numpy as np  # noqa: E402 - its threads are decided by the environment
 
-import nncore as nc  # noqa: E402
+import nncore as nc  # noqa: E402 - likewise
 
 WORKLOADS = {  # layer sizes, activation, loss
     "1-16-16-1": ([1, 16, 16, 1], "tanh", "mean_squared_error"),

@@ -192,7 +192,7 @@ def test_a_model_that_cannot_be_built_binds_nothing():
         nc.Model([x, other], layer(x))
     assert layer.store is None
     with pytest.raises(RuntimeError, match="has no parameters yet"):
-        layer.weight  # noqa: B018
+        layer.weight  # noqa: B018 - reading it is what raises
     nc.Sequential(layer)
     assert layer.weight.shape == (2, 2)
 

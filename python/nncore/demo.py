@@ -158,7 +158,7 @@ def _draw_mistakes(figure: Any, probabilities: NDArray[np.float32], digits: Digi
 def run(folder: str, *, seed: int, split: int, epochs: int) -> float:
     """The whole demo; returns the held-out accuracy. ModuleNotFoundError where NEEDS are not met."""
     import matplotlib.figure  # noqa: F401 - here, so that what is missing is noticed before any work
-    import sklearn.datasets  # noqa: F401
+    import sklearn.datasets  # noqa: F401 - likewise
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class Table(Generic[T]):
         """A class decorator that adds the class under `name` and sets its attribute `kind` to it."""
 
         def add_class(cls: C) -> C:
-            cls.kind = name  # type: ignore[attr-defined]
+            cls.kind = name  # type: ignore[attr-defined]  # C is any class; those with rows have it
             self.add(name, cls)
             return cls
 

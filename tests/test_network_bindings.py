@@ -1,0 +1,498 @@
+"""nncore._core: what networks take, return, hold and release."""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike, NDArray
+
+from nncore import _core
+from small_networks import CROSS_ENTROPY, DTYPES, chain, draw, snapshot, train_epoch, train_step, unchanged
+
+# What networks take ------------------------------------------------------------------------------------
+
+
+NUMBERS = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g"]
+ARRANGEMENTS: dict[str, Callable[[NDArray], NDArray]] = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "reversed": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+    "every other": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    "misaligned": lambda a: np.frombuffer(b"\0" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_any_real_data_of_any_strides(number: str, arrangement: str) -> None:
+    x = np.random.default_rng(0).integers(0, 2 if number == "?" else 100, (9, 5)).astype(number)
+    given = ARRANGEMENTS[arrangement](x)
+    plain = x.astype(np.float32)
+    one, other = chain([5, 4, 5]), chain([5, 4, 5])
+    assert np.array_equal(one.network.predict([given])[0], other.network.predict([plain])[0])
+    rows = np.array([8, 0, 3])
+    assert train_step(one, given, given, rows=rows) == train_step(other, plain, plain, rows=rows)
+    assert snapshot(one) == snapshot(other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 3), complex),
+        np.zeros((4, 3), object),
+        np.zeros((4, 3), "U1"),
+        np.zeros((4, 3), ">f4"),
+        np.zeros((4, 3), ">i8"),
+        np.zeros((4, 3), "m8[s]"),
+        np.zeros((4, 3), [("a", "f4")]),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_data_of_another_dtype(wrong: NDArray) -> None:
+    model, x, y = chain([3, 3]), draw(4, 3), draw(4, 3)
+    with unchanged(model):
+        for call, named in (
+            (lambda: model.network.predict([wrong]), "x"),
+            (lambda: model.network.forward([wrong]), "x"),
+            (lambda: train_step(model, wrong, y), "x"),
+            (lambda: train_step(model, x, wrong), "y"),
+            (lambda: train_epoch(model, x, y, sample_weight=wrong[:, 0].copy()), "sample_weight"),
+            (lambda: train_step(model, x, y, rows=wrong[:, 0].copy()), "rows"),
+        ):
+            with pytest.raises(TypeError, match=f"^{named} has dtype "):
+                call()
+
+
+def test_what_is_no_array() -> None:
+    model, x, y = chain([3, 3]), draw(4, 3), draw(4, 3)
+    with unchanged(model):
+        with pytest.raises(TypeError, match="x is of type list; a NumPy array is needed"):
+            model.network.predict([x.tolist()])
+        with pytest.raises(TypeError, match="rows is of type list"):
+            train_step(model, x, y, rows=[0, 1])
+        with pytest.raises(TypeError, match="out is of type str"):
+            model.network.predict([x], ["out"])
+
+
+def test_data_of_another_shape() -> None:
+    model, x, y = chain([3, 2]), draw(4, 3), draw(4, 2)
+    labelled = chain([3, 2], terms=CROSS_ENTROPY)
+    with unchanged(model), unchanged(labelled):
+        for wrong in (draw(3), draw(4, 2), draw(4, 4), draw(4, 3, 1), np.array(1.0)):
+            with pytest.raises(ValueError, match=r"^x has shape .*; needed: \("):
+                model.network.predict([wrong])
+        for wrong in (draw(4), draw(4, 3), draw(4, 1), draw(3, 2), draw(5, 2), draw(4, 2, 1)):
+            for call in (train_step, train_epoch):
+                with pytest.raises(ValueError, match=r"^y has shape "):
+                    call(model, x, wrong)
+        for wrong in (np.zeros(3, int), np.zeros((4, 3), int), np.zeros((1, 4), int)):
+            with pytest.raises(ValueError, match=r"^y has shape "):
+                train_step(labelled, x, wrong)
+        for arrays in ([], [x, x]):
+            with pytest.raises(ValueError, match=f"x holds {len(arrays)} arrays; needed: 1"):
+                model.network.predict(arrays)
+            with pytest.raises(ValueError, match=f"y holds {len(arrays)} arrays; needed: 1"):
+                model.network.loss(model.objective, [x], arrays)
+        for wrong in (draw(3), draw(4, 2), draw(5)):
+            with pytest.raises(ValueError, match=r"^sample_weight has shape"):
+                train_step(model, x, y, sample_weight=wrong)
+        for size in (0, -1):
+            with pytest.raises(ValueError, match=f"batch_size is {size}"):
+                train_epoch(model, x, y, batch_size=size)
+        for rows, message in (
+            (np.array([0, 4]), "rows holds 4 at index 1; there are 4 rows"),
+            (np.array([-1]), "rows holds -1 at index 0"),
+            (np.array([[0, 1]]), "rows has shape"),
+            (np.arange(4)[::2], "rows has a stride"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                train_step(model, x, y, rows=rows)
+
+
+def test_values_that_cannot_be_learned_from() -> None:
+    model, x, y = chain([3, 2]), draw(4, 3), draw(4, 2)
+    labelled = chain([3, 2], terms=CROSS_ENTROPY)
+    with unchanged(model), unchanged(labelled):
+        nan = y.copy()
+        nan[2, 1] = np.nan
+        for call in (train_step, train_epoch):
+            with pytest.raises(ValueError, match="y is NaN in row 2, column 1"):
+                call(model, x, nan)
+            for label in (2, -1):
+                with pytest.raises(ValueError, match=f"y has label {label} in row 3; .* 0 to 1"):
+                    call(labelled, x, np.array([0, 1, 0, label]))
+            for weight in (-1.0, np.nan, np.inf):
+                with pytest.raises(ValueError, match=r"sample_weight is .* at index 1; finite"):
+                    call(model, x, y, sample_weight=np.array([1.0, weight, 1.0, 1.0]))
+            with pytest.raises(ValueError, match="sample_weight is zero for every sample"):
+                call(model, x, y, sample_weight=np.zeros(4))
+    # Rows that are not asked for do not matter.
+    assert np.isfinite(train_step(model, x, nan, rows=np.array([0, 1, 3])))
+    weight = np.array([1.0, np.nan, 1.0, 1.0])
+    assert np.isfinite(train_step(model, x, y, rows=np.array([0, 2]), sample_weight=weight))
+
+
+def test_class_labels_and_columns() -> None:
+    x = draw(5, 3)
+    labels = np.array([0, 2, 1, 1, 0])
+    losses = []
+    for y in (labels, labels[:, None], labels.astype(np.uint8), np.eye(3, dtype=np.float32)[labels]):
+        model = chain([3, 3], terms=CROSS_ENTROPY)
+        losses.append(train_step(model, x, y))
+    assert losses[0] == losses[1] == losses[2]
+    assert losses[3] == pytest.approx(losses[0], rel=16 * float(np.finfo(np.float32).eps))
+    one, other = chain([3, 1]), chain([3, 1])
+    y = draw(5, 1)
+    assert train_step(one, x, y[:, 0]) == train_step(other, x, y)
+    assert snapshot(one) == snapshot(other)
+
+
+def test_several_inputs() -> None:
+    nodes = [_core.Node.input("a", 2), _core.Node.input("b", 3), _core.Node.concatenate("both", [0, 1])]
+    network = _core.Network_float32(_core.Graph(nodes, [2, 0]), _core.Parameters_float32([]))
+    a, b = draw(4, 2), draw(4, 3, seed=1)
+    both, again = network.predict([a, b])
+    assert np.array_equal(both, np.concatenate([a, b], axis=1))
+    assert np.array_equal(again, a)
+    with pytest.raises(ValueError, match=r"x\[1\] has shape \(5, 3\); needed: \(4, 3\)"):
+        network.predict([a, draw(5, 3)])
+    with pytest.raises(TypeError, match=r"x\[1\] has dtype complex128"):
+        network.predict([a, b.astype(complex)])
+    outs = [np.zeros((4, 5), np.float32), np.zeros((4, 2), np.float32)]
+    result = network.predict([a, b], outs)
+    assert result[0] is outs[0]
+    assert result[1] is outs[1]
+    assert np.array_equal(outs[0], both)
+    shared = np.zeros(40, np.float32)
+    with pytest.raises(ValueError, match=r"out\[1\] shares memory with another array of out"):
+        network.predict([a, b], [shared[:20].reshape(4, 5), shared[19:27].reshape(4, 2)])
+    assert not np.any(shared)
+
+
+# What predict returns ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_predict_into_out(dtype: DTypeLike) -> None:
+    model, x = chain([3, 4, 2], dtype), draw(5, 3, dtype=dtype)
+    (expected,) = model.network.predict([x])
+    assert expected.dtype == dtype
+    for base in (np.full((5, 2), np.nan, dtype), np.full((5, 6), np.nan, dtype)):
+        out = base[:, :2]
+        assert model.network.predict([x], [out])[0] is out
+        assert np.array_equal(out, expected)
+        assert np.all(np.isnan(base[:, 2:]))
+
+
+def test_out_that_does_not_fit() -> None:
+    model, x = chain([3, 2]), draw(5, 3)
+    read_only = np.zeros((5, 2), np.float32)
+    read_only.flags.writeable = False
+    memory = np.zeros(25, np.float32)
+    x_there = memory[:15].reshape(5, 3)
+    for error, out, message in (
+        (TypeError, np.zeros((5, 2)), "out has dtype float64; needed: float32"),
+        (TypeError, np.zeros((5, 2), ">f4"), "out has dtype >f4"),
+        (ValueError, np.zeros((5, 3), np.float32), r"out has shape \(5, 3\); needed: \(5, 2\)"),
+        (ValueError, np.zeros(10, np.float32), r"out has shape \(10,\)"),
+        (ValueError, np.zeros((2, 5), np.float32).T, "contiguous rows"),
+        (ValueError, np.zeros((5, 2), np.float32)[:, ::-1], "contiguous rows"),
+        (ValueError, np.zeros((5, 2), np.float32)[::-1], "contiguous rows"),
+        (ValueError, read_only, "out is read-only"),
+        (ValueError, memory[14:24].reshape(5, 2), "out shares memory with x"),
+    ):
+        before = out.tobytes()
+        with pytest.raises(error, match=message):
+            model.network.predict([x_there], [out])
+        assert out.tobytes() == before
+    for outs in ([], [read_only, read_only]):
+        with pytest.raises(ValueError, match="out holds"):
+            model.network.predict([x], outs)
+    with unchanged(model), pytest.raises(ValueError, match="shares memory with the model's parameters"):
+        model.network.predict([x[:4]], [model.store.values.reshape(4, 2)])
+
+
+def test_no_rows() -> None:
+    model = chain([3, 2])
+    x, y = np.zeros((0, 3), np.float32), np.zeros((0, 2), np.float32)
+    assert model.network.predict([x])[0].shape == (0, 2)
+    with unchanged(model):
+        assert train_epoch(model, x, y).steps == 0
+        assert train_epoch(model, draw(4, 3), draw(4, 2), rows=np.zeros(0, np.int64)).steps == 0
+    steps = model.state.steps
+    values = model.store.values.copy()
+    assert train_step(model, x, y) == 0.0
+    assert model.state.steps == steps
+    assert np.array_equal(model.store.values, values)
+
+
+# Steps -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_epoch_is_its_steps(dtype: DTypeLike) -> None:
+    whole, steps = chain([3, 5, 2], dtype), chain([3, 5, 2], dtype)
+    x, y = draw(11, 3), draw(11, 2, seed=1)
+    rows = np.random.default_rng(2).permutation(11)
+    result = train_epoch(whole, x, y, rows=rows)
+    losses = [train_step(steps, x, y, rows=rows[i : i + 4].copy()) for i in (0, 4, 8)]
+    assert snapshot(whole) == snapshot(steps)
+    assert result.steps == 3
+    assert result.mean_loss == pytest.approx(np.average(losses, weights=[4, 4, 3]), rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_by_its_pieces(dtype: DTypeLike) -> None:
+    x, y = draw(6, 3, dtype=dtype), draw(6, 2, seed=1, dtype=dtype)
+
+    def loss(outputs: list[NDArray]) -> tuple[float, list[NDArray]]:
+        value, gradient = _core.half_squared_error_and_gradient(outputs[0], y)
+        return value, [gradient]
+
+    one, two, three = (chain([3, 5, 2], dtype) for _ in range(3))
+    expected = train_step(one, x, y)
+    assert two.network.train_step_with(loss, [x], two.optimizer, two.state) == expected
+    assert snapshot(one) == snapshot(two)
+    value, gradients = loss(three.network.forward([x]))
+    (grad_x,) = three.network.backward(gradients)
+    three.network.update(three.optimizer, three.state)
+    assert value == expected
+    assert grad_x.shape == x.shape
+    assert snapshot(one) == snapshot(three)
+
+    rows = np.array([5, 2, 2])
+    x, y = draw(6, 3, seed=2, dtype=dtype), y[rows]
+    train_step(one, x[rows], y)
+    two.network.train_step_with(loss, [x], two.optimizer, two.state, rows)
+    assert snapshot(one) == snapshot(two)
+
+
+def test_backward() -> None:
+    model, x, y = chain([3, 5, 2]), draw(6, 3), draw(6, 2, seed=1)
+    with unchanged(model), pytest.raises(RuntimeError, match="forward"):
+        model.network.backward([y])
+    model.network.loss_and_gradients(model.objective, [x], [y])
+    expected = model.store.gradients.copy()
+    model.store.gradients[:] = 0.0
+
+    def gradient() -> NDArray:
+        result: NDArray = _core.half_squared_error_and_gradient(model.network.forward([x])[0], y)[1]
+        return result
+
+    assert model.network.backward([gradient()], input_gradients=False) == []
+    assert np.array_equal(model.store.gradients, expected)
+    model.network.backward([gradient()], accumulate=True)
+    assert np.array_equal(model.store.gradients, 2 * expected)
+    grad = gradient()
+    with unchanged(model):
+        for wrong, error in (
+            (grad.astype(np.float64), TypeError),
+            (grad[:5], ValueError),
+            (np.asfortranarray(grad), ValueError),
+        ):
+            with pytest.raises(error, match=r"^grad_outputs has"):
+                model.network.backward([wrong])
+    model.network.backward([grad])  # what was wrong could be put right
+    assert np.array_equal(model.store.gradients, expected)
+    with pytest.raises(RuntimeError, match="forward"):
+        model.network.backward([grad])
+
+
+def test_objective_and_state_of_others() -> None:
+    model, other, x, y = chain([3, 2]), chain([3, 2]), draw(4, 3), draw(4, 2)
+    wide = chain([3, 4])
+    sgd = _core.OptimizerState_float32("sgd", model.store)
+    with unchanged(model):
+        with pytest.raises(ValueError, match="objective was planned by another network"):
+            model.network.loss(other.objective, [x], [y])
+        for state in (sgd, wide.state):
+            arguments = (model.objective, [x], [y], model.optimizer, state)
+            with pytest.raises(ValueError, match=r"state has moments of .* adam with 8 parameters needs 2"):
+                model.network.train_step(*arguments)
+            with pytest.raises(ValueError, match="state has moments"):
+                model.network.update(model.optimizer, state)
+
+
+# Losses that are not finite ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_step_whose_loss_is_not_finite_is_not_made(bad: float) -> None:
+    model, same = chain([3, 2]), chain([3, 2])
+    x, y = draw(12, 3), draw(12, 2)
+    x[9, 1] = bad
+    values, steps = model.store.values.copy(), model.state.steps
+    with pytest.raises(FloatingPointError, match=r"the loss is -?(nan|inf) in step 1;"):
+        train_step(model, x, y)
+    assert np.array_equal(model.store.values, values)
+    assert model.state.steps == steps
+    with pytest.raises(FloatingPointError, match="in step 3;"):
+        train_epoch(model, x, y)
+    train_epoch(same, x[:8], y[:8])
+    assert model.state.steps == 2
+    assert np.array_equal(model.store.values, same.store.values)
+    assert np.array_equal(model.state.first_moment, same.state.first_moment)
+
+
+def test_a_python_loss_that_does_not_fit() -> None:
+    model, x = chain([3, 2]), draw(4, 3)
+    good = np.ones((4, 2), np.float32)
+    with unchanged(model):
+        for answer, error, message in (
+            ((np.nan, [good]), FloatingPointError, "the loss is nan in step 1"),
+            ((1.0, [good.astype(np.float64)]), TypeError, "gradient of loss has dtype float64"),
+            ((1.0, [good[:3]]), ValueError, "gradient of loss has shape"),
+            ((1.0, []), ValueError, "gradient of loss holds 0 arrays; needed: 1"),
+            (1.0, TypeError, "loss must return a pair"),
+            ((1.0, [good], 2), TypeError, "loss must return a pair"),
+        ):
+            with pytest.raises(error, match=message):
+                model.network.train_step_with(
+                    lambda _, answer=answer: answer, [x], model.optimizer, model.state
+                )
+
+        def raising(_: list[NDArray]) -> Any:
+            raise KeyError("of the caller")
+
+        with pytest.raises(KeyError, match="of the caller"):
+            model.network.train_step_with(raising, [x], model.optimizer, model.state)
+
+
+# Who may use a model at the same time ------------------------------------------------------------------
+
+
+def test_calls_into_a_model_inside_its_step() -> None:
+    model, x, y = chain([3, 2]), draw(8, 3), draw(8, 2)
+    sharing = _core.Network_float32(_core.Graph([_core.Node.input("x", 3)], [0]), model.store)
+    calls: list[Callable[[], object]] = [
+        lambda: model.network.predict([x]),
+        lambda: sharing.predict([x]),
+        lambda: model.network.forward([x]),
+        lambda: model.network.backward([y]),
+        lambda: model.network.loss(model.objective, [x], [y]),
+        lambda: train_step(model, x, y),
+        lambda: train_epoch(model, x, y),
+        lambda: model.network.update(model.optimizer, model.state),
+        lambda: model.store.initialize(1),
+        lambda: model.store.copy_from(chain([3, 2]).store),
+        lambda: chain([3, 2]).store.copy_from(model.store),
+        lambda: model.store.set_trainable(0, False),
+    ]
+    for call in calls:
+        with unchanged(model), pytest.raises(RuntimeError, match=r"by another call|another call is using"):
+            model.network.train_step_with(lambda _, call=call: call(), [x], model.optimizer, model.state)
+        steps = model.state.steps
+        with pytest.raises(RuntimeError, match="another call"):
+            train_epoch(model, x, y, tick=lambda *_, call=call: call())
+        assert model.state.steps == steps + 1  # the step before the tick is whole
+    model.network.predict([x])  # and the model is free again
+
+
+def test_a_thread_cannot_predict_while_another_trains() -> None:
+    model, x, y = chain([3, 2]), draw(8, 3), draw(8, 2)
+    seen: list[BaseException] = []
+
+    def predict() -> None:
+        try:
+            model.network.predict([x])
+        except RuntimeError as error:
+            seen.append(error)
+
+    def tick(*_: float) -> None:
+        thread = threading.Thread(target=predict)
+        thread.start()
+        thread.join()
+
+    train_epoch(model, x, y, tick=tick)
+    assert seen
+    assert "wait" in str(seen[0])
+
+
+def test_several_threads_predict_at_the_same_time() -> None:
+    model = chain([20, 64, 64, 3])
+    inputs = [draw(rows, 20, seed=rows) for rows in (1, 7, 100, 1000)]
+    expected = [model.network.predict([x])[0] for x in inputs]
+    wrong: list[str] = []
+    ready = threading.Barrier(len(inputs))
+
+    def work(index: int) -> None:
+        ready.wait()
+        out = np.empty_like(expected[index])
+        for _ in range(50):
+            model.network.predict([inputs[index]], [out])
+            if not np.array_equal(out, expected[index]):
+                wrong.append(f"thread {index}")
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_long_calls_let_other_threads_run() -> None:
+    model, x = chain([256, 512, 256]), draw(5000, 256)
+    out = [np.empty((5000, 256), np.float32)]
+    counter, stop = [0], threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            counter[0] += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        counts = []
+        for _ in range(5):
+            before = counter[0]
+            model.network.predict([x], out)
+            counts.append(counter[0] - before)
+    finally:
+        stop.set()
+        thread.join()
+    assert min(counts) > 0, counts
+
+
+def test_tick_and_its_errors() -> None:
+    model, same = chain([3, 2]), chain([3, 2])
+    x, y = draw(8, 3), draw(8, 2)
+    ticks: list[tuple[int, float]] = []
+    result = train_epoch(model, x, y, tick=lambda steps, loss: ticks.append((steps, loss)))
+    assert result.steps == 2
+    assert ticks[0][0] == 1
+    assert ticks[0][1] == train_step(same, x, y, rows=np.arange(4))
+
+    def raising(*_: float) -> None:
+        raise KeyError("of the caller")
+
+    train_step(same, x, y, rows=np.arange(4, 8))
+    with pytest.raises(KeyError, match="of the caller"):
+        train_epoch(model, x, y, tick=raising)
+    train_step(same, x, y, rows=np.arange(4))
+    assert snapshot(model) == snapshot(same)
+
+
+def test_a_signal_ends_an_epoch_after_a_whole_step() -> None:
+    model, same = chain([3, 8, 2]), chain([3, 8, 2])
+    x, y = draw(64, 3), draw(64, 2)
+    rows = np.arange(4_000_000) % 64
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            train_epoch(model, x, y, batch_size=2, rows=rows)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    steps = model.state.steps
+    assert 0 < steps < rows.size // 2
+    train_epoch(same, x, y, batch_size=2, rows=rows[: 2 * steps].copy())
+    assert snapshot(model) == snapshot(same)
