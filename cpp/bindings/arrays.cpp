@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <optional>
 
@@ -33,32 +34,35 @@ std::string strides_text(const py::array& array) {
   return text;
 }
 
-/// The scalar type of a dtype in native byte order; nothing for all others. NumPy has two 64-bit integers
-/// on most platforms, so the size decides.
-std::optional<ScalarType> find_type(const py::array& array) {
-  const py::dtype dtype = array.dtype();
-  const char order = dtype.byteorder();
-  if (order != '=' && order != '|') return std::nullopt;
-  const auto of = [&](ScalarType first, ScalarType last) -> std::optional<ScalarType> {
-    for (auto i = static_cast<int>(first); i <= static_cast<int>(last); ++i)
-      if (static_cast<py::ssize_t>(kItemSize[static_cast<std::size_t>(i)]) == dtype.itemsize())
-        return static_cast<ScalarType>(i);
-    return std::nullopt;
-  };
-  constexpr int kFirstUserDefined = 256;
-  if (dtype.num() >= kFirstUserDefined) return std::nullopt;
-  switch (dtype.kind()) {
-    case 'b':
-      return ScalarType::boolean;
-    case 'i':
-      return of(ScalarType::int8, ScalarType::int64);
-    case 'u':
-      return of(ScalarType::uint8, ScalarType::uint64);
-    case 'f':
-      return of(ScalarType::float16, ScalarType::long_double);
-    default:
-      return std::nullopt;
+constexpr ScalarType integer_type(std::size_t size, bool is_signed) {
+  const auto first = static_cast<int>(is_signed ? ScalarType::int8 : ScalarType::uint8);
+  return static_cast<ScalarType>(first + std::countr_zero(size));
+}
+
+/// By NumPy's number of a dtype. It has an integer for each of C's types, two of them alike on most
+/// platforms.
+constexpr std::array<std::optional<ScalarType>, 24> kTypeOfNumber = [] {
+  std::array<std::optional<ScalarType>, 24> types{};
+  types[0] = ScalarType::boolean;
+  constexpr std::size_t kSizes[] = {sizeof(char), sizeof(short), sizeof(int), sizeof(long),
+                                    sizeof(long long)};
+  for (std::size_t i = 0; i < std::size(kSizes); ++i) {
+    types[1 + 2 * i] = integer_type(kSizes[i], true);
+    types[2 + 2 * i] = integer_type(kSizes[i], false);
   }
+  types[11] = ScalarType::float32;
+  types[12] = ScalarType::float64;
+  types[13] = ScalarType::long_double;
+  types[23] = ScalarType::float16;
+  return types;
+}();
+
+/// The scalar type of an array in native byte order; nothing for all others.
+std::optional<ScalarType> find_type(const py::array& array) {
+  const auto* const dtype = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
+  const auto number = static_cast<std::size_t>(dtype->type_num);
+  const bool is_native = dtype->byteorder == '=' || dtype->byteorder == '|';
+  return is_native && number < kTypeOfNumber.size() ? kTypeOfNumber[number] : std::nullopt;
 }
 
 [[noreturn]] void refuse_dtype(const py::array& array, Argument argument, const std::string& allowed) {
@@ -145,6 +149,17 @@ std::string Argument::text() const {
   return index < 0 ? std::string(name) : std::string(name) + "[" + std::to_string(index) + "]";
 }
 
+py::array new_array(ScalarType type, int dimensions, const py::ssize_t* shape) {
+  const auto& numpy = py::detail::npy_api::get();
+  const auto number = std::find(kTypeOfNumber.begin(), kTypeOfNumber.end(), type) - kTypeOfNumber.begin();
+  PyObject* const dtype = numpy.PyArray_DescrFromType_(static_cast<int>(number));
+  // pybind11's own constructor takes twice as long. It takes over the reference to the dtype.
+  PyObject* const array = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, dtype, dimensions, shape, nullptr,
+                                                      nullptr, 0, nullptr);
+  if (array == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::array>(array);
+}
+
 bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
 
 RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType type, Wanted wanted,
@@ -222,6 +237,11 @@ py::array as_array(py::handle object, Argument argument) {
                          py::type::of(object).attr("__name__").cast<std::string>() +
                          "; a NumPy array is needed");
   return py::reinterpret_borrow<py::array>(object);
+}
+
+OptionalArray as_optional_array(py::handle object, Argument argument) {
+  if (!object || object.is_none()) return std::nullopt;
+  return as_array(object, argument);
 }
 
 Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
