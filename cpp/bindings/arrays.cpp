@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 namespace nncore::bindings {
 namespace {
@@ -99,7 +100,8 @@ std::string wanted_shape(Wanted wanted) {
 }
 
 std::string wanted_shape(TableWanted wanted) {
-  return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed);
+  return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed) +
+         (wanted.row_allowed ? " or (" + std::to_string(wanted.columns) + ",)" : "");
 }
 
 [[noreturn]] void refuse_layout(const py::array& array, Argument argument, Layout layout) {
@@ -231,8 +233,10 @@ ScalarType precision_of(const py::array& array, Argument argument) {
   return *type;
 }
 
+bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Check_(object.ptr()); }
+
 py::array as_array(py::handle object, Argument argument) {
-  if (!py::isinstance<py::array>(object))
+  if (!is_array(object))
     throw py::type_error(argument.text() + " is of type " +
                          py::type::of(object).attr("__name__").cast<std::string>() +
                          "; a NumPy array is needed");
@@ -250,11 +254,18 @@ Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
     refuse_dtype(
         array, argument,
         wanted.integers ? "an integer" : "bool, an integer, float16, float32, float64 or longdouble");
-  const bool is_vector = wanted.vector_allowed && array.ndim() == 1;
+  const bool is_vector = array.ndim() == 1 && (wanted.vector_allowed || wanted.row_allowed);
   if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
-  const Table table{array.data(),     *type,
-                    array.shape(0),   is_vector ? 1 : array.shape(1),
-                    array.strides(0), is_vector ? array.itemsize() : array.strides(1)};
+  const auto size = static_cast<std::int64_t>(item_size(*type));
+  Table table{array.data(), *type, array.shape(0), 1, array.strides(0), size};
+  if (!is_vector) {
+    table.columns = array.shape(1);
+    table.column_stride = array.strides(1);
+  } else if (wanted.row_allowed) {
+    table.columns = std::exchange(table.rows, 1);
+    table.column_stride = table.row_stride;
+    table.row_stride *= table.columns;
+  }
   if ((wanted.rows != kAny && table.rows != wanted.rows) ||
       (wanted.columns != kAny && table.columns != wanted.columns))
     refuse_shape(array, argument, wanted_shape(wanted));

@@ -107,6 +107,8 @@ auto with_precision_of(const py::array& array, Argument argument, Function&& fun
   return precision_of(array, argument) == ScalarType::float32 ? function(float()) : function(double());
 }
 
+bool is_array(py::handle object);
+
 /// The array that an object must be, without conversion.
 py::array as_array(py::handle object, Argument argument);
 
@@ -121,6 +123,7 @@ struct TableWanted {
   std::int64_t columns = kAny;
   bool integers = false;        ///< only integer dtypes
   bool vector_allowed = false;  ///< 1-D is one column
+  bool row_allowed = false;     ///< 1-D is one row
 };
 
 Table as_table(const py::array& array, Argument argument, TableWanted wanted);

@@ -46,7 +46,7 @@ struct Signature {
 
 /// What a call gives for each parameter: borrowed; null where it gives nothing.
 template <std::size_t count>
-using Arguments = std::array<py::handle, count>;
+using Arguments = std::array<PyObject*, count>;
 
 inline bool is_given(py::handle argument) { return argument && !argument.is_none(); }
 
@@ -75,11 +75,11 @@ Arguments<count> read_arguments(const Signature<count>& signature, PyObject* con
     const py::handle keyword = PyTuple_GET_ITEM(keywords, k);
     const auto found = std::find(signature.names.begin(), signature.names.end(), text_of(keyword));
     const auto i = static_cast<std::size_t>(found - signature.names.begin());
-    if (i == count || arguments[i]) refuse_keyword(signature.text, keyword, i < count);
+    if (i == count || arguments[i] != nullptr) refuse_keyword(signature.text, keyword, i < count);
     arguments[i] = given[given_count + static_cast<std::size_t>(k)];
   }
   for (std::size_t i = given_count; i < signature.required; ++i)
-    if (!arguments[i]) refuse_missing(signature.text, signature.names[i]);
+    if (arguments[i] == nullptr) refuse_missing(signature.text, signature.names[i]);
   return arguments;
 }
 

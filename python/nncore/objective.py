@@ -67,6 +67,14 @@ class Objective(Protocol):
     def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
 
+    # The same from what the user gives; None, and nothing done, where it is not arrays that the core takes.
+
+    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
+        """As loss_and_gradients."""
+
+    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
+        """As train_step."""
+
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
@@ -120,6 +128,15 @@ class PlannedObjective(Objective):
         state = optimizer.state(self._store)
         return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight)
 
+    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
+        """As loss_and_gradients, of one array each."""
+        return self._network.try_loss_and_gradients(self._plan, x, y, sample_weight, accumulate)
+
+    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
+        """As train_step, on one array each."""
+        state = optimizer.state(self._store)
+        return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight)
+
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
@@ -155,6 +172,14 @@ class PythonObjective(Objective):
         """One whole step; returns its loss."""
         _refuse_weights(samples)
         return self._step(samples.x, samples.y, optimizer, None)
+
+    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
+        """Python functions are given tables, as fit gives them."""
+        return None
+
+    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
+        """Likewise."""
+        return None
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
