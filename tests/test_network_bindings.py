@@ -187,6 +187,21 @@ def test_predict_into_out(dtype: DTypeLike) -> None:
         assert np.all(np.isnan(base[:, 2:]))
 
 
+def test_what_one_call_filled_the_next_leaves_alone() -> None:
+    """Calls of one size share a workspace, which computes results in the caller's arrays where it can."""
+    model, x, other = chain([3, 4, 2]), draw(5, 3), draw(5, 3, seed=1)
+    (expected,) = model.network.predict([x])
+    (expected_other,) = model.network.predict([other])
+    first, base = np.zeros((5, 2), np.float32), np.zeros((5, 3), np.float32)
+    model.network.predict([x], [first])
+    model.network.predict([other], [base[:, :2]])  # with gaps: not computed there
+    assert np.array_equal(first, expected)
+    assert np.array_equal(base[:, :2], expected_other)
+    assert not np.any(base[:, 2])
+    assert np.array_equal(model.network.predict([x])[0], expected)
+    assert np.array_equal(base[:, :2], expected_other)
+
+
 def test_out_that_does_not_fit() -> None:
     model, x = chain([3, 2]), draw(5, 3)
     read_only = np.zeros((5, 2), np.float32)
