@@ -103,6 +103,7 @@ class PlannedObjective(Objective):
         self._store, self._network = model.store, model.network
         rows = [(term.loss.kind, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
         self._plan = self._network.plan(rows)
+        self._stepping: tuple[Optimizer, Any] | None = None  # the optimizer of the last step, and its state
 
     def loss(self, samples: Samples) -> float:
         """The loss, from some thousand rows at a time."""
@@ -134,7 +135,9 @@ class PlannedObjective(Objective):
 
     def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
         """As train_step, on one array each."""
-        state = optimizer.state(self._store)
+        if self._stepping is None or self._stepping[0] is not optimizer:
+            self._stepping = optimizer, optimizer.state(self._store)
+        state = self._stepping[1]
         return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight)
 
     def train_epoch(
