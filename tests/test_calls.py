@@ -115,6 +115,7 @@ def test_what_is_not_taken_changes_nothing(case: str) -> None:
         if wrong is not None:
             assert network.try_predict(X, wrong) is None
             assert network.try_train_step(model.objective, X, Y, *step, wrong) is None
+            assert network.try_train_step(model.objective, X, Y, *step, np.ones((4, 1))) is None
     assert np.all(out == 7.0)
     assert network.try_backward(Y) is not None  # the forward pass is still there
 

@@ -96,7 +96,7 @@ def test_data_of_another_shape() -> None:
                 model.network.predict(arrays)
             with pytest.raises(ValueError, match=f"y holds {len(arrays)} arrays; needed: 1"):
                 model.network.loss(model.objective, [x], arrays)
-        for wrong in (draw(3), draw(4, 2), draw(5)):
+        for wrong in (draw(3), draw(4, 2), draw(5), np.ones((4, 1))):
             with pytest.raises(ValueError, match=r"^sample_weight has shape"):
                 train_step(model, x, y, sample_weight=wrong)
         for size in (0, -1):
