@@ -67,16 +67,16 @@ Layout layout_of(Activation activation) {
 }
 
 constexpr Signature<2> kForward("(z, *, out=None)");
+constexpr Signature<4> kBackward("(grad_output, output, *, out=None, accumulate=False)");
 
-template <Activation activation>
-py::object forward(const Arguments<2>& arguments) {
+py::object forward(Activation activation, const Arguments<2>& arguments) {
   return map_array("z", arguments, layout_of(activation),
-                   []<class T>(Matrix<const T> input, Matrix<T> output) {
+                   [activation]<class T>(Matrix<const T> input, Matrix<T> output) {
                      activation_forward<T>(activation, input, output);
                    });
 }
 
-py::object activation_gradient(Activation activation, const Arguments<4>& arguments) {
+py::object backward(Activation activation, const Arguments<4>& arguments) {
   const py::array grad_output = as_array(arguments[0], "grad_output");
   const py::array output = as_array(arguments[1], "output");
   const OptionalArray out = as_optional_array(arguments[2], "out");
@@ -96,13 +96,6 @@ py::object activation_gradient(Activation activation, const Arguments<4>& argume
             [&] { activation_backward<T>(activation, gradient, a, grad_input, accumulate); });
     return result;
   });
-}
-
-constexpr Signature<4> kBackward("(grad_output, output, *, out=None, accumulate=False)");
-
-template <Activation activation>
-py::object backward(const Arguments<4>& arguments) {
-  return activation_gradient(activation, arguments);
 }
 
 struct ActivationRow {
@@ -128,16 +121,29 @@ constexpr const char* kArrayRules =
     "read-only or\n"
     "shares memory with an input. Formulas: docs/math.md.";
 
+// The functions of each row of a table: CPython's convention has no place for what a function should know, so
+// that each is one of its own.
+
+template <Activation activation>
+py::object call_forward(const Arguments<2>& arguments) {
+  return forward(activation, arguments);
+}
+
+template <Activation activation>
+py::object call_backward(const Arguments<4>& arguments) {
+  return backward(activation, arguments);
+}
+
 template <Activation activation>
 void register_activation(py::module_& m) {
   const ActivationRow& row = kActivationRows[static_cast<int>(activation)];
   const std::string shape =
       is_elementwise(activation) ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
   const std::string name_text = name(activation);
-  define<kForward, forward<activation>>(m, name_text,
-                                        name_text + ": " + row.formula + ".\n\nz: " + shape +
-                                            ". out: of the same shape; may be z itself." + kArrayRules);
-  define<kBackward, backward<activation>>(
+  define<kForward, call_forward<activation>>(m, name_text,
+                                             name_text + ": " + row.formula + ".\n\nz: " + shape +
+                                                 ". out: of the same shape; may be z itself." + kArrayRules);
+  define<kBackward, call_backward<activation>>(
       m, name_text + "_backward",
       "The gradient of " + name_text +
           " with respect to z, from g = grad_output and a = output: " + row.derivative +
