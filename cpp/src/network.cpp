@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "kernels/table.hpp"
 #include "layout.hpp"
@@ -227,8 +228,11 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
   for (std::int64_t first = 0; first < count; first += most) {
     const std::int64_t rows = std::min(most, count - first);
     lay_out<T>(*graph_, *plan_, {}, rows, false, workspace);
+    const auto layout = std::exchange(workspace.layout, {});  // until all of its pointers are its own again
+    workspace.own_outputs.clear();
     for (std::size_t i = 0; i < outputs.size(); ++i) {  // results are computed where they are wanted
       const int sink = graph_->outputs()[i];
+      workspace.own_outputs.push_back(workspace.values[at(sink)]);
       const bool gapless = outputs[i].row_stride == outputs[i].columns;
       if (graph_->node(sink).operation == nullptr || !gapless) continue;
       redirect<T>(*plan_, sink, outputs[i].row_range(first, rows), workspace);
@@ -238,8 +242,11 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       copy_rows<T>(workspace.values[at(graph_->outputs()[i])], outputs[i].row_range(first, rows));
     }
+    for (std::size_t i = outputs.size(); i-- > 0;) {  // backwards: one node may be an output twice
+      redirect<T>(*plan_, graph_->outputs()[i], workspace.own_outputs[i], workspace);
+    }
+    workspace.layout = layout;
   }
-  workspace.layout = {};  // its pointers lead to the caller's arrays
 }
 
 template <class T>

@@ -40,6 +40,7 @@ struct Workspace {
 
   T* sample_weight = nullptr;
   Scratch scratch;
+  std::vector<Matrix<T>> own_outputs;  ///< where they lie while predict computes them elsewhere
 
   /// What the pointers above were laid out for. Plans are numbered from 1.
   struct Layout {
