@@ -94,14 +94,14 @@ void Product<T>::run_in_place(kernels::TileCall<T> call, std::int64_t rows, Rang
 template <class T>
 void Product<T>::finish(std::int64_t row, std::int64_t rows, Range columns) const {
   const auto activation = static_cast<std::size_t>(options.finish.activation);
-  for (std::int64_t r = row; r < row + rows; ++r) {
-    T* values = &c(r, columns.first);
-    if (options.finish.derivative) {
-      kernels.activation_backward[activation](values, &options.finish.output(r, columns.first), values,
-                                              columns.count, false);
-    } else {
-      kernels.activation_forward[activation](values, values, columns.count);
-    }
+  const kernels::Rows<T> values{&c(row, columns.first), c.row_stride};
+  if (options.finish.derivative) {
+    const Matrix<const T> output = options.finish.output;
+    kernels.activation_backward[activation]({values.data, values.row_stride},
+                                            {&output(row, columns.first), output.row_stride}, values, rows,
+                                            columns.count, false);
+  } else {
+    kernels.activation_forward[activation]({values.data, values.row_stride}, values, rows, columns.count);
   }
 }
 

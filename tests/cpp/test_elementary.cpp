@@ -24,7 +24,7 @@ using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
 template <class T>
 using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
 template <class T>
-using Kernel = void (*)(const T* in, T* out, std::int64_t count);
+using Kernel = void (*)(const kernels::Kernels<T>&, const T* in, T* out, std::int64_t count);
 
 /// What kernels/elementary.hpp promises.
 constexpr double kAllowedUlps = 1;
@@ -32,13 +32,13 @@ constexpr double kAllowedUlps = 1;
 template <class T>
 struct Function {
   const char* name;
-  Kernel<T> (*kernel)(const kernels::Kernels<T>&);
+  Kernel<T> kernel;
   Wide<T> (*reference)(Wide<T>);
 };
 
 template <Activation A, class T>
-Kernel<T> activation(const kernels::Kernels<T>& k) {
-  return k.activation_forward[static_cast<int>(A)];
+void activation(const kernels::Kernels<T>& k, const T* in, T* out, std::int64_t count) {
+  k.activation_forward[static_cast<int>(A)]({in, count}, {out, count}, 1, count);
 }
 
 template <class W>
@@ -51,8 +51,8 @@ enum { kExp, kLog, kTanh, kSigmoid };
 
 template <class T>
 const Function<T> kFunctions[] = {
-    {"exp", [](const kernels::Kernels<T>& k) { return k.exp; }, std::exp},
-    {"log", [](const kernels::Kernels<T>& k) { return k.log; }, std::log},
+    {"exp", [](auto& k, auto in, auto out, auto count) { k.exp(in, out, count); }, std::exp},
+    {"log", [](auto& k, auto in, auto out, auto count) { k.log(in, out, count); }, std::log},
     {"tanh", activation<Activation::tanh, T>, std::tanh},
     {"sigmoid", activation<Activation::sigmoid, T>, sigmoid<Wide<T>>},
 };
@@ -107,13 +107,13 @@ class Sweep {
     const std::int64_t count = static_cast<std::int64_t>(in.size());
     first_.resize(in.size());
     other_.resize(in.size());
-    function_.kernel (*sets_[0].kernels)(in.data(), first_.data(), count);
+    function_.kernel(*sets_[0].kernels, in.data(), first_.data(), count);
     for (std::size_t i = 0; i < in.size(); ++i) {
       const double error = ulps<T>(first_[i], function_.reference(in[i]));
       if (!(error <= worst_)) worst_ = error, worst_at_ = in[i];
     }
     for (std::size_t s = 1; s < sets_.size(); ++s) {
-      function_.kernel (*sets_[s].kernels)(in.data(), other_.data(), count);
+      function_.kernel(*sets_[s].kernels, in.data(), other_.data(), count);
       for (std::size_t i = 0; i < in.size(); ++i) differ_ += !same(first_[i], other_[i]);
     }
     inputs_ += count;
@@ -204,7 +204,7 @@ void check_special_values(const kernels::Kernels<T>& k) {
   };
   for (const auto& [function, in, out] : cases) {
     T result = 7;
-    kFunctions<T>[function].kernel(k)(&in, &result, 1);
+    kFunctions<T>[function].kernel(k, &in, &result, 1);
     CHECK(same(result, out));
     if (!same(result, out))
       std::printf("  %s(%a) is %a\n", kFunctions<T>[function].name, double(in), double(result));
@@ -214,14 +214,14 @@ void check_special_values(const kernels::Kernels<T>& k) {
 /// An element's result depends on nothing but the element: not on how many there are or where it stands, and
 /// nothing beyond `count` is written.
 template <class T>
-void check_partial(Kernel<T> kernel) {
+void check_partial(const kernels::Kernels<T>& k, Kernel<T> kernel) {
   constexpr std::size_t most = 70;
   std::vector<T> in(most), whole(most);
   for (std::size_t i = 0; i < most; ++i) in[i] = T(0.37) * static_cast<T>(i) - T(9);
-  for (std::size_t i = 0; i < most; ++i) kernel(&in[i], &whole[i], 1);
+  for (std::size_t i = 0; i < most; ++i) kernel(k, &in[i], &whole[i], 1);
   for (std::size_t count = 0; count <= most; ++count) {
     std::vector<T> out = in;  // in place
-    kernel(out.data(), out.data(), static_cast<std::int64_t>(count));
+    kernel(k, out.data(), out.data(), static_cast<std::int64_t>(count));
     for (std::size_t i = 0; i < most; ++i) CHECK(same(out[i], i < count ? whole[i] : in[i]));
   }
 }
@@ -230,7 +230,7 @@ template <class T>
 void check_all_sets() {
   for (const Set<T>& set : supported_sets<T>()) {
     check_special_values(*set.kernels);
-    for (const Function<T>& function : kFunctions<T>) check_partial(function.kernel(*set.kernels));
+    for (const Function<T>& function : kFunctions<T>) check_partial(*set.kernels, function.kernel);
   }
 }
 
