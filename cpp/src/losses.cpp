@@ -62,6 +62,7 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 
 /// As kernels add along a row: 16 lanes, folded in halves.
 double sum_of(const double* terms, std::int64_t count) {
+  if (count == 1) return terms[0];
   double lanes[16] = {};
   std::int64_t i = 0;
   for (; i + 16 <= count; i += 16)

@@ -27,12 +27,13 @@ NNCORE_INLINE ElementLoss<T, Terms> element_loss(Terms terms, Vec<T> derivative)
 /// (a - y)^2, half of it where kSlope is 1.
 template <class T, int kSlope>
 struct SquaredError {
+  static constexpr double kScale = 0.5 * kSlope;
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
     const Vec<T> difference = a - y;
     return element_loss<T>(
         [=](int part) __attribute__((always_inline)) {
           const Vec<double> wide = widen<T>(difference, part);
-          return 0.5 * kSlope * wide * wide;
+          return wide * wide;
         },
         T(kSlope) * difference);
   }
@@ -41,6 +42,7 @@ struct SquaredError {
 /// -y log a. Where y is 0 nothing is added, unless a is NaN.
 template <class T>
 struct CrossEntropy {
+  static constexpr double kScale = 1;
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
     const Vec<T> nothing = a == a ? Vec<T>{} : a;
     const Vec<T> log_a = y == T(0) ? nothing : log<T>(a);
@@ -62,6 +64,7 @@ NNCORE_INLINE Vec<T> log_of_complement(Vec<T> a) {
 /// at 1; the gradient (a - y) / (a (1 - a)) is reduced for those labels.
 template <class T>
 struct BinaryCrossEntropy {
+  static constexpr double kScale = 1;
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
     const auto is_0 = y == T(0), is_1 = y == T(1);
     const Vec<T> log_a = is_0 ? Vec<T>{} : log<T>(a);
@@ -78,39 +81,44 @@ struct BinaryCrossEntropy {
 };
 
 /// max(z, 0) - z y + log1p(e^-|z|): the first two terms are |z| times the probability that the target gives
-/// to the less likely side.
+/// to the less likely side. The gradient's sigmoid is of the same power, within 2 ULP.
 template <class T>
 struct SigmoidCrossEntropy {
+  static constexpr double kScale = 1;
   static NNCORE_INLINE auto at(Vec<T> z, Vec<T> y) {
-    const Vec<T> abs_z = z > T(0) ? z : -z;
-    const Vec<T> unlikely = z > T(0) ? T(1) - y : y;
+    const auto positive = z > T(0);
+    const Vec<T> abs_z = positive ? z : -z;
+    const Vec<T> unlikely = positive ? T(1) - y : y;
     const Vec<T> distance = unlikely == T(0) ? Vec<T>{} : abs_z;
-    const Vec<T> rest = log1p<T>(exp<T>(-abs_z));
+    const Vec<T> power = exp<T>(-abs_z);
+    const Vec<T> rest = log1p<T>(power);
+    const Vec<T> sigmoid = (positive ? broadcast<T>(1) : power) / (1 + power);
     return element_loss<T>(
         [=](int part) __attribute__((always_inline)) {
           return widen<T>(unlikely, part) * widen<T>(distance, part) + widen<T>(rest, part);
         },
-        sigmoid<T>(z) - y);
+        sigmoid - y);
   }
 };
 
 /// Any of them. Lanes that are no elements have weight 0.
 template <class T, class Loss>
-double element_losses(const ElementLossCall<T>& call) {
+double element_losses(const ElementLossCall<T>& callers_call) {
+  const ElementLossCall<T> call = callers_call;  // nothing that is stored may change this copy
   RowSum sum;
   for_each_span<T>(call.count, [&](auto span) __attribute__((always_inline)) {
     const auto loss = Loss::at(span.load(call.prediction), span.load(call.target));
-    const Vec<T> weight =
-        call.weight != nullptr ? span.load(call.weight) : span.only(broadcast<T>(1), Vec<T>{});
+    const bool weighted = call.weight != nullptr;
+    const Vec<T> weight = weighted ? span.load(call.weight) : span.only(broadcast<T>(1), Vec<T>{});
     sum.add_wide(span, [&](int part) __attribute__((always_inline)) {
-      return widen<T>(weight, part) * loss.terms(part);
+      const Vec<double> terms = loss.terms(part);
+      return span.whole && !weighted ? terms : widen<T>(weight, part) * terms;
     });
-    if (call.gradient != nullptr) {
-      const Vec<T> scaled = loss.derivative * (weight * call.coefficient);
-      span.store(call.gradient, call.accumulate ? span.load(call.gradient) + scaled : scaled);
-    }
+    if (call.gradient == nullptr) return;
+    const Vec<T> scaled = loss.derivative * (weight * call.coefficient);
+    span.store(call.gradient, call.accumulate ? span.load(call.gradient) + scaled : scaled);
   });
-  return sum.total();
+  return Loss::kScale * sum.total();
 }
 
 /// The target of one sample: values, or the one-hot row of a label.

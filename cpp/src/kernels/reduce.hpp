@@ -21,6 +21,7 @@ inline constexpr bool kUnrolled = NNCORE_VECTOR_BYTES > 16;
 /// the registers that hold the 16 lanes, -1 if that follows from `first`.
 template <class T, bool kWhole, int kPart>
 struct Span {
+  static constexpr bool whole = kWhole;
   int64_t first;
   int count;
 
@@ -157,7 +158,7 @@ NNCORE_INLINE Vec<double> widen(Vec<T> v, int part) {
     struct Halves {
       typename VectorType<T, kLanes<double>>::type half[2];
     };
-    return __builtin_convertvector(bit_cast<Halves>(v).half[part], Vec<double>);
+    return ::widen(bit_cast<Halves>(v).half[part]);
   }
 }
 

@@ -113,6 +113,8 @@ NNCORE_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return _mm512_maskz_m
 NNCORE_INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return _mm512_maskz_min_pd(0xff, a, b); }
 NNCORE_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 NNCORE_INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return _mm512_maskz_max_pd(0xff, a, b); }
+/// As float64: half a register of float32 fills one. (GCC makes two conversions and an insertion of it.)
+NNCORE_INLINE Vec<double> widen(VectorType<float, 8>::type half) { return _mm512_maskz_cvtps_pd(0xff, half); }
 /// v 2^n for whole numbers n, rounded once.
 NNCORE_INLINE Vec<float> scale_by_power(Vec<float> v, Vec<float> n) {
   return _mm512_maskz_scalef_ps(0xffff, v, n);
@@ -144,12 +146,16 @@ NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm256_sqrt_ps(v); }
 NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm256_sqrt_pd(v); }
+NNCORE_INLINE Vec<double> widen(VectorType<float, 4>::type half) { return _mm256_cvtps_pd(half); }
 NNCORE_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return _mm256_min_ps(a, b); }
 NNCORE_INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return _mm256_min_pd(a, b); }
 NNCORE_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return _mm256_max_ps(a, b); }
 NNCORE_INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return _mm256_max_pd(a, b); }
 
 #else  // 16 bytes: plain x86-64, or arm64
+NNCORE_INLINE Vec<double> widen(VectorType<float, 2>::type half) {
+  return __builtin_convertvector(half, Vec<double>);
+}
 template <class T>
 NNCORE_INLINE Vec<T> load_first(const T* p, int n) {
   Vec<T> v{};
