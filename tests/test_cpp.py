@@ -17,9 +17,11 @@ SANITIZER_OPTIONS = {
 }
 
 
-def run_program(configuration: str, program: str, *tests: str, **environment: str) -> None:
+def run_program(
+    configuration: str, program: str, *tests: str, timeout: float = 600, **environment: str
+) -> None:
     path = build(configuration) / "tests" / "cpp" / program
-    assert "ok     " in run(path, *tests, **SANITIZER_OPTIONS, **environment)
+    assert "ok     " in run(path, *tests, timeout=timeout, **SANITIZER_OPTIONS, **environment)
 
 
 def source_of(program: str) -> str:
@@ -46,6 +48,12 @@ def program_runs() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("program", "instruction_set"), program_runs())
 def test_program(program: str, instruction_set: str) -> None:
     run_program("release", program, NNCORE_ISA=instruction_set)
+
+
+@pytest.mark.slow
+def test_elementary_functions_over_all_float32() -> None:
+    """Every one of the 2^32 inputs on every set. docs/math.md has the result."""
+    run_program("release", "test_elementary", "float32_accuracy", timeout=7200, NNCORE_SWEEP_STRIDE="1")
 
 
 @pytest.mark.slow

@@ -370,7 +370,7 @@ def test_a_sample_of_weight_zero_counts_for_nothing() -> None:
     w = np.array([1.0, 0.0, 2.0, 0.0])
     kept = F.half_squared_error(prediction[::2].copy(), target[::2].copy(), sample_weight=w[::2].copy())
     value, gradient = F.half_squared_error_and_gradient(prediction, target, sample_weight=w)
-    assert value == kept
+    assert abs(value - kept) <= gamma(target.size, np.float64) * kept  # added in another order
     assert not np.any(gradient[1::2])
 
 

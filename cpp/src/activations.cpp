@@ -28,21 +28,26 @@ bool is_gapless(Matrix<T> m) {
   return m.row_stride == m.columns || m.rows == 1;
 }
 
-/// run(row, column, count) over all elements of a (rows, columns) matrix: whole rows, or, where `gapless`,
-/// any number of elements from (0, column) on.
+template <class T>
+kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column) {
+  return {&m(row, column), m.row_stride};
+}
+
+/// run(row, column, rows, columns) over all elements of a matrix, in blocks of whole rows, or, where
+/// `gapless`, of any number of elements of what is then one row.
 template <class Run>
-void for_each_run(Activation activation, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
+void for_each_block(Activation activation, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
   if (rows == 0 || columns == 0) return;
   const FloatingPointMode mode;
   const std::int64_t grain = traits(activation).grain;
   if (gapless && is_elementwise(activation)) {
     parallel_for(rows * columns, grain, [&](std::int64_t begin, std::int64_t end, int) {
-      run(std::int64_t{0}, begin, end - begin);
+      run(std::int64_t{0}, begin, std::int64_t{1}, end - begin);
     });
   } else {
     const std::int64_t grain_rows = std::max<std::int64_t>(1, grain / columns);
     parallel_for(rows, grain_rows, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t row = begin; row < end; ++row) run(row, std::int64_t{0}, columns);
+      run(begin, std::int64_t{0}, end - begin, columns);
     });
   }
 }
@@ -58,10 +63,10 @@ void activation_forward(Activation activation, Matrix<const T> input, Matrix<T> 
   check_rows("input", input, "input", input);
   check_rows("output", output, "input", input);
   const auto kernel = kernels::active<T>().activation_forward[static_cast<int>(activation)];
-  for_each_run(activation, input.rows, input.columns, is_gapless(input) && is_gapless(output),
-               [=](std::int64_t row, std::int64_t column, std::int64_t count) {
-                 kernel(&input(row, column), &output(row, column), count);
-               });
+  for_each_block(activation, input.rows, input.columns, is_gapless(input) && is_gapless(output),
+                 [=](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
+                   kernel(rows_at(input, row, column), rows_at(output, row, column), rows, columns);
+                 });
 }
 
 template <class T>
@@ -71,12 +76,12 @@ void activation_backward(Activation activation, Matrix<const T> grad_output, Mat
   check_rows("grad_output", grad_output, "output", output);
   check_rows("grad_input", grad_input, "output", output);
   const auto kernel = kernels::active<T>().activation_backward[static_cast<int>(activation)];
-  for_each_run(activation, output.rows, output.columns,
-               is_gapless(grad_output) && is_gapless(output) && is_gapless(grad_input),
-               [=](std::int64_t row, std::int64_t column, std::int64_t count) {
-                 kernel(&grad_output(row, column), &output(row, column), &grad_input(row, column), count,
-                        accumulate);
-               });
+  for_each_block(activation, output.rows, output.columns,
+                 is_gapless(grad_output) && is_gapless(output) && is_gapless(grad_input),
+                 [=](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
+                   kernel(rows_at(grad_output, row, column), rows_at(output, row, column),
+                          rows_at(grad_input, row, column), rows, columns, accumulate);
+                 });
 }
 
 template void activation_forward(Activation, Matrix<const float>, Matrix<float>);

@@ -27,7 +27,8 @@ constexpr Traits kTraits[kLossCount] = {
 const Traits& traits(Loss loss) { return kTraits[static_cast<int>(loss)]; }
 
 constexpr std::int64_t kGrain = 1 << 13;  ///< elements that are too few to share among threads
-constexpr std::int64_t kBlock = 1024;     ///< samples whose losses are held before they are added in order
+constexpr std::int64_t kChunk = 1024;     ///< elements whose losses one call of a kernel adds
+constexpr std::int64_t kBlock = 1024;     ///< sums that are held before they are added
 
 template <class T>
 void check_target(Loss loss, Matrix<const T> prediction, Target<T> target) {
@@ -57,6 +58,172 @@ double over_total_weight(double scale, const T* sample_weight, std::int64_t coun
   return total != 0.0 ? scale / total : 0.0;
 }
 
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// As kernels add along a row: 16 lanes, folded in halves.
+double sum_of(const double* terms, std::int64_t count) {
+  if (count == 1) return terms[0];
+  double lanes[16] = {};
+  std::int64_t i = 0;
+  for (; i + 16 <= count; i += 16)
+    for (int lane = 0; lane < 16; ++lane) lanes[lane] += terms[i + lane];
+  for (int lane = 0; i < count; ++i, ++lane) lanes[lane] += terms[i];
+  for (int half = 8; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  return lanes[0];
+}
+
+/// What loss_and_gradient was asked for, and what follows from it.
+template <class T>
+struct Request {
+  Loss loss;
+  Matrix<const T> prediction;
+  Target<T> target;
+  const T* weight;
+  T* values;
+  Matrix<T> gradient;
+  T coefficient;  ///< of the gradient
+  bool accumulate;
+
+  double weight_of(std::int64_t row) const {
+    return weight != nullptr ? static_cast<double>(weight[row]) : 1.0;
+  }
+};
+
+/// A part of the matrix that a kernel is given as one run of at most kChunk elements.
+struct Chunk {
+  std::int64_t row, rows, column, columns;
+};
+
+/// The elements of a chunk side by side, where the caller's rows are not, or where rows differ in weight.
+template <class T>
+struct Gathered {
+  T prediction[kChunk], target[kChunk], weight[kChunk], gradient[kChunk];
+
+  void read(const Request<T>& request, const Chunk& chunk) {
+    for (std::int64_t i = 0, at = 0; i < chunk.rows; ++i, at += chunk.columns) {
+      const std::int64_t row = chunk.row + i;
+      std::copy_n(&request.prediction(row, chunk.column), chunk.columns, prediction + at);
+      std::fill_n(weight + at, chunk.columns, static_cast<T>(request.weight_of(row)));
+      if (request.gradient.data != nullptr)
+        std::copy_n(&request.gradient(row, chunk.column), chunk.columns, gradient + at);
+      if (request.target.labels == nullptr) {
+        std::copy_n(&request.target.values(row, chunk.column), chunk.columns, target + at);
+      } else {
+        std::fill_n(target + at, chunk.columns, T{0});
+        const std::int64_t hot = request.target.labels[row] - chunk.column;
+        if (hot >= 0 && hot < chunk.columns) target[at + hot] = 1;
+      }
+    }
+  }
+  void write_gradient(const Request<T>& request, const Chunk& chunk) const {
+    for (std::int64_t i = 0; i < chunk.rows; ++i)
+      std::copy_n(gradient + i * chunk.columns, chunk.columns,
+                  &request.gradient(chunk.row + i, chunk.column));
+  }
+};
+
+template <class T>
+bool is_one_run(Matrix<T> m, const Chunk& chunk) {
+  return chunk.rows == 1 || (m.row_stride == m.columns && chunk.columns == m.columns);
+}
+
+/// The sum of weight l over a chunk, and its gradient.
+template <class T>
+double chunk_loss(const Request<T>& request, const Chunk& chunk) {
+  const auto kernel = kernels::active<T>().element_loss[static_cast<int>(request.loss)];
+  kernels::ElementLossCall<T> call{};
+  call.count = chunk.rows * chunk.columns;
+  call.coefficient = request.coefficient;
+  call.accumulate = request.accumulate;
+  const bool has_gradient = request.gradient.data != nullptr;
+  if (request.weight == nullptr && request.target.labels == nullptr &&
+      is_one_run(request.prediction, chunk) && is_one_run(request.target.values, chunk) &&
+      (!has_gradient || is_one_run(request.gradient, chunk))) {
+    call.prediction = &request.prediction(chunk.row, chunk.column);
+    call.target = &request.target.values(chunk.row, chunk.column);
+    call.gradient = has_gradient ? &request.gradient(chunk.row, chunk.column) : nullptr;
+    return kernel(call);
+  }
+  Gathered<T> gathered;
+  gathered.read(request, chunk);
+  call.prediction = gathered.prediction;
+  call.target = gathered.target;
+  call.weight = gathered.weight;
+  call.gradient = has_gradient ? gathered.gradient : nullptr;
+  const double sum = kernel(call);
+  if (has_gradient) gathered.write_gradient(request, chunk);
+  return sum;
+}
+
+/// A loss whose elements are each by themselves, in chunks: several rows, a row (where each one's value is
+/// asked for), or a part of one. The chunks follow from the shape alone, and so does the order of every sum.
+template <class T>
+double sum_over_elements(const Request<T>& request, double value_scale) {
+  const std::int64_t rows = request.prediction.rows, columns = request.prediction.columns;
+  const std::int64_t width = std::min(columns, kChunk), chunks_in_row = divide_up(columns, width);
+  const std::int64_t height = request.values != nullptr ? 1 : std::max<std::int64_t>(1, kChunk / columns);
+  const std::int64_t chunks = divide_up(rows, height) * chunks_in_row;
+  double sum = 0, row_sum = 0;
+  for (std::int64_t first = 0; first < chunks; first += kBlock) {
+    const std::int64_t count = std::min(kBlock, chunks - first);
+    double sums[kBlock];
+    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (width * height));
+    parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t row = (first + i) / chunks_in_row * height;
+        const std::int64_t column = (first + i) % chunks_in_row * width;
+        sums[i] = chunk_loss<T>(
+            request, {row, std::min(height, rows - row), column, std::min(width, columns - column)});
+      }
+    });
+    sum += sum_of(sums, count);
+    for (std::int64_t i = 0; request.values != nullptr && i < count; ++i) {
+      const bool begins = (first + i) % chunks_in_row == 0, ends = (first + i + 1) % chunks_in_row == 0;
+      row_sum = begins ? sums[i] : row_sum + sums[i];
+      if (ends) request.values[(first + i) / chunks_in_row] = static_cast<T>(row_sum * value_scale);
+    }
+  }
+  return sum;
+}
+
+template <class T>
+double sum_over_rows(const Request<T>& request, double value_scale) {
+  const std::int64_t rows = request.prediction.rows, columns = request.prediction.columns;
+  const auto kernel = kernels::active<T>().softmax_cross_entropy;
+  double sum = 0;
+  for (std::int64_t first = 0; first < rows; first += kBlock) {
+    const std::int64_t count = std::min(kBlock, rows - first);
+    double losses[kBlock];
+    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / columns);
+    parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
+      const std::int64_t row = first + begin;
+      const auto at_row = [row](auto* data, std::int64_t stride) {
+        return data != nullptr ? data + row * stride : nullptr;
+      };
+      const Matrix<const T> values = request.target.values;
+      kernels::RowLossCall<T> call{};
+      call.prediction = {&request.prediction(row, 0), request.prediction.row_stride};
+      call.values = {at_row(values.data, values.row_stride), values.row_stride};
+      call.labels = at_row(request.target.labels, 1);
+      call.weight = at_row(request.weight, 1);
+      call.rows = end - begin;
+      call.columns = columns;
+      call.coefficient = request.coefficient;
+      call.gradient = {at_row(request.gradient.data, request.gradient.row_stride),
+                       request.gradient.row_stride};
+      call.accumulate = request.accumulate;
+      kernel(call, losses + begin);
+    });
+    for (std::int64_t i = 0; i < count; ++i) {
+      losses[i] *= request.weight_of(first + i);
+      if (request.values != nullptr) request.values[first + i] = static_cast<T>(losses[i] * value_scale);
+    }
+    sum += sum_of(losses, count);
+  }
+  return sum;
+}
+
 }  // namespace
 
 const char* name(Loss loss) { return traits(loss).name; }
@@ -79,32 +246,10 @@ double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target
   const double sample_scale = traits(loss).averages_columns ? scale / static_cast<double>(columns) : scale;
   const double sum_scale =
       reduction == Reduction::mean ? over_total_weight(sample_scale, sample_weight, rows) : sample_scale;
-  const auto kernel = kernels::active<T>().loss_row[static_cast<int>(loss)];
-  const auto weight = [=](std::int64_t row) {
-    return sample_weight != nullptr ? static_cast<double>(sample_weight[row]) : 1.0;
-  };
-
-  double sum = 0.0;
-  for (std::int64_t first = 0; first < rows; first += kBlock) {
-    const std::int64_t count = std::min(kBlock, rows - first);
-    double weighted[kBlock];
-    parallel_for(
-        count, std::max<std::int64_t>(1, kGrain / columns), [&](std::int64_t begin, std::int64_t end, int) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            const std::int64_t row = first + i;
-            const bool labelled = target.labels != nullptr;
-            weighted[i] =
-                weight(row) * kernel(&prediction(row, 0), labelled ? nullptr : &target.values(row, 0),
-                                     labelled ? target.labels[row] : 0, columns,
-                                     static_cast<T>(weight(row) * sum_scale),
-                                     gradient.data != nullptr ? &gradient(row, 0) : nullptr, accumulate);
-          }
-        });
-    for (std::int64_t i = 0; i < count; ++i) {
-      sum += weighted[i];
-      if (values != nullptr) values[first + i] = static_cast<T>(weighted[i] * sample_scale);
-    }
-  }
+  const Request<T> request{
+      loss, prediction, target, sample_weight, values, gradient, static_cast<T>(sum_scale), accumulate};
+  const double sum = loss == Loss::softmax_cross_entropy ? sum_over_rows(request, sample_scale)
+                                                         : sum_over_elements(request, sample_scale);
   return sum * sum_scale;
 }
 

@@ -1,14 +1,16 @@
 // exp, log, log1p, tanh and sigmoid of a vector: each lane by itself, by IEEE operations, fma, integer
 // operations and blends only, so that every instruction set gives the same bits.
 //
-// One algorithm a function: reduce the argument exactly, one polynomial, put the scale back. The two
-// types differ only in the constants. The polynomials are minimax fits, their coefficients rounded to the
-// type.
+// exp and log are one algorithm for both types: reduce the argument exactly, one polynomial, put the scale
+// back. tanh and sigmoid take one of 32 polynomials in float32, and a quotient with a correction in float64,
+// where polynomials without division would be long. The polynomials are minimax fits, their coefficients
+// rounded to the type.
 //
 // The errors of the functions are the largest measured, in ULP: float32 over all inputs against the C
-// library's double, float64 over ten million against its long double.
+// library's double, float64 over ten million against its long double (tests/cpp/test_elementary.cpp).
 #pragma once
 
+#include "elementary_tables.hpp"
 #include "vec.hpp"
 
 namespace {
@@ -39,15 +41,16 @@ struct Format<float> {
   static constexpr float not_a_number = __builtin_nanf("");
   /// Added to a small x, it leaves round(x) in the low bits (at two to this power an ulp is 1).
   static constexpr float to_integer = 0x1.8p23f;
-  /// ln 2 in two parts; n * ln2_high is exact for every exponent n.
+  /// ln 2, and what rounding took from it.
+  static constexpr float ln2 = 0x1.62e43p-1f;
+  static constexpr float ln2_rest = -0x1.05c61p-29f;
+  /// The same in two parts; n * ln2_high is exact for every exponent n.
   static constexpr float ln2_high = 0x1.62e4p-1f;
   static constexpr float ln2_low = 0x1.7f7d1cp-20f;
   static constexpr float inverse_ln2 = 0x1.715476p0f;
   /// Beyond these exp is infinite, or zero.
   static constexpr float exp_highest = 89;
   static constexpr float exp_lowest = -104;
-  /// From here on tanh rounds to 1.
-  static constexpr float tanh_saturated = 10;
 };
 
 template <>
@@ -58,12 +61,13 @@ struct Format<double> {
   static constexpr double infinity = __builtin_inf();
   static constexpr double not_a_number = __builtin_nan("");
   static constexpr double to_integer = 0x1.8p52;
+  static constexpr double ln2 = 0x1.62e42fefa39efp-1;
+  static constexpr double ln2_rest = 0x1.abc9e3b39803fp-56;
   static constexpr double ln2_high = 0x1.62e42feep-1;
   static constexpr double ln2_low = 0x1.a39ef35793c76p-33;
   static constexpr double inverse_ln2 = 0x1.71547652b82fep0;
   static constexpr double exp_highest = 710;
   static constexpr double exp_lowest = -746;
-  static constexpr double tanh_saturated = 20;
 };
 
 /// c0 + c1 x + c2 x^2 + ...
@@ -76,14 +80,15 @@ NNCORE_INLINE Vec<T> polynomial(Vec<T> x, T c0, Rest... rest) {
   return fma(polynomial<T>(x, rest...), x, broadcast<T>(c0));
 }
 
-/// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2. Its own error is 2^-28 and 2^-57 of e^r.
+/// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2. Own error 2^-28 of e^r, and 2^-60 of e^r - 1.
 NNCORE_INLINE Vec<float> exp_polynomial(Vec<float> r) {
   return polynomial<float>(r, 0.5f, 0.166665196f, 0.0416663885f, 0.00836875942f, 0.00139420258f);
 }
 NNCORE_INLINE Vec<double> exp_polynomial(Vec<double> r) {
-  return polynomial<double>(r, 0.5, 0.16666666666666685, 0.041666666666602632, 0.0083333333333139477,
-                            0.0013888888927339564, 0.00019841269904870133, 2.4801507995367866e-05,
-                            2.7557226109323201e-06, 2.7625460826007013e-07, 2.5115088237858642e-08);
+  return polynomial<double>(r, 0.5, 0.1666666666666667, 0.04166666666666667, 0.008333333333326141,
+                            0.0013888888888883752, 0.00019841269874802504, 2.48015873255348e-05,
+                            2.755725542319278e-06, 2.755727365952505e-07, 2.5105207436985358e-08,
+                            2.091468013569995e-09);
 }
 
 /// (log((1 + s) / (1 - s)) / s - 2) / s^2 from z = s^2 <= 1/25. Own error 2^-35 and 2^-62.
@@ -96,19 +101,6 @@ NNCORE_INLINE Vec<double> log_polynomial(Vec<double> z) {
                             0.13842362983050552);
 }
 
-/// (tanh(x) / x - 1) / x^2 from z = x^2 <= 1. Own error 2^-30 and 2^-59 of tanh.
-NNCORE_INLINE Vec<float> tanh_polynomial(Vec<float> z) {
-  return polynomial<float>(z, -0.333333284f, 0.133331746f, -0.0539507233f, 0.0217744447f, -0.00857145712f,
-                           0.0030488763f, -0.000821896363f, 0.000116449846f);
-}
-NNCORE_INLINE Vec<double> tanh_polynomial(Vec<double> z) {
-  return polynomial<double>(
-      z, -0.33333333333333298, 0.13333333333329114, -0.053968253966472056, 0.021869488498049049,
-      -0.0088632350438566758, 0.0035921239797056053, -0.0014558109026742633, 0.00058992947356590567,
-      -0.00023882696131002153, 9.6214731475159859e-05, -3.8044250205930482e-05, 1.4259018373306872e-05,
-      -4.7426365944006784e-06, 1.2638396766572423e-06, -2.3084623159457734e-07, 2.1022305984208559e-08);
-}
-
 template <class T>
 NNCORE_INLINE UnsignedVec<T> sign_bit() {
   return bit_cast<UnsignedVec<T>>(broadcast<T>(T(-0.0)));
@@ -119,40 +111,50 @@ NNCORE_INLINE Vec<T> magnitude(Vec<T> x) {
   return bit_cast<Vec<T>>(bit_cast<UnsignedVec<T>>(x) & ~sign_bit<T>());
 }
 
-/// e^x = (1 + fraction) * scale1 * scale2, the first factor in [0.7, 1.42]. Two powers of two, because
-/// 2^n alone overflows, or is subnormal, for some x whose e^x is in range.
+/// x = n ln 2 + r with |r| <= ln(2) / 2. `shifted` has n + bias in its low bits.
 template <class T>
-struct Exponential {
-  Vec<T> fraction, scale1, scale2;
+struct Reduced {
+  Vec<T> n, shifted;
+
+  NNCORE_INLINE Reduced(Vec<T> x, T bias)
+      : shifted(fma(x, broadcast<T>(Format<T>::inverse_ln2), broadcast<T>(Format<T>::to_integer + bias))) {
+    n = shifted - (Format<T>::to_integer + bias);
+  }
+  /// x - n ln2, exactly: both are multiples of the last place of 1/4, and the difference is below 1/2.
+  NNCORE_INLINE Vec<T> remainder(Vec<T> x) const { return fma(n, broadcast<T>(-Format<T>::ln2), x); }
+  /// What is missing in that, because ln2 is rounded.
+  NNCORE_INLINE Vec<T> with_rest(Vec<T> r) const { return fma(n, broadcast<T>(-Format<T>::ln2_rest), r); }
 };
 
-/// x = n ln 2 + r with |r| <= ln(2) / 2, and e^r - 1 = r + r^2 polynomial(r). For x from exp_lowest to
-/// exp_highest; NaN gives a NaN fraction.
+/// 2^k for k + exponent_bias in the low bits.
 template <class T>
-NNCORE_INLINE Exponential<T> reduced_exp(Vec<T> x) {
-  using F = Format<T>;
-  using Bits = UnsignedVec<T>;
-  // The low bits of `shifted` are n + 2 bias: the sum of the exponent fields of the two scales.
-  const Vec<T> shift = broadcast<T>(F::to_integer + 2 * F::exponent_bias);
-  const Vec<T> shifted = fma(x, broadcast<T>(F::inverse_ln2), shift);
-  const Vec<T> n = shifted - shift;
-  const Vec<T> high = fma(n, broadcast<T>(-F::ln2_high), x);  // exact
-  const Vec<T> low = n * -F::ln2_low;
-  const Vec<T> r = high + low;
-  const Bits exponents = bit_cast<Bits>(shifted);
-  const Bits exponent1 = exponents >> 1;
-  const Bits exponent2 = exponents - exponent1;
-  return {high + fma(r * r, exp_polynomial(r), low), bit_cast<Vec<T>>(exponent1 << F::mantissa_bits),
-          bit_cast<Vec<T>>(exponent2 << F::mantissa_bits)};
+NNCORE_INLINE Vec<T> power_of_two(UnsignedVec<T> low_bits) {
+  return bit_cast<Vec<T>>(low_bits << Format<T>::mantissa_bits);
 }
 
-/// e^x. Error 0.892 in float32, 0.873 in float64.
+/// v 2^n, rounded once, for v near 1 and bias = 2 exponent_bias. By two powers of two: 2^n alone overflows,
+/// or is subnormal, where the result need not be.
+template <class T>
+NNCORE_INLINE Vec<T> scaled(Vec<T> v, const Reduced<T>& x) {
+#if NNCORE_VECTOR_BYTES == 64
+  return scale_by_power(v, x.n);
+#else
+  using Bits = UnsignedVec<T>;
+  const Bits exponents = bit_cast<Bits>(x.shifted);
+  const Bits half = exponents >> 1;
+  return v * power_of_two<T>(half) * power_of_two<T>(exponents - half);
+#endif
+}
+
+/// e^x. Error 0.842 in float32, 0.880 in float64.
 template <class T>
 NNCORE_INLINE Vec<T> exp(Vec<T> x) {
   using F = Format<T>;
   x = max(broadcast<T>(F::exp_lowest), min(broadcast<T>(F::exp_highest), x));
-  const Exponential<T> e = reduced_exp<T>(x);
-  return (1 + e.fraction) * e.scale1 * e.scale2;
+  const Reduced<T> reduced(x, 2 * F::exponent_bias);
+  const Vec<T> r = reduced.with_rest(reduced.remainder(x));
+  const Vec<T> one = broadcast<T>(1);
+  return scaled<T>(fma(r, fma(r, exp_polynomial(r), one), one), reduced);
 }
 
 /// log(2^k (1 + f)) for an integer k and -1/4 <= f <= 1/2, so that k ln 2 is zero or larger than |f|.
@@ -207,44 +209,107 @@ NNCORE_INLINE Vec<T> log1p(Vec<T> x) {
   return reduced_log<T>(upper ? broadcast<T>(1) : broadcast<T>(0), upper ? (x - 1) * T(0.5) : x);
 }
 
-/// Odd, and the sign is put back as a bit: tanh(-0) is -0. Below 1 a polynomial, above it
-/// 1 - 2 / (e^(2x) + 1). Error 0.886 in float32, 0.881 in float64.
 template <class T>
-NNCORE_INLINE Vec<T> tanh(Vec<T> x) {
+NNCORE_INLINE Vec<T> with_sign_of(Vec<T> x, Vec<T> not_negative) {
   using Bits = UnsignedVec<T>;
-  const Vec<T> a = min(broadcast<T>(Format<T>::tanh_saturated), magnitude<T>(x));
-  const Vec<T> z = a * a;
-  const Vec<T> inner = fma(a * z, tanh_polynomial(z), a);
-  const Exponential<T> e = reduced_exp<T>(a + a);
-  const Vec<T> scale = e.scale1 * e.scale2;
-  const Vec<T> outer = 1 - 2 / fma(scale, e.fraction, scale + 1);
-  const Vec<T> result = a < 1 ? inner : outer;
-  return bit_cast<Vec<T>>(bit_cast<Bits>(result) | (bit_cast<Bits>(x) & sign_bit<T>()));
+  return bit_cast<Vec<T>>(bit_cast<Bits>(not_negative) | (bit_cast<Bits>(x) & sign_bit<T>()));
 }
 
-/// 1 / (1 + e^-|x|) for x >= 0 and e^-|x| / (1 + e^-|x|) below: nothing overflows, and the far tail is as
-/// accurate as exp, down to its subnormals. What rounding takes from 1 + e^-|x| and from e^-|x| is kept and
-/// goes into one correction of the quotient. Error 0.930 in float32, 0.922 in float64.
+/// tanh and sigmoid: functions of a vector, with one algorithm for each type.
 template <class T>
-NNCORE_INLINE Vec<T> sigmoid(Vec<T> x) {
-  const Vec<T> zero = broadcast<T>(0), one = broadcast<T>(1);
-  const Exponential<T> e = reduced_exp<T>(max(broadcast<T>(Format<T>::exp_lowest), -magnitude<T>(x)));
-  const Vec<T> scale = e.scale1 * e.scale2;
-  const Vec<T> mantissa = 1 + e.fraction;
-  const Vec<T> mantissa_low = e.fraction - (mantissa - 1);
-  const Vec<T> power = mantissa * scale;
-  const Vec<T> denominator = 1 + power;
-  const Vec<T> denominator_low = fma(mantissa_low, scale, power - (denominator - 1));
+Vec<T> tanh(Vec<T> x);
+template <class T>
+Vec<T> sigmoid(Vec<T> x);
 
-  const auto negative = x < 0;  // the numerator waits for its scale: in the tail it would be subnormal
-  const Vec<T> numerator = negative ? mantissa : one;
-  const Vec<T> numerator_low = negative ? mantissa_low : zero;
-  const Vec<T> reciprocal = 1 / denominator;
-  const Vec<T> quotient = numerator * reciprocal;
-  const Vec<T> residual =
-      fma(-quotient, denominator, numerator) + fma(-quotient, denominator_low, numerator_low);
-  const Vec<T> result = fma(residual, reciprocal, quotient);
-  return result * (negative ? e.scale1 : one) * (negative ? e.scale2 : one);
+/// Odd, and the sign is put back as a bit: tanh(-0) is -0. One of 32 polynomials. Error 0.979, from the first
+/// of them, whose value is a rounded factor times x; beyond 5/64 it is 0.77.
+template <>
+NNCORE_INLINE Vec<float> tanh<float>(Vec<float> x) {
+  constexpr float saturated = 9.2f, lowest_octave = 0x1p-4f;
+  const Vec<float> a = min(broadcast<float>(saturated), magnitude<float>(x));
+  const auto piece = bit_cast<UnsignedVec<float>>(max(broadcast<float>(lowest_octave), a)) >> 21;
+  const Coefficients c = look_up<7>(kTanh, piece);
+  const Vec<float> d = a - c[0];  // exact: a and its centre are within a factor of two
+  const Vec<float> d2 = d * d;
+  const Vec<float> high = fma(d2, c[6], fma(d, c[5], c[4]));
+  const Vec<float> slope = fma(d2, high, fma(d, c[3], c[2]));
+  return with_sign_of<float>(x, fma(d, slope, c[1]));
+}
+
+/// 2^n g(r) for x <= 0, with g one of 32 polynomials, and one minus that of -x above. Nothing overflows, and
+/// the far tail is as accurate as exp, down to its subnormals. Error 0.841.
+template <>
+NNCORE_INLINE Vec<float> sigmoid<float>(Vec<float> x) {
+  using F = Format<float>;
+  constexpr float bias = 2 * F::exponent_bias, saturated = 40;
+  x = max(broadcast<float>(F::exp_lowest), min(broadcast<float>(saturated), x));
+  const Vec<float> a = -magnitude<float>(x);
+  const Reduced<float> reduced(a, bias);
+  const Vec<float> last = broadcast<float>(F::to_integer + bias - (kPieces - 1));
+  const Coefficients c = look_up<8>(kSigmoid, bit_cast<UnsignedVec<float>>(max(last, reduced.shifted)));
+  const Vec<float> d = reduced.with_rest(reduced.remainder(a) - c[0]);
+  Vec<float> slope = c[7];
+  for (int k = 6; k >= 2; --k) slope = fma(d, slope, c[k]);
+  const Vec<float> below = scaled<float>(fma(d, slope, c[1]), reduced);
+  return x < 0 ? below : 1 - below;
+}
+
+/// M / (1 - M) with M = (1 - e^y) / 2 and y = -2 |x|, M as the sum of a high part and a low one, and one
+/// correction of the quotient. Error 0.874.
+template <>
+NNCORE_INLINE Vec<double> tanh<double>(Vec<double> x) {
+  using F = Format<double>;
+  // 2^n, halved, stays above half an ulp of 1, so that 1 - 2^n is exact; r then grows to 1.9 in the last
+  // piece.
+  constexpr double saturated = 19.3, smallest = F::to_integer + F::exponent_bias - 1 - F::mantissa_bits - 1;
+  const Vec<double> a = min(broadcast<double>(saturated), magnitude<double>(x));
+  const Vec<double> y = -2 * a;
+  Reduced<double> reduced(y, F::exponent_bias - 1);
+  reduced.shifted = max(broadcast<double>(smallest), reduced.shifted);
+  reduced.n = reduced.shifted - (F::to_integer + F::exponent_bias - 1);
+  const Vec<double> r = reduced.remainder(y);
+  const Vec<double> scale = power_of_two<double>(bit_cast<UnsignedVec<double>>(reduced.shifted));
+
+  const Vec<double> whole = 0.5 - scale;
+  const Vec<double> high = fma(-scale, r, whole);
+  const Vec<double> curved = fma(r * r, exp_polynomial(r), reduced.n * -F::ln2_rest);
+  const Vec<double> low = fma(-scale, curved, fma(-scale, r, whole - high));
+  const Vec<double> reciprocal = 1 / ((1 - high) - low);
+  const Vec<double> quotient = (high + low) * reciprocal;
+  const Vec<double> residual = fma(low, 1 + quotient, fma(quotient, high, high - quotient));
+  return with_sign_of<double>(x, fma(residual, reciprocal, quotient));
+}
+
+/// E / (1 + E) with E = e^-|x| as the sum of a high part and a low one, and one correction of the quotient;
+/// one minus that for x >= 0. Error 0.765.
+template <>
+NNCORE_INLINE Vec<double> sigmoid<double>(Vec<double> x) {
+  using F = Format<double>;
+  using Bits = UnsignedVec<double>;
+  constexpr double saturated = 40, bias = F::exponent_bias, smallest = -64;
+  x = max(broadcast<double>(F::exp_lowest), min(broadcast<double>(saturated), x));
+  const Vec<double> a = -magnitude<double>(x);
+  const Reduced<double> reduced(a, bias);
+  // Below 2^smallest the quotient is E: the rest of its power of two waits, lest it be rounded twice.
+  const Vec<double> capped = max(broadcast<double>(F::to_integer + bias + smallest), reduced.shifted);
+  const Bits rest =
+      bit_cast<Bits>(reduced.shifted) - bit_cast<Bits>(capped) + Bits(broadcast_int<double>(bias));
+  const Vec<double> scale = power_of_two<double>(bit_cast<Bits>(capped));
+  const Vec<double> r_high = reduced.remainder(a), r_low = reduced.n * -F::ln2_rest;
+  const Vec<double> r = r_high + r_low;
+
+  const Vec<double> high = fma(scale, r_high, scale);
+  const Vec<double> lost = fma(scale, r_high, scale - high);
+  const Vec<double> low = fma(scale, fma(r * r, exp_polynomial(r), r_low), lost);
+  const Vec<double> reciprocal = 1 / ((1 + high) + low);
+  const Vec<double> quotient = (high + low) * reciprocal;
+  const Vec<double> complement = 1 - quotient;
+  const Vec<double> residual = fma(low, complement, fma(-quotient, high, high - quotient));
+  const Vec<double> correction = residual * reciprocal;
+  const Vec<double> complement_lost = (1 - complement) - quotient;
+  const auto negative = x < 0;
+  return ((negative ? quotient : complement) + (negative ? correction : complement_lost - correction)) *
+         power_of_two<double>(rest);
 }
 
 }  // namespace

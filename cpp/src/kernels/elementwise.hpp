@@ -99,72 +99,134 @@ NNCORE_INLINE Vec<T> relu_gradient(Vec<T> grad_out, Vec<T> a) {
   return a > T(0) ? grad_out : a - a;  // a - a is 0, and NaN where a is
 }
 
+using nncore::kernels::Rows;
+
+/// Rows without gaps between them are one row.
+template <class... R>
+NNCORE_INLINE void join_rows(int64_t& rows, int64_t& columns, R... matrices) {
+  if (((matrices.row_stride == columns) && ...)) {
+    columns *= rows;
+    rows = rows > 0 ? 1 : 0;
+  }
+}
+
+/// out = F(in)
+template <class T, Vec<T> (*F)(Vec<T>)>
+void forward(Rows<const T> in, Rows<T> out, int64_t rows, int64_t columns) {
+  join_rows(rows, columns, in, out);
+  for (; rows > 0; --rows, in.data += in.row_stride, out.data += out.row_stride)
+    for_each_vector<T>(columns, [=](auto load, auto store)
+                                    __attribute__((always_inline)) { store(out.data, F(load(in.data))); });
+}
+
 /// grad_in (+)= F(grad_out, output)
 template <class T, Vec<T> (*F)(Vec<T>, Vec<T>)>
-void backward(const T* grad_out, const T* output, T* grad_in, int64_t count, bool accumulate) {
-  for_each_vector<T>(count, [=](auto load, auto store) __attribute__((always_inline)) {
-    const Vec<T> gradient = F(load(grad_out), load(output));
-    store(grad_in, accumulate ? load(grad_in) + gradient : gradient);
-  });
+void backward(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in, int64_t rows, int64_t columns,
+              bool accumulate) {
+  join_rows(rows, columns, grad_out, output, grad_in);
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* g = grad_out.data + row * grad_out.row_stride;
+    const T* a = output.data + row * output.row_stride;
+    T* to = grad_in.data + row * grad_in.row_stride;
+    for_each_vector<T>(columns, [=](auto load, auto store) __attribute__((always_inline)) {
+      const Vec<T> gradient = F(load(g), load(a));
+      store(to, accumulate ? load(to) + gradient : gradient);
+    });
+  }
 }
 
 // Activations of one row.
 
-/// log of one number.
-NNCORE_INLINE double log_of(double x) { return log<double>(broadcast<double>(x))[0]; }
-
 template <class T>
-void softmax(const T* in, T* out, int64_t count) {
-  const T largest = row_max(in, count);
-  RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> e = exp<T>(below_largest<T>(span.load(in), largest));
-    span.store(out, e);
-    sum.add(span, e);
+void softmax(Rows<const T> in, Rows<T> out, int64_t rows, int64_t columns) {
+  for_each_row(rows, columns, [=](int64_t row, auto narrow) __attribute__((always_inline)) {
+    constexpr bool kNarrow = decltype(narrow)::value;
+    const T* from = in.data + row * in.row_stride;
+    T* to = out.data + row * out.row_stride;
+    const T largest = row_max<T, kNarrow>(from, columns);
+    Stash<T, kNarrow> powers(to);
+    RowSum sum;
+    for_each_span<T, kNarrow>(columns, [&](auto span) __attribute__((always_inline)) {
+      const Vec<T> e = exp<T>(below_largest<T>(span.load(from), largest));
+      powers.put(span, e);
+      sum.add(span, e);
+    });
+    const T scale = static_cast<T>(1 / sum.total());
+    for_each_span<T, kNarrow>(
+        columns, [&](auto span) __attribute__((always_inline)) { span.store(to, powers.get(span) * scale); });
   });
-  const T scale = static_cast<T>(1 / sum.total());
-  for_each_span<T>(
-      count, [=](auto span) __attribute__((always_inline)) { span.store(out, span.load(out) * scale); });
 }
 
+/// Of each row first the largest and the sum of the powers; the logarithms of many sums together.
 template <class T>
-void log_softmax(const T* in, T* out, int64_t count) {
-  const T largest = row_max(in, count);
-  RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    sum.add(span, exp<T>(below_largest<T>(span.load(in), largest)));
-  });
-  const T log_sum = static_cast<T>(log_of(sum.total()));
-  for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
-    span.store(out, below_largest<T>(span.load(in), largest) - log_sum);
+void log_softmax(Rows<const T> in, Rows<T> out, int64_t rows, int64_t columns) {
+  double sums[kRowBlock];
+  T largest[kRowBlock];
+  for (int64_t first = 0; first < rows; first += kRowBlock) {
+    const int64_t count = rows - first < kRowBlock ? rows - first : kRowBlock;
+    for_each_row(count, columns, [&](int64_t row, auto narrow) __attribute__((always_inline)) {
+      constexpr bool kNarrow = decltype(narrow)::value;
+      const T* from = in.data + (first + row) * in.row_stride;
+      largest[row] = row_max<T, kNarrow>(from, columns);
+      RowSum sum;
+      for_each_span<T, kNarrow>(columns, [&](auto span) __attribute__((always_inline)) {
+        sum.add(span, exp<T>(below_largest<T>(span.load(from), largest[row])));
+      });
+      sums[row] = sum.total();
+    });
+    map<double, log<double>>(sums, sums, count);
+    for (int64_t row = 0; row < count; ++row) {
+      const T* from = in.data + (first + row) * in.row_stride;
+      T* to = out.data + (first + row) * out.row_stride;
+      const T high = largest[row], log_sum = static_cast<T>(sums[row]);
+      for_each_vector<T>(columns, [=](auto load, auto store) __attribute__((always_inline)) {
+        store(to, below_largest<T>(load(from), high) - log_sum);
+      });
+    }
+  }
+}
+
+/// grad_in (+)= F(g, a, s) with s = sum of terms(g, a) over the row.
+template <class T, class Add, class Gradient>
+NNCORE_INLINE void backward_by_row(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in,
+                                   int64_t rows, int64_t columns, bool accumulate, Add add,
+                                   Gradient gradient) {
+  for_each_row(rows, columns, [=](int64_t row, auto narrow) __attribute__((always_inline)) {
+    constexpr bool kNarrow = decltype(narrow)::value;
+    const T* g = grad_out.data + row * grad_out.row_stride;
+    const T* a = output.data + row * output.row_stride;
+    T* to = grad_in.data + row * grad_in.row_stride;
+    RowSum sum;
+    for_each_span<T, kNarrow>(columns, [&](auto span) __attribute__((always_inline)) {
+      add(sum, span, span.load(g), span.load(a));
+    });
+    const T total = static_cast<T>(sum.total());
+    for_each_span<T, kNarrow>(columns, [&](auto span) __attribute__((always_inline)) {
+      const Vec<T> result = gradient(span.load(g), span.load(a), total);
+      span.store(to, accumulate ? span.load(to) + result : result);
+    });
   });
 }
 
 /// grad_in (+)= a o (grad_out - sum grad_out o a)
 template <class T>
-void softmax_backward(const T* grad_out, const T* output, T* grad_in, int64_t count, bool accumulate) {
-  RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    sum.add_product(span, span.load(grad_out), span.load(output));
-  });
-  const T mean = static_cast<T>(sum.total());
-  for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
-    const Vec<T> gradient = span.load(output) * (span.load(grad_out) - mean);
-    span.store(grad_in, accumulate ? span.load(grad_in) + gradient : gradient);
-  });
+void softmax_backward(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in, int64_t rows,
+                      int64_t columns, bool accumulate) {
+  backward_by_row<T>(
+      grad_out, output, grad_in, rows, columns, accumulate,
+      [](RowSum& sum, auto span, Vec<T> g, Vec<T> a)
+          __attribute__((always_inline)) { sum.add_product(span, g, a); },
+      [](Vec<T> g, Vec<T> a, T mean) __attribute__((always_inline)) { return a * (g - mean); });
 }
 
 /// grad_in (+)= grad_out - e^a sum grad_out
 template <class T>
-void log_softmax_backward(const T* grad_out, const T* output, T* grad_in, int64_t count, bool accumulate) {
-  RowSum sum;
-  for_each_span<T>(count,
-                   [&](auto span) __attribute__((always_inline)) { sum.add(span, span.load(grad_out)); });
-  const T total = static_cast<T>(sum.total());
-  for_each_span<T>(count, [=](auto span) __attribute__((always_inline)) {
-    const Vec<T> gradient = span.load(grad_out) - exp<T>(span.load(output)) * total;
-    span.store(grad_in, accumulate ? span.load(grad_in) + gradient : gradient);
-  });
+void log_softmax_backward(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in, int64_t rows,
+                          int64_t columns, bool accumulate) {
+  backward_by_row<T>(
+      grad_out, output, grad_in, rows, columns, accumulate,
+      [](RowSum& sum, auto span, Vec<T> g, Vec<T>) __attribute__((always_inline)) { sum.add(span, g); },
+      [](Vec<T> g, Vec<T> a, T sum) __attribute__((always_inline)) { return g - exp<T>(a) * sum; });
 }
 
 template <class T>
@@ -178,10 +240,10 @@ constexpr void add_elementwise_kernels(nncore::kernels::Kernels<T>& k) {
   k.sum_rows = sum_rows<T>;
 
   const auto forward = [&k](Activation a) -> auto& { return k.activation_forward[static_cast<int>(a)]; };
-  forward(Activation::identity) = map<T, identity<T>>;
-  forward(Activation::sigmoid) = map<T, sigmoid<T>>;
-  forward(Activation::tanh) = map<T, tanh<T>>;
-  forward(Activation::relu) = map<T, relu<T>>;
+  forward(Activation::identity) = ::forward<T, identity<T>>;
+  forward(Activation::sigmoid) = ::forward<T, sigmoid<T>>;
+  forward(Activation::tanh) = ::forward<T, tanh<T>>;
+  forward(Activation::relu) = ::forward<T, relu<T>>;
   forward(Activation::softmax) = softmax<T>;
   forward(Activation::log_softmax) = log_softmax<T>;
 

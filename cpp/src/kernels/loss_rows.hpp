@@ -1,4 +1,5 @@
-// Losses over one sample, and their gradients. A row's terms are computed in T and added in float64.
+// Losses and their gradients: over elements, where each is by itself, or over rows of logits. Terms are
+// computed in T and added in float64.
 #pragma once
 
 #include "elementary.hpp"
@@ -9,76 +10,47 @@
 
 namespace {
 
-/// The target of one sample: values, or the one-hot row of a label.
-template <class T>
-struct TargetRow {
-  const T* values;
-  int64_t label;
+using nncore::kernels::ElementLossCall;
+using nncore::kernels::RowLossCall;
 
-  template <bool kWhole>
-  NNCORE_INLINE Vec<T> load(Span<T, kWhole> span) const {
-    if (values != nullptr) return span.load(values);
-    const int64_t lane = label - span.first;
-    const Int<T> hot = lane >= 0 && lane < kLanes<T> ? static_cast<Int<T>>(lane) : Int<T>(-1);
-    return lane_numbers<T>() == broadcast_int<T>(hot) ? broadcast<T>(1) : Vec<T>{};
-  }
+/// What a loss says of some elements: l, in float64 and parts as widen gives them, and dl/dprediction.
+template <class T, class Terms>
+struct ElementLoss {
+  Terms terms;
+  Vec<T> derivative;
 };
+template <class T, class Terms>
+NNCORE_INLINE ElementLoss<T, Terms> element_loss(Terms terms, Vec<T> derivative) {
+  return {terms, derivative};
+}
 
-/// Where dl/dprediction goes: gradient[i] (+)= coefficient * dl/dprediction[i].
-template <class T>
-struct GradientRow {
-  T coefficient;
-  T* gradient;
-  bool accumulate;
-
-  NNCORE_INLINE explicit operator bool() const { return gradient != nullptr; }
-
-  template <bool kWhole>
-  NNCORE_INLINE void store(Span<T, kWhole> span, Vec<T> derivative) const {
-    const Vec<T> scaled = derivative * coefficient;
-    span.store(gradient, accumulate ? span.load(gradient) + scaled : scaled);
-  }
-};
-
-/// sum (a - y)^2, whose gradient is kSlope / 2 of its own where the loss is half of it.
+/// (a - y)^2, half of it where kSlope is 1.
 template <class T, int kSlope>
-NNCORE_INLINE double squared_error(const T* prediction, TargetRow<T> target, int64_t count,
-                                   GradientRow<T> gradient) {
-  RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> difference = span.load(prediction) - target.load(span);
-    sum.add_product(span, difference, difference);
-    if (gradient) gradient.store(span, T(kSlope) * difference);
-  });
-  return sum.total();
-}
+struct SquaredError {
+  static constexpr double kScale = 0.5 * kSlope;
+  static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
+    const Vec<T> difference = a - y;
+    return element_loss<T>(
+        [=](int part) __attribute__((always_inline)) {
+          const Vec<double> wide = widen<T>(difference, part);
+          return wide * wide;
+        },
+        T(kSlope) * difference);
+  }
+};
 
+/// -y log a. Where y is 0 nothing is added, unless a is NaN.
 template <class T>
-NNCORE_INLINE double half_squared_error(const T* prediction, TargetRow<T> target, int64_t count,
-                                        GradientRow<T> gradient) {
-  return 0.5 * squared_error<T, 1>(prediction, target, count, gradient);
-}
-
-template <class T>
-NNCORE_INLINE double summed_squared_error(const T* prediction, TargetRow<T> target, int64_t count,
-                                          GradientRow<T> gradient) {
-  return squared_error<T, 2>(prediction, target, count, gradient);
-}
-
-/// -sum y log a. Where y is 0 nothing is added, unless a is NaN.
-template <class T>
-NNCORE_INLINE double cross_entropy(const T* prediction, TargetRow<T> target, int64_t count,
-                                   GradientRow<T> gradient) {
-  RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> a = span.load(prediction);
-    const Vec<T> y = target.load(span);
+struct CrossEntropy {
+  static constexpr double kScale = 1;
+  static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
     const Vec<T> nothing = a == a ? Vec<T>{} : a;
-    sum.add_product(span, y, y == T(0) ? nothing : log<T>(a));
-    if (gradient) gradient.store(span, y == T(0) ? nothing : -y / a);
-  });
-  return 0.0 - sum.total();  // not -0
-}
+    const Vec<T> log_a = y == T(0) ? nothing : log<T>(a);
+    return element_loss<T>(
+        [=](int part) __attribute__((always_inline)) { return -widen<T>(y, part) * widen<T>(log_a, part); },
+        y == T(0) ? nothing : -y / a);
+  }
+};
 
 /// log(1 - a) to full precision: rounding 1 - a to b loses (1 - b) - a exactly.
 template <class T>
@@ -88,91 +60,173 @@ NNCORE_INLINE Vec<T> log_of_complement(Vec<T> a) {
   return lost == T(0) ? log<T>(b) : log<T>(b) + lost / b;
 }
 
-/// -sum (y log a + (1 - y) log(1 - a)). A logarithm whose factor is 0 is not there, so that a may be y
-/// at 0 and at 1; the gradient (a - y) / (a (1 - a)) is reduced for those labels.
+/// -(y log a + (1 - y) log(1 - a)). A logarithm whose factor is 0 is not there, so that a may be y at 0 and
+/// at 1; the gradient (a - y) / (a (1 - a)) is reduced for those labels.
 template <class T>
-NNCORE_INLINE double binary_cross_entropy(const T* prediction, TargetRow<T> target, int64_t count,
-                                          GradientRow<T> gradient) {
+struct BinaryCrossEntropy {
+  static constexpr double kScale = 1;
+  static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
+    const auto is_0 = y == T(0), is_1 = y == T(1);
+    const Vec<T> log_a = is_0 ? Vec<T>{} : log<T>(a);
+    const Vec<T> log_b = is_1 ? Vec<T>{} : log_of_complement<T>(a);
+    const Vec<T> numerator = is_0 ? broadcast<T>(1) : is_1 ? broadcast<T>(-1) : a - y;
+    const Vec<T> denominator = is_0 ? T(1) - a : is_1 ? a : a * (T(1) - a);
+    return element_loss<T>(
+        [=](int part) __attribute__((always_inline)) {
+          return -widen<T>(y, part) * widen<T>(log_a, part) -
+                 widen<T>(T(1) - y, part) * widen<T>(log_b, part);
+        },
+        numerator / denominator);
+  }
+};
+
+/// max(z, 0) - z y + log1p(e^-|z|): the first two terms are |z| times the probability that the target gives
+/// to the less likely side. The gradient's sigmoid is of the same power, within 2 ULP.
+template <class T>
+struct SigmoidCrossEntropy {
+  static constexpr double kScale = 1;
+  static NNCORE_INLINE auto at(Vec<T> z, Vec<T> y) {
+    const auto positive = z > T(0);
+    const Vec<T> abs_z = positive ? z : -z;
+    const Vec<T> unlikely = positive ? T(1) - y : y;
+    const Vec<T> distance = unlikely == T(0) ? Vec<T>{} : abs_z;
+    const Vec<T> power = exp<T>(-abs_z);
+    const Vec<T> rest = log1p<T>(power);
+    const Vec<T> sigmoid = (positive ? broadcast<T>(1) : power) / (1 + power);
+    return element_loss<T>(
+        [=](int part) __attribute__((always_inline)) {
+          return widen<T>(unlikely, part) * widen<T>(distance, part) + widen<T>(rest, part);
+        },
+        sigmoid - y);
+  }
+};
+
+/// Any of them. Lanes that are no elements have weight 0.
+template <class T, class Loss>
+double element_losses(const ElementLossCall<T>& callers_call) {
+  const ElementLossCall<T> call = callers_call;  // nothing that is stored may change this copy
   RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> a = span.load(prediction);
-    const Vec<T> y = target.load(span);
-    const auto is_0 = y == T(0);
-    const auto is_1 = y == T(1);
-    sum.add_product(span, y, is_0 ? Vec<T>{} : log<T>(a));
-    sum.add_product(span, T(1) - y, is_1 ? Vec<T>{} : log_of_complement<T>(a));
-    if (gradient) {
-      const Vec<T> numerator = is_0 ? broadcast<T>(1) : is_1 ? broadcast<T>(-1) : a - y;
-      const Vec<T> denominator = is_0 ? T(1) - a : is_1 ? a : a * (T(1) - a);
-      gradient.store(span, numerator / denominator);
-    }
+  for_each_span<T>(call.count, [&](auto span) __attribute__((always_inline)) {
+    const auto loss = Loss::at(span.load(call.prediction), span.load(call.target));
+    const bool weighted = call.weight != nullptr;
+    const Vec<T> weight = weighted ? span.load(call.weight) : span.only(broadcast<T>(1), Vec<T>{});
+    sum.add_wide(span, [&](int part) __attribute__((always_inline)) {
+      const Vec<double> terms = loss.terms(part);
+      return span.whole && !weighted ? terms : widen<T>(weight, part) * terms;
+    });
+    if (call.gradient == nullptr) return;
+    const Vec<T> scaled = loss.derivative * (weight * call.coefficient);
+    span.store(call.gradient, call.accumulate ? span.load(call.gradient) + scaled : scaled);
   });
-  return 0.0 - sum.total();  // not -0
+  return Loss::kScale * sum.total();
 }
 
-/// sum y (log sum e^z - z) and its gradient softmax(z) sum y - y. Only differences from the largest logit
-/// occur, so that no finite logits overflow; a logit of -inf is a class that has been ruled out.
+/// The target of one sample: values, or the one-hot row of a label.
 template <class T>
-NNCORE_INLINE double softmax_cross_entropy(const T* logits, TargetRow<T> target, int64_t count,
-                                           GradientRow<T> gradient) {
-  const T largest = row_max(logits, count);
-  RowSum exp_sum, target_sum, distance;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
+struct TargetRow {
+  const T* values;
+  int64_t label;
+
+  template <bool kWhole, int kPart>
+  NNCORE_INLINE Vec<T> load(Span<T, kWhole, kPart> span) const {
+    if (values != nullptr) return span.load(values);
+    const int64_t lane = label - span.first;
+    const Int<T> hot = lane >= 0 && lane < kLanes<T> ? static_cast<Int<T>>(lane) : Int<T>(-1);
+    return lane_numbers<T>() == broadcast_int<T>(hot) ? broadcast<T>(1) : Vec<T>{};
+  }
+};
+
+/// Of one row of logits: sum y (largest - z), sum y and sum e^(z - largest).
+template <class T>
+struct LogitSums {
+  T largest;
+  double distance, target, power;
+};
+
+/// Leaves the powers e^(z - largest) in the stash.
+template <class T, bool kNarrow>
+NNCORE_INLINE LogitSums<T> logit_sums(const T* logits, TargetRow<T> target, int64_t columns,
+                                      Stash<T, kNarrow>& powers) {
+  const T largest = row_max<T, kNarrow>(logits, columns);
+  RowSum power;
+  if (target.values == nullptr) {
+    const double distance = static_cast<double>(largest) - static_cast<double>(logits[target.label]);
+    for_each_span<T, kNarrow>(columns, [&](auto span) __attribute__((always_inline)) {
+      const Vec<T> e = exp<T>(span.load(logits) - largest);
+      powers.put(span, e);
+      power.add(span, e);
+    });
+    return {largest, distance, 1.0, power.total()};
+  }
+  RowSum target_sum, distance;
+  for_each_span<T, kNarrow>(columns, [&](auto span) __attribute__((always_inline)) {
     const Vec<T> z = span.load(logits);
     const Vec<T> y = target.load(span);
-    exp_sum.add(span, exp<T>(z - largest));
+    const Vec<T> e = exp<T>(z - largest);
+    powers.put(span, e);
+    power.add(span, e);
     target_sum.add(span, y);
     const Vec<T> reached = y == T(0) ? broadcast<T>(largest) : z;
     distance.add_wide(span, [=](int part) __attribute__((always_inline)) {
       return widen<T>(y, part) * (static_cast<double>(largest) - widen<T>(reached, part));
     });
   });
-  const double exp_total = exp_sum.total();
-  const double target_total = target_sum.total();
-  if (gradient) {
-    const T scale = static_cast<T>(target_total / exp_total);
-    for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-      gradient.store(span, exp<T>(span.load(logits) - largest) * scale - target.load(span));
+  return {largest, distance.total(), target_sum.total(), power.total()};
+}
+
+/// The powers of a wide row are kept where its gradient will be; where that is added to, they are computed
+/// again.
+template <class T, bool kNarrow>
+NNCORE_INLINE LogitSums<T> softmax_cross_entropy_row(const RowLossCall<T>& call, int64_t row) {
+  const T* logits = call.prediction.data + row * call.prediction.row_stride;
+  T* gradient = call.gradient.data != nullptr ? call.gradient.data + row * call.gradient.row_stride : nullptr;
+  const TargetRow<T> target = call.labels != nullptr
+                                  ? TargetRow<T>{nullptr, call.labels[row]}
+                                  : TargetRow<T>{call.values.data + row * call.values.row_stride, 0};
+  Stash<T, kNarrow> powers(call.accumulate ? nullptr : gradient);
+  const LogitSums<T> sums = logit_sums<T, kNarrow>(logits, target, call.columns, powers);
+  if (gradient != nullptr) {
+    const T scale = static_cast<T>(sums.target / sums.power);
+    const T coefficient = call.weight != nullptr ? call.weight[row] * call.coefficient : call.coefficient;
+    for_each_span<T, kNarrow>(call.columns, [&](auto span) __attribute__((always_inline)) {
+      const Vec<T> e = powers.kept() ? powers.get(span) : exp<T>(span.load(logits) - sums.largest);
+      const Vec<T> scaled = (e * scale - target.load(span)) * coefficient;
+      span.store(gradient, call.accumulate ? span.load(gradient) + scaled : scaled);
     });
   }
-  return distance.total() + target_total * log_of(exp_total);
+  return sums;
 }
 
-/// sum (max(z, 0) - z y + log1p(e^-|z|)): the first two terms are |z| times the probability that the
-/// target gives to the less likely side.
+/// sum y (log sum e^z - z) and its gradient softmax(z) sum y - y. Only differences from the largest logit
+/// occur, so that no finite logits overflow; a logit of -inf is a class that has been ruled out. The
+/// logarithms of many rows are taken together.
 template <class T>
-NNCORE_INLINE double sigmoid_cross_entropy(const T* logits, TargetRow<T> target, int64_t count,
-                                           GradientRow<T> gradient) {
-  RowSum sum;
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    const Vec<T> z = span.load(logits);
-    const Vec<T> y = target.load(span);
-    const Vec<T> abs_z = z > T(0) ? z : -z;
-    const Vec<T> unlikely = z > T(0) ? T(1) - y : y;
-    sum.add_product(span, unlikely, unlikely == T(0) ? Vec<T>{} : abs_z);
-    sum.add(span, log1p<T>(exp<T>(-abs_z)));
-    if (gradient) gradient.store(span, sigmoid<T>(z) - y);
-  });
-  return sum.total();
-}
-
-/// F with the signature of the table.
-template <class T, double (*F)(const T*, TargetRow<T>, int64_t, GradientRow<T>)>
-double loss_row(const T* prediction, const T* values, int64_t label, int64_t count, T coefficient,
-                T* gradient, bool accumulate) {
-  return F(prediction, {values, label}, count, {coefficient, gradient, accumulate});
+void softmax_cross_entropy(const RowLossCall<T>& call, double* losses) {
+  double distances[kRowBlock], targets[kRowBlock], powers[kRowBlock];
+  for (int64_t first = 0; first < call.rows; first += kRowBlock) {
+    const int64_t count = call.rows - first < kRowBlock ? call.rows - first : kRowBlock;
+    for_each_row(count, call.columns, [&](int64_t row, auto narrow) __attribute__((always_inline)) {
+      const auto sums = softmax_cross_entropy_row<T, decltype(narrow)::value>(call, first + row);
+      distances[row] = sums.distance;
+      targets[row] = sums.target;
+      powers[row] = sums.power;
+    });
+    for_each_vector<double>(count, [&](auto load, auto store) __attribute__((always_inline)) {
+      store(losses + first, load(distances) + load(targets) * log<double>(load(powers)));
+    });
+  }
 }
 
 template <class T>
 constexpr void add_loss_kernels(nncore::kernels::Kernels<T>& k) {
   using nncore::Loss;
-  const auto row = [&k](Loss loss) -> auto& { return k.loss_row[static_cast<int>(loss)]; };
-  row(Loss::half_squared_error) = loss_row<T, half_squared_error<T>>;
-  row(Loss::mean_squared_error) = loss_row<T, summed_squared_error<T>>;
-  row(Loss::cross_entropy) = loss_row<T, cross_entropy<T>>;
-  row(Loss::binary_cross_entropy) = loss_row<T, binary_cross_entropy<T>>;
-  row(Loss::softmax_cross_entropy) = loss_row<T, softmax_cross_entropy<T>>;
-  row(Loss::sigmoid_cross_entropy) = loss_row<T, sigmoid_cross_entropy<T>>;
+  const auto loss = [&k](Loss l) -> auto& { return k.element_loss[static_cast<int>(l)]; };
+  loss(Loss::half_squared_error) = element_losses<T, SquaredError<T, 1>>;
+  loss(Loss::mean_squared_error) = element_losses<T, SquaredError<T, 2>>;
+  loss(Loss::cross_entropy) = element_losses<T, CrossEntropy<T>>;
+  loss(Loss::binary_cross_entropy) = element_losses<T, BinaryCrossEntropy<T>>;
+  loss(Loss::sigmoid_cross_entropy) = element_losses<T, SigmoidCrossEntropy<T>>;
+  k.softmax_cross_entropy = softmax_cross_entropy<T>;
 }
 
 }  // namespace

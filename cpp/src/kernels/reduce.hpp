@@ -9,12 +9,25 @@ namespace {
 
 inline constexpr int kRowWidth = 16;
 
-/// One register's worth of a row, from element `first` on; `count` of its lanes are elements.
-template <class T, bool kWhole>
+/// Registers that hold the 16 lanes.
+template <class T>
+inline constexpr int kParts = kRowWidth / kLanes<T>;
+
+/// Whether it is known when compiled which of the 16 lanes a register holds, so that sums over them are
+/// registers. Where registers are small that would be code four and eight times over.
+inline constexpr bool kUnrolled = NNCORE_VECTOR_BYTES > 16;
+
+/// One register's worth of a row, from element `first` on; `count` of its lanes are elements. kPart: which of
+/// the registers that hold the 16 lanes, -1 if that follows from `first`.
+template <class T, bool kWhole, int kPart>
 struct Span {
+  static constexpr bool whole = kWhole;
   int64_t first;
   int count;
 
+  NNCORE_INLINE int part() const {
+    return kPart >= 0 ? kPart : static_cast<int>(first % kRowWidth) / kLanes<T>;
+  }
   NNCORE_INLINE Vec<T> load(const T* row) const {
     if constexpr (kWhole)
       return ::load(row + first);
@@ -36,14 +49,81 @@ struct Span {
   }
 };
 
-/// body(span) for each register's worth of a row of `count` elements, the last one partial.
-template <class T, class Body>
-NNCORE_INLINE void for_each_span(int64_t count, Body body) {
-  constexpr int lanes = kLanes<T>;
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) body(Span<T, true>{i, lanes});
-  if (i < count) body(Span<T, false>{i, static_cast<int>(count - i)});
+template <class T, int kPart, class Body>
+NNCORE_INLINE void for_each_whole_part(int64_t first, Body& body) {
+  if constexpr (kPart < kParts<T>) {
+    body(Span<T, true, kPart>{first, kLanes<T>});
+    for_each_whole_part<T, kPart + 1>(first + kLanes<T>, body);
+  }
 }
+
+template <class T, int kPart, class Body>
+NNCORE_INLINE void for_each_partial_part(int64_t first, int count, Body& body) {
+  if constexpr (kPart < kParts<T>) {
+    if (count <= 0) return;
+    body(Span<T, false, kPart>{first, count < kLanes<T> ? count : kLanes<T>});
+    for_each_partial_part<T, kPart + 1>(first + kLanes<T>, count - kLanes<T>, body);
+  }
+}
+
+/// body(span) for each register's worth of a row of `count` elements, in order. kNarrow: count is at most 16.
+template <class T, bool kNarrow = false, class Body>
+NNCORE_INLINE void for_each_span(int64_t count, Body body) {
+  int64_t i = 0;
+  if constexpr (kUnrolled) {
+    if constexpr (!kNarrow)
+      for (; i + kRowWidth <= count; i += kRowWidth) for_each_whole_part<T, 0>(i, body);
+    for_each_partial_part<T, 0>(i, static_cast<int>(count - i), body);
+  } else {
+    for (; i + kLanes<T> <= count; i += kLanes<T>) body(Span<T, true, -1>{i, kLanes<T>});
+    if (i < count) body(Span<T, false, -1>{i, static_cast<int>(count - i)});
+  }
+}
+
+template <bool kValue>
+struct Constant {
+  static constexpr bool value = kValue;
+};
+
+/// body(row, narrow) for each row, where decltype(narrow)::value promises that rows have at most 16 columns.
+template <class Body>
+NNCORE_INLINE void for_each_row(int64_t rows, int64_t columns, Body body) {
+  if (kUnrolled && columns <= kRowWidth)
+    for (int64_t row = 0; row < rows; ++row) body(row, Constant<true>{});
+  else
+    for (int64_t row = 0; row < rows; ++row) body(row, Constant<false>{});
+}
+
+/// Rows whose sums are kept until the logarithms of all are taken.
+inline constexpr int64_t kRowBlock = 64;
+
+/// What one pass over a row leaves for the next: of a narrow row in registers, else in `row`, or nowhere if
+/// that is null.
+template <class T, bool kNarrow>
+class Stash {
+ public:
+  NNCORE_INLINE explicit Stash(T* row) : row_(row) {}
+
+  template <bool kWhole, int kPart>
+  NNCORE_INLINE void put(Span<T, kWhole, kPart> span, Vec<T> v) {
+    if constexpr (kNarrow)
+      part_[span.part()] = v;
+    else if (row_ != nullptr)
+      span.store(row_, v);
+  }
+  NNCORE_INLINE bool kept() const { return kNarrow || row_ != nullptr; }
+  template <bool kWhole, int kPart>
+  NNCORE_INLINE Vec<T> get(Span<T, kWhole, kPart> span) const {
+    if constexpr (kNarrow)
+      return part_[span.part()];
+    else
+      return span.load(row_);
+  }
+
+ private:
+  T* row_;
+  Vec<T> part_[kParts<T>] = {};
+};
 
 /// combine over the lanes of v: halves with halves, down to one.
 template <class T, int N, class Combine>
@@ -59,13 +139,12 @@ NNCORE_INLINE T fold(typename VectorType<T, N>::type v, Combine combine) {
   }
 }
 
-/// The same over the 16 lanes of a row, which are in memory.
+/// The same over the 16 lanes of a row.
 template <class T, class Combine>
-NNCORE_INLINE T fold_row(const T* lanes, Combine combine) {
-  constexpr int parts = kRowWidth / kLanes<T>;
-  Vec<T> part[parts];
-  for (int i = 0; i < parts; ++i) part[i] = load(lanes + i * kLanes<T>);
-  for (int half = parts / 2; half > 0; half /= 2)
+NNCORE_INLINE T fold_row(const Vec<T> (&lanes)[kParts<T>], Combine combine) {
+  Vec<T> part[kParts<T>];
+  for (int i = 0; i < kParts<T>; ++i) part[i] = lanes[i];
+  for (int half = kParts<T> / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) part[i] = combine(part[i], part[i + half]);
   return fold<T, kLanes<T>>(part[0], combine);
 }
@@ -79,7 +158,7 @@ NNCORE_INLINE Vec<double> widen(Vec<T> v, int part) {
     struct Halves {
       typename VectorType<T, kLanes<double>>::type half[2];
     };
-    return __builtin_convertvector(bit_cast<Halves>(v).half[part], Vec<double>);
+    return ::widen(bit_cast<Halves>(v).half[part]);
   }
 }
 
@@ -87,15 +166,15 @@ NNCORE_INLINE Vec<double> widen(Vec<T> v, int part) {
 class RowSum {
  public:
   /// Adds the elements of `terms` that belong to the span.
-  template <class T, bool kWhole>
-  NNCORE_INLINE void add(Span<T, kWhole> span, Vec<T> terms) {
+  template <class T, bool kWhole, int kPart>
+  NNCORE_INLINE void add(Span<T, kWhole, kPart> span, Vec<T> terms) {
     terms = span.only(terms, Vec<T>{});
     add_wide(span, [=](int part) __attribute__((always_inline)) { return widen<T>(terms, part); });
   }
 
   /// Adds a b, the product in float64.
-  template <class T, bool kWhole>
-  NNCORE_INLINE void add_product(Span<T, kWhole> span, Vec<T> a, Vec<T> b) {
+  template <class T, bool kWhole, int kPart>
+  NNCORE_INLINE void add_product(Span<T, kWhole, kPart> span, Vec<T> a, Vec<T> b) {
     a = span.only(a, Vec<T>{});
     b = span.only(b, Vec<T>{});
     add_wide(span,
@@ -103,33 +182,31 @@ class RowSum {
   }
 
   /// Adds terms(part), the parts as widen gives them, zero in lanes that are no elements.
-  template <class T, bool kWhole, class Terms>
-  NNCORE_INLINE void add_wide(Span<T, kWhole> span, Terms terms) {
-    double* lanes = lanes_ + span.first % kRowWidth;
-    for (int part = 0; part < kLanes<T> / kLanes<double>; ++part, lanes += kLanes<double>)
-      store(lanes, load(lanes) + terms(part));
+  template <class T, bool kWhole, int kPart, class Terms>
+  NNCORE_INLINE void add_wide(Span<T, kWhole, kPart> span, Terms terms) {
+    constexpr int wide = kLanes<T> / kLanes<double>;
+    for (int part = 0; part < wide; ++part) lanes_[span.part() * wide + part] += terms(part);
   }
 
   NNCORE_INLINE double total() const {
-    return fold_row(lanes_, [](auto a, auto b) __attribute__((always_inline)) { return a + b; });
+    return fold_row<double>(lanes_, [](auto a, auto b) __attribute__((always_inline)) { return a + b; });
   }
 
  private:
-  alignas(64) double lanes_[kRowWidth] = {};
+  Vec<double> lanes_[kParts<double>] = {};
 };
 
 /// The largest element of a row. A NaN may be passed over: what is computed from all elements shows it.
-template <class T>
+template <class T, bool kNarrow = false>
 NNCORE_INLINE T row_max(const T* row, int64_t count) {
-  const auto larger = [](auto a, auto b) __attribute__((always_inline)) { return max(a, b); };
   const Vec<T> lowest = broadcast<T>(-static_cast<T>(__builtin_inf()));
-  alignas(64) T lanes[kRowWidth];
-  for (int i = 0; i < kRowWidth; i += kLanes<T>) store(lanes + i, lowest);
-  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
-    T* to = lanes + span.first % kRowWidth;
-    store(to, larger(load(to), span.only(span.load(row), lowest)));
+  Vec<T> lanes[kParts<T>];
+  for (Vec<T>& lane : lanes) lane = lowest;
+  for_each_span<T, kNarrow>(count, [&](auto span) __attribute__((always_inline)) {
+    Vec<T>& lane = lanes[span.part()];
+    lane = max(lane, span.only(span.load(row), lowest));
   });
-  return fold_row(lanes, larger);
+  return fold_row<T>(lanes, [](auto a, auto b) __attribute__((always_inline)) { return max(a, b); });
 }
 
 /// x - largest; 0 for the largest itself, also where it is infinite.

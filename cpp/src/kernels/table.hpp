@@ -47,12 +47,40 @@ struct UpdateScalars {
   T decay_factor;  ///< adamw: 1 - lr wd; 1: no decay
 };
 
-/// One loss over one sample: returns the sample's loss, sums in float64 and in fixed order; if
-/// gradient is not null, gradient[i] (+)= coefficient * dl/dprediction[i]. The target is `values`, or
-/// the one-hot row of `label` where values is null. mean_squared_error gives the sum over outputs.
+/// Rows of a matrix, each contiguous, row_stride elements from one to the next.
 template <class T>
-using LossRow = double (*)(const T* prediction, const T* values, std::int64_t label, std::int64_t count,
-                           T coefficient, T* gradient, bool accumulate);
+struct Rows {
+  T* data;
+  std::int64_t row_stride;
+};
+
+/// A loss whose gradient at an element depends on nothing else, over `count` elements. The kernel returns the
+/// sum of weight l, in float64 and in fixed order, where mean_squared_error has (a - y)^2 for l; if gradient
+/// is not null, gradient[i] (+)= coefficient * weight * dl/dprediction[i].
+template <class T>
+struct ElementLossCall {
+  const T* prediction;
+  const T* target;
+  const T* weight;  ///< null: all are 1
+  std::int64_t count;
+  T coefficient;
+  T* gradient;
+  bool accumulate;
+};
+
+/// softmax_cross_entropy of `rows` samples: the kernel writes each one's loss, without its weight; the
+/// gradient as above. The target is values, or the one-hot rows of the labels where those are not null.
+template <class T>
+struct RowLossCall {
+  Rows<const T> prediction;
+  Rows<const T> values;
+  const std::int64_t* labels;
+  const T* weight;  ///< null: all are 1
+  std::int64_t rows, columns;
+  T coefficient;
+  Rows<T> gradient;  ///< data null: not asked for; may be the prediction
+  bool accumulate;
+};
 
 template <class T>
 struct Kernels {
@@ -75,11 +103,12 @@ struct Kernels {
   // Elementwise, out may be an input.
   void (*exp)(const T* in, T* out, std::int64_t count);
   void (*log)(const T* in, T* out, std::int64_t count);
-  /// identity, sigmoid, tanh, relu: `count` elements; softmax, log_softmax: one row of `count`.
-  void (*activation_forward[kActivationCount])(const T* in, T* out, std::int64_t count);
+  /// out = f(in); softmax and log_softmax row by row.
+  void (*activation_forward[kActivationCount])(Rows<const T> in, Rows<T> out, std::int64_t rows,
+                                               std::int64_t columns);
   /// grad_in (+)= grad_out o f', from the output.
-  void (*activation_backward[kActivationCount])(const T* grad_out, const T* output, T* grad_in,
-                                                std::int64_t count, bool accumulate);
+  void (*activation_backward[kActivationCount])(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in,
+                                                std::int64_t rows, std::int64_t columns, bool accumulate);
   void (*add)(const T* a, const T* b, T* out, std::int64_t count);       ///< out = a + b
   void (*multiply)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a b
   /// out += a b, product and sum each rounded (as add after multiply would give).
@@ -88,7 +117,9 @@ struct Kernels {
   void (*sum_rows)(const T* in, std::int64_t row_stride, std::int64_t rows, std::int64_t columns, T* sums,
                    bool accumulate);
 
-  LossRow<T> loss_row[kLossCount];
+  /// Null for softmax_cross_entropy.
+  double (*element_loss[kLossCount])(const ElementLossCall<T>&);
+  void (*softmax_cross_entropy)(const RowLossCall<T>&, double* losses);
 
   /// Moments that the optimizer does not have are not touched.
   void (*update[kOptimizerKindCount])(const UpdateScalars<T>&, T* p, const T* g, T* m, T* v,

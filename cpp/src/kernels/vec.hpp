@@ -108,6 +108,24 @@ NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 // The maskz forms of all lanes are the plain ones, for which GCC 12 warns of its own header.
 NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm512_maskz_sqrt_ps(0xffff, v); }
 NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm512_maskz_sqrt_pd(0xff, v); }
+/// a < b ? a : b, which GCC makes into a comparison and a blend.
+NNCORE_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+NNCORE_INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return _mm512_maskz_min_pd(0xff, a, b); }
+NNCORE_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+NNCORE_INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return _mm512_maskz_max_pd(0xff, a, b); }
+/// As float64: half a register of float32 fills one. (GCC makes two conversions and an insertion of it.)
+NNCORE_INLINE Vec<double> widen(VectorType<float, 8>::type half) { return _mm512_maskz_cvtps_pd(0xff, half); }
+/// v 2^n for whole numbers n, rounded once.
+NNCORE_INLINE Vec<float> scale_by_power(Vec<float> v, Vec<float> n) {
+  return _mm512_maskz_scalef_ps(0xffff, v, n);
+}
+NNCORE_INLINE Vec<double> scale_by_power(Vec<double> v, Vec<double> n) {
+  return _mm512_maskz_scalef_pd(0xff, v, n);
+}
+/// Lane i is element index[i] mod 32 of low and high together.
+NNCORE_INLINE Vec<float> permute(Vec<float> low, Vec<float> high, Vec<uint32_t> index) {
+  return _mm512_permutex2var_ps(low, bit_cast<__m512i>(index), high);
+}
 
 #elif NNCORE_VECTOR_BYTES == 32
 NNCORE_INLINE Vec<float> load_first(const float* p, int n) {
@@ -128,8 +146,16 @@ NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm256_sqrt_ps(v); }
 NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm256_sqrt_pd(v); }
+NNCORE_INLINE Vec<double> widen(VectorType<float, 4>::type half) { return _mm256_cvtps_pd(half); }
+NNCORE_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return _mm256_min_ps(a, b); }
+NNCORE_INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return _mm256_min_pd(a, b); }
+NNCORE_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return _mm256_max_ps(a, b); }
+NNCORE_INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return _mm256_max_pd(a, b); }
 
 #else  // 16 bytes: plain x86-64, or arm64
+NNCORE_INLINE Vec<double> widen(VectorType<float, 2>::type half) {
+  return __builtin_convertvector(half, Vec<double>);
+}
 template <class T>
 NNCORE_INLINE Vec<T> load_first(const T* p, int n) {
   Vec<T> v{};
@@ -152,29 +178,31 @@ NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #else
 /// float64 of a b is exact; its sum with c, rounded to odd, rounds to float32 as the exact sum would
 /// (Boldo and Melquiond 2008): 53 bits are more than 2 x 24 + 2.
-NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-  typedef VectorType<float, 2>::type Half;
+NNCORE_INLINE VectorType<float, 2>::type fma_of_two(VectorType<float, 2>::type a,
+                                                    VectorType<float, 2>::type b,
+                                                    VectorType<float, 2>::type c) {
   typedef VectorType<double, 2>::type Wide;
   typedef VectorType<int64_t, 2>::type WideInt;
-  Vec<float> result;
-  for (int half = 0; half < 2; ++half) {
-    const int i = 2 * half;
-    const Wide product = __builtin_convertvector((Half{a[i], a[i + 1]}), Wide) *
-                         __builtin_convertvector((Half{b[i], b[i + 1]}), Wide);
-    const Wide addend = __builtin_convertvector((Half{c[i], c[i + 1]}), Wide);
-    const Wide sum = product + addend;
-    const Wide back = sum - product;
-    const Wide error = (product - (sum - back)) + (addend - back);  // sum + error is exact
-    const WideInt bits = bit_cast<WideInt>(sum);
-    // Inexact and even: step to the odd neighbour on the error's side. NaN compares false throughout.
-    const WideInt inexact = (error > 0) | (error < 0);
-    const WideInt away = (error > 0) ^ (sum < 0);  // -1: the error grows the magnitude
-    const WideInt step = (-away * 2 - 1) & inexact & ((bits & 1) - 1);
-    const Wide odd = bit_cast<Wide>(bits + step);
-    result[i] = static_cast<float>(odd[0]);
-    result[i + 1] = static_cast<float>(odd[1]);
-  }
-  return result;
+  const Wide product = __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide);
+  const Wide addend = __builtin_convertvector(c, Wide);
+  const Wide sum = product + addend;
+  const Wide back = sum - product;
+  const Wide error = (product - (sum - back)) + (addend - back);  // sum + error is exact
+  const WideInt bits = bit_cast<WideInt>(sum);
+  // Inexact and even: step to the odd neighbour on the error's side. NaN compares false throughout.
+  const WideInt inexact = (error > 0) | (error < 0);
+  const WideInt away = (error > 0) ^ (sum < 0);  // -1: the error grows the magnitude
+  const WideInt step = (-away * 2 - 1) & inexact & ((bits & 1) - 1);
+  return __builtin_convertvector(bit_cast<Wide>(bits + step), VectorType<float, 2>::type);
+}
+// Whole vectors throughout: with elements taken one by one, GCC 12 at -O3 (its SLP vectoriser) got a last bit
+// of a chain wrong.
+NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  const auto low = fma_of_two(__builtin_shufflevector(a, a, 0, 1), __builtin_shufflevector(b, b, 0, 1),
+                              __builtin_shufflevector(c, c, 0, 1));
+  const auto high = fma_of_two(__builtin_shufflevector(a, a, 2, 3), __builtin_shufflevector(b, b, 2, 3),
+                               __builtin_shufflevector(c, c, 2, 3));
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3);
 }
 /// No fused operation here: the compiler's own, which is the C library's.
 NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {

@@ -15,12 +15,14 @@ namespace {
 #if defined(__x86_64__)
 
 constexpr std::uint64_t kMode = 0x1f80;
+constexpr std::uint64_t kFlags = 0x3f;  ///< what has happened, not what to do: any operation sets some
 std::uint64_t read_mode() { return _mm_getcsr(); }
 void write_mode(std::uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
 
 #elif defined(__aarch64__)
 
 constexpr std::uint64_t kMode = 0;
+constexpr std::uint64_t kFlags = 0;
 std::uint64_t read_mode() {
   std::uint64_t mode;
   __asm__ __volatile__("mrs %0, fpcr" : "=r"(mode));
@@ -31,15 +33,23 @@ void write_mode(std::uint64_t mode) { __asm__ __volatile__("msr fpcr, %0" : : "r
 #else  // portable C++ knows the rounding only
 
 constexpr std::uint64_t kMode = FE_TONEAREST;
+constexpr std::uint64_t kFlags = 0;
 std::uint64_t read_mode() { return static_cast<std::uint64_t>(std::fegetround()); }
 void write_mode(std::uint64_t mode) { std::fesetround(static_cast<int>(mode)); }
 
 #endif
 
+/// Reading is cheap, writing waits for all that is in flight.
+bool is_set(std::uint64_t mode) { return (mode & ~kFlags) == kMode; }
+
 }  // namespace
 
-FloatingPointMode::FloatingPointMode() : saved_(read_mode()) { write_mode(kMode); }
+FloatingPointMode::FloatingPointMode() : saved_(read_mode()) {
+  if (!is_set(saved_)) write_mode(kMode);
+}
 
-FloatingPointMode::~FloatingPointMode() { write_mode(saved_); }
+FloatingPointMode::~FloatingPointMode() {
+  if (!is_set(saved_)) write_mode(saved_);
+}
 
 }  // namespace nncore
