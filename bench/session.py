@@ -1,0 +1,184 @@
+"""The processes of several peers, measured in turns.
+
+A process each, because libraries in one process share settings, allocators and thread pools: here a peer sleeps
+on a pipe while another is measured, with the environment that suits it, and may crash alone. The time that
+the threads of a sleeping peer take is measured and reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .check import compare
+
+ROOT = Path(__file__).parents[1]
+OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # would keep NumPy from its best kernels
+THREAD_COUNTS = ("NNCORE_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What makes every library use so many threads."""
+    kept = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
+    several = "true" if threads > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
+    return kept | dict.fromkeys(THREAD_COUNTS, str(threads)) | {"XLA_FLAGS": flags}
+
+
+class Failure(Exception):
+    """A peer failed or disagreed: nothing that was measured beside it counts."""
+
+
+class Process:
+    """A worker, seen from here."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        self.idle = 0.0  # seconds of its processor time while others were measured
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker", name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment(threads),
+        )
+        self.hello = self._reply()
+
+    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """One request and its reply."""
+        assert self.process.stdin is not None
+        try:
+            print(json.dumps({"op": op, **arguments}), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            raise Failure(f"{self.name} ended before {op}") from None
+        reply = self._reply()
+        self.idle += reply.pop("idle", 0.0) if op == "turn" else 0.0
+        return reply
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _reply(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure(f"{self.name} ended with status {self.process.wait()}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise Failure(f"{self.name} failed:\n{reply['error']}")
+        return reply
+
+
+class Session:
+    """Peers that are installed, and how they are measured."""
+
+    def __init__(
+        self,
+        peers: Sequence[tuple[str, int]],
+        *,
+        rounds: int,
+        seconds: float,
+        cpus: Sequence[int],
+        lock: str | None,
+    ) -> None:
+        self.rounds, self.seconds, self.cpus, self.lock = rounds, seconds, list(cpus), lock
+        self.processes: list[Process] = []
+        self.missing: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
+        self.results: list[dict[str, Any]] = []
+        for name, threads in peers:
+            process = Process(name, threads)
+            if "missing" in process.hello:
+                self.missing[name] = process.hello["missing"]
+                process.close()
+            else:
+                self.processes.append(process)
+                self.versions.update(process.hello["versions"])
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.close()
+
+    def measure(
+        self,
+        mode: str,
+        case: Mapping[str, Any],
+        probes: Sequence[str] = ("fma",),
+        seconds: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Every peer that can: checked, then timed in alternating rounds; the results, also kept here."""
+        seconds = self.seconds if seconds is None else seconds
+        jobs = self._prepare(mode, case, probes)
+        times: dict[str, list[float]] = {key: [] for key in jobs}
+        loads: dict[str, list[float]] = {key: [] for key in jobs}
+        counts = dict.fromkeys(jobs, 0)
+        with self._alone():
+            for number in range(self.rounds + 1):  # the first finds the counts
+                keys = list(jobs)
+                for key in keys[number % len(keys) :] + keys[: number % len(keys)]:
+                    turn = jobs[key][0].ask("turn", key=key, seconds=seconds, count=counts[key])
+                    counts[key] = turn["count"]
+                    if number:
+                        times[key].append(turn["seconds"])
+                        loads[key].append(turn["cpu"])
+        found = []
+        for key, (process, job_mode, variant) in jobs.items():
+            process.ask("release", key=key)
+            found.append(
+                {
+                    "mode": mode,
+                    **case,
+                    "peer": process.name if process.name != "probe" else f"probe {job_mode}",
+                    "threads": process.threads,
+                    "us": statistics.median(times[key]) * 1e6,
+                    "rounds": [seconds * 1e6 for seconds in times[key]],
+                    "cpu": statistics.median(loads[key]),
+                    "variant": variant,
+                }
+            )
+        self.results += found
+        return found
+
+    def _prepare(
+        self, mode: str, case: Mapping[str, Any], probes: Sequence[str]
+    ) -> dict[str, tuple[Process, str, dict[str, str]]]:
+        """The jobs by key: process, mode, and what is different from the case."""
+        jobs = {}
+        for process in self.processes:
+            is_probe = process.name == "probe"
+            for job_mode in probes if is_probe else (mode,):
+                key = f"{process.name} {process.threads} {job_mode}"
+                reply = process.ask("prepare", key=key, mode=job_mode, case={} if is_probe else dict(case))
+                if "unsupported" in reply:
+                    continue
+                if difference := compare(mode, case, reply["variant"], reply["check"]):
+                    raise Failure(f"{process.name} differs in {mode} of {dict(case)}: {difference}")
+                jobs[key] = (process, job_mode, reply["variant"])
+        return jobs
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """On the processors for measuring, and while holding the lock, if there are any."""
+        before = sorted(os.sched_getaffinity(0))
+        with open(self.lock or os.devnull, "a") as lock:  # noqa: PTH123 - a device or a file
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for process in self.processes:
+                process.ask("pin", cpus=self.cpus)
+            yield
+            for process in self.processes:
+                process.ask("pin", cpus=before)
