@@ -10,7 +10,6 @@ from nncore.workloads import GRID
 from .peers import PEERS
 
 Result = Mapping[str, Any]
-DESCRIBING = ("mode", "peer", "threads", "us", "rounds", "cpu", "variant")  # what is no part of a case
 
 
 class Row(NamedTuple):
@@ -57,7 +56,7 @@ def make_rows(results: Iterable[Result]) -> list[Row]:
     """Results by case, in their order."""
     rows: dict[tuple[Any, ...], Row] = {}
     for result in results:
-        case = {name: value for name, value in result.items() if name not in DESCRIBING}
+        case = result["case"]
         label = " x ".join(map(str, case.values()))
         key = (result["mode"], label, result["threads"])
         row = rows.setdefault(key, Row(*key, {}, {}, {}, flops(case)))

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .check import compare
 
@@ -81,17 +81,19 @@ class Process:
         return reply
 
 
+class Job(NamedTuple):
+    """A job that a process has prepared."""
+
+    process: Process
+    mode: str
+    variant: Mapping[str, str]  # what of the case it does otherwise
+
+
 class Session:
     """Peers that are installed, and how they are measured."""
 
     def __init__(
-        self,
-        peers: Sequence[tuple[str, int]],
-        *,
-        rounds: int,
-        seconds: float,
-        cpus: Sequence[int],
-        lock: str | None,
+        self, peers: Sequence[tuple[str, int]], *, rounds: int, seconds: float, cpus: Sequence[int], lock: str | None
     ) -> None:
         self.rounds, self.seconds, self.cpus, self.lock = rounds, seconds, list(cpus), lock
         self.processes: list[Process] = []
@@ -119,45 +121,31 @@ class Session:
         mode: str,
         case: Mapping[str, Any],
         probes: Sequence[str] = ("fma",),
+        *,
+        rounds: int | None = None,
         seconds: float | None = None,
     ) -> list[dict[str, Any]]:
         """Every peer that can: checked, then timed in alternating rounds; the results, also kept here."""
         seconds = self.seconds if seconds is None else seconds
         jobs = self._prepare(mode, case, probes)
-        times: dict[str, list[float]] = {key: [] for key in jobs}
-        loads: dict[str, list[float]] = {key: [] for key in jobs}
-        counts = dict.fromkeys(jobs, 0)
-        with self._alone():
-            for number in range(self.rounds + 1):  # the first finds the counts
-                keys = list(jobs)
-                for key in keys[number % len(keys) :] + keys[: number % len(keys)]:
-                    turn = jobs[key][0].ask("turn", key=key, seconds=seconds, count=counts[key])
-                    counts[key] = turn["count"]
-                    if number:
-                        times[key].append(turn["seconds"])
-                        loads[key].append(turn["cpu"])
-        found = []
-        for key, (process, job_mode, variant) in jobs.items():
-            process.ask("release", key=key)
-            found.append(
-                {
-                    "mode": mode,
-                    **case,
-                    "peer": process.name if process.name != "probe" else f"probe {job_mode}",
-                    "threads": process.threads,
-                    "us": statistics.median(times[key]) * 1e6,
-                    "rounds": [seconds * 1e6 for seconds in times[key]],
-                    "cpu": statistics.median(loads[key]),
-                    "variant": variant,
-                }
-            )
+        with self.alone():
+            counts = {key: job.process.ask("calibrate", key=key, seconds=seconds)["count"] for key, job in jobs.items()}
+        before = {key: job.process.ask("spent") for key, job in jobs.items()}
+        turns: dict[str, list[dict[str, float]]] = {key: [] for key in jobs}
+        for number in range(rounds or self.rounds):
+            first = number % len(jobs)
+            keys = list(jobs)[first:] + list(jobs)[:first]
+            with self.alone():
+                for key in keys:
+                    turns[key].append(jobs[key].process.ask("turn", key=key, count=counts[key]))
+        found = [self._result(mode, case, job, turns[key], before[key]) for key, job in jobs.items()]
+        for key, job in jobs.items():
+            job.process.ask("release", key=key)
         self.results += found
         return found
 
-    def _prepare(
-        self, mode: str, case: Mapping[str, Any], probes: Sequence[str]
-    ) -> dict[str, tuple[Process, str, dict[str, str]]]:
-        """The jobs by key: process, mode, and what is different from the case."""
+    def _prepare(self, mode: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:
+        """The jobs of all peers that can, by a name."""
         jobs = {}
         for process in self.processes:
             is_probe = process.name == "probe"
@@ -168,11 +156,34 @@ class Session:
                     continue
                 if difference := compare(mode, case, reply["variant"], reply["check"]):
                     raise Failure(f"{process.name} differs in {mode} of {dict(case)}: {difference}")
-                jobs[key] = (process, job_mode, reply["variant"])
+                jobs[key] = Job(process, job_mode, reply["variant"])
         return jobs
 
+    def _result(
+        self,
+        mode: str,
+        case: Mapping[str, Any],
+        job: Job,
+        turns: Sequence[Mapping[str, float]],
+        before: Mapping[str, float],
+    ) -> dict[str, Any]:
+        """One peer's figures."""
+        after = job.process.ask("spent")
+        spent = [seconds - before.get(thread, 0.0) for thread, seconds in after.items()]
+        return {
+            "mode": mode,
+            "case": dict(case),
+            "peer": job.process.name if job.process.name != "probe" else f"probe {job.mode}",
+            "threads": job.process.threads,
+            "us": statistics.median(turn["seconds"] for turn in turns) * 1e6,
+            "rounds": [turn["seconds"] * 1e6 for turn in turns],
+            "load": statistics.median(turn["load"] for turn in turns),  # processor time a second
+            "threads used": sum(spent) / max(spent),
+            "variant": job.variant,
+        }
+
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """On the processors for measuring, and while holding the lock, if there are any."""
         before = sorted(os.sched_getaffinity(0))
         with open(self.lock or os.devnull, "a") as lock:  # noqa: PTH123 - a device or a file

@@ -37,37 +37,33 @@ class Worker:
         job = self.jobs[key] = self.peer.modes[mode](**case)
         return {"check": dict(job.check), "variant": dict(job.variant)}
 
-    def turn(self, key: str, seconds: float, count: int) -> dict[str, Any]:
-        """`count` units timed after one that is not; without a count, as many as fill the seconds."""
+    def calibrate(self, key: str, seconds: float) -> dict[str, Any]:
+        """How many units fill the seconds; also the job's first calls, which compile and allocate."""
         job = self.jobs[key]
-        run = job.run
         with job.around():
-            count = count or self._calibrate(job, seconds)
-            numbers = range(count)
-            run()
-            job.finish()
+            units: list[float] = []
+            while sum(units) < seconds:
+                begin = time.perf_counter()
+                job.run()
+                job.finish()
+                units.append(time.perf_counter() - begin)
+        return {"count": max(1, round(seconds / min(units))) if len(units) > 1 else 1}
+
+    def turn(self, key: str, count: int) -> dict[str, Any]:
+        """The time of `count` units, after one that is not timed."""
+        job = self.jobs[key]
+        run, units = job.run, range(count)
+        with job.around():
+            if count > 1:  # else it is so long that what caches held before matters little
+                run()
+                job.finish()
             cpu, begin = time.process_time(), time.perf_counter()
-            for _ in numbers:
+            for _ in units:
                 run()
             job.finish()
             end = time.perf_counter()
-        return {
-            "seconds": (end - begin) / (count * job.calls),
-            "cpu": (time.process_time() - cpu) / (end - begin),
-            "count": count,
-        }
-
-    def _calibrate(self, job: Job, seconds: float) -> int:
-        begin, count = time.perf_counter(), 0
-        while not count or time.perf_counter() - begin < seconds:
-            job.run()
-            job.finish()
-            count += 1
-        begin = time.perf_counter()  # again, without what the first calls cost
-        for _ in range(count):
-            job.run()
-        job.finish()
-        return max(1, round(count * seconds / (time.perf_counter() - begin)))
+        load = (time.process_time() - cpu) / (end - begin)
+        return {"seconds": (end - begin) / (count * job.calls), "load": load}
 
     def release(self, key: str) -> dict[str, Any]:
         """Forgets a job."""
@@ -80,13 +76,17 @@ class Worker:
             os.sched_setaffinity(int(thread.name), cpus)
         return {}
 
-    def threads(self) -> dict[str, Any]:
-        """The seconds that each thread has computed."""
-        spent = {
-            thread.name: int((thread / "schedstat").read_text().split()[0]) / 1e9
-            for thread in Path("/proc/self/task").iterdir()
-        }
-        return {"spent": spent}
+    def spent(self) -> dict[str, Any]:
+        """The seconds that each thread of the process has computed, by its number."""
+        threads = Path("/proc/self/task").iterdir()
+        return {t.name: int((t / "schedstat").read_text().split()[0]) / 1e9 for t in threads}
+
+    def peak(self) -> dict[str, Any]:
+        """Bytes of memory: now, and the most since the last call."""
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        now, most = (int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+        Path("/proc/self/clear_refs").write_text("5")  # the most begins anew
+        return {"now": now, "most": most}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import nnengine
 import numpy as np
 from nncore import workloads
-from nncore.workloads import LEARNING_RATE, Workload
+from nncore.workloads import Workload
 
 from ..job import CHECKED_STEPS, Job, Peer, Unsupported, sample, versions
 
@@ -71,7 +71,7 @@ def epoch(workload: Workload) -> Job:
     x, y = arrays(workload, workload.batch * workload.batches)
     network = Network(workload)
     loss = LOSSES[workload.loss]()
-    trainer = nnengine.JITCompiler(network, nnengine.Adam(LEARNING_RATE), loss)
+    trainer = nnengine.JITCompiler(network, nnengine.Adam(workload.learning_rate), loss)
     engine = trainer._cpp_engine
     first = nnengine.DataLoader(*(a[: CHECKED_STEPS * workload.batch] for a in (x, y)), workload.batch, False)
     before = network.samples()

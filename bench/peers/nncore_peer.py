@@ -7,7 +7,7 @@ from functools import partial
 import nncore as nc
 import numpy as np
 from nncore import workloads
-from nncore.workloads import LEARNING_RATE, Workload
+from nncore.workloads import Workload
 
 from ..job import Job, Peer, batches, check_training, sample
 
@@ -28,7 +28,7 @@ def dense_layers(model: nc.Model) -> list[nc.Dense]:
 
 def make_trainer(workload: Workload) -> nc.Trainer:
     """Its training."""
-    optimizer = nc.SGD(LEARNING_RATE) if workload.optimizer == "sgd" else nc.Adam(LEARNING_RATE)
+    optimizer = nc.SGD(workload.learning_rate) if workload.optimizer == "sgd" else nc.Adam(workload.learning_rate)
     return nc.Trainer(make_model(workload), workload.loss, optimizer)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from nncore import workloads
 from nncore.numpy_net import NumpyNet
-from nncore.workloads import LEARNING_RATE, Workload
+from nncore.workloads import Workload
 
 from ..job import Job, Peer, batches, check_training, sample
 
@@ -23,7 +23,7 @@ def make_net(workload: Workload, rows: int, dtype: Any = np.float32) -> NumpyNet
         output=workload.output,
         loss=workload.loss,
         optimizer=workload.optimizer,
-        learning_rate=LEARNING_RATE,
+        learning_rate=workload.learning_rate,
         rows=rows,
         dtype=dtype,
     )

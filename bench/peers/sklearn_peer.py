@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from nncore import workloads
-from nncore.workloads import LEARNING_RATE, Workload
+from nncore.workloads import Workload
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ..job import Job, Peer, Unsupported, batches, check_training, sample, versions
@@ -27,7 +27,7 @@ class Training:
         self.model = (MLPRegressor if is_regression else MLPClassifier)(
             hidden_layer_sizes=workload.sizes[1:-1],
             activation=ACTIVATIONS[workload.activation],
-            learning_rate_init=LEARNING_RATE,
+            learning_rate_init=workload.learning_rate,
             alpha=0.0,
             batch_size=workload.batch,
             random_state=0,

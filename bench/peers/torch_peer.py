@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from nncore import workloads
-from nncore.workloads import LEARNING_RATE, Workload
+from nncore.workloads import Workload
 from torch.nn import functional as F
 
 from ..job import Job, Peer, Unsupported, batches, check_training, sample, versions
@@ -37,9 +37,9 @@ class Training:
         self.objective = compiled(objective, workload) if variant == "compiled" else objective
         parameters, fused = self.model.parameters(), variant != "eager"
         if workload.optimizer == "sgd":
-            self.optimizer: Any = torch.optim.SGD(parameters, LEARNING_RATE, fused=fused)
+            self.optimizer: Any = torch.optim.SGD(parameters, workload.learning_rate, fused=fused)
         else:
-            self.optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=fused)
+            self.optimizer = torch.optim.Adam(parameters, workload.learning_rate, fused=fused)
 
     def step(self, x: Any, y: Any) -> Any:
         """One step."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # So small that thousands of steps do not end in gradients of nearly zero, where all would compute with
-# subnormal numbers.
-LEARNING_RATE = 1e-6
+# subnormal numbers; for SGD not so small that float32 parameters stay as they are.
+LEARNING_RATES = {"adam": 1e-6, "sgd": 1e-3}
 
 
 class Workload(NamedTuple):
@@ -32,6 +32,11 @@ class Workload(NamedTuple):
     def label(self) -> str:
         """As people would say it."""
         return f"{'-'.join(map(str, self.sizes))} {self.activation}, {self.loss}, batch {self.batch}"
+
+    @property
+    def learning_rate(self) -> float:
+        """Of its optimizer."""
+        return LEARNING_RATES[self.optimizer]
 
     @property
     def parameters(self) -> int:
