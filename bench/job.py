@@ -66,3 +66,14 @@ def batches(workload: Workload, x: Any, y: Any) -> list[tuple[Any, Any]]:
     """The batches of an epoch, not shuffled."""
     size = workload.batch
     return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+
+
+def repeated(epoch: Callable[[Workload], Job], workload: Workload, epochs: int) -> Job:
+    """The job of several epochs, from that of one."""
+    job = epoch(workload)
+
+    def run() -> None:
+        for _ in range(epochs):
+            job.run()
+
+    return job._replace(run=run, calls=job.calls * epochs, check={})

@@ -23,6 +23,7 @@ from .check import compare
 ROOT = Path(__file__).parents[1]
 OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # would keep NumPy from its best kernels
 THREAD_COUNTS = ("NNCORE_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+TRIES, ALONE = 4, 0.97  # turns, and the part of the processor's time that counts as all of it
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -89,6 +90,16 @@ class Job(NamedTuple):
     variant: Mapping[str, str]  # what of the case it does otherwise
 
 
+def undisturbed_turn(process: Process, key: str, count: int) -> dict[str, float]:
+    """A turn in which one thread had the processor to itself; if others never leave it alone, the best of a few."""
+    turns: list[dict[str, float]] = []
+    while len(turns) < TRIES:
+        turns.append(process.ask("turn", key=key, count=count))
+        if process.threads > 1 or turns[-1]["load"] > ALONE:
+            break
+    return max(turns, key=lambda turn: turn["load"])
+
+
 class Session:
     """Peers that are installed, and how they are measured."""
 
@@ -122,14 +133,15 @@ class Session:
         case: Mapping[str, Any],
         probes: Sequence[str] = ("fma",),
         *,
-        rounds: int | None = None,
-        seconds: float | None = None,
-    ) -> list[dict[str, Any]]:
-        """Every peer that can: checked, then timed in alternating rounds; the results, also kept here."""
-        seconds = self.seconds if seconds is None else seconds
-        jobs = self._prepare(mode, case, probes)
+        job: str = "",
+        rounds: int = 0,
+    ) -> None:
+        """Every peer that can: checked, then timed in alternating rounds. `job` is what they do, if not `mode`."""
+        jobs = self._prepare(job or mode, case, probes)
         with self.alone():
-            counts = {key: job.process.ask("calibrate", key=key, seconds=seconds)["count"] for key, job in jobs.items()}
+            counts = {
+                key: job.process.ask("calibrate", key=key, seconds=self.seconds)["count"] for key, job in jobs.items()
+            }
         before = {key: job.process.ask("spent") for key, job in jobs.items()}
         turns: dict[str, list[dict[str, float]]] = {key: [] for key in jobs}
         for number in range(rounds or self.rounds):
@@ -137,12 +149,16 @@ class Session:
             keys = list(jobs)[first:] + list(jobs)[:first]
             with self.alone():
                 for key in keys:
-                    turns[key].append(jobs[key].process.ask("turn", key=key, count=counts[key]))
-        found = [self._result(mode, case, job, turns[key], before[key]) for key, job in jobs.items()]
+                    turns[key].append(undisturbed_turn(jobs[key].process, key, counts[key]))
         for key, job in jobs.items():
+            self._report(mode, case, job, turns[key], before[key])
             job.process.ask("release", key=key)
-        self.results += found
-        return found
+
+    def add(self, mode: str, case: Mapping[str, Any], peer: str, turns: Sequence[float], **more: Any) -> None:
+        """Keeps a result: seconds of a call, turn by turn."""
+        us = [seconds * 1e6 for seconds in turns]
+        result = {"mode": mode, "case": dict(case), "peer": peer, "us": statistics.median(us), "rounds": us, **more}
+        self.results.append({"threads": 1, "variant": {}} | result)
 
     def _prepare(self, mode: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:
         """The jobs of all peers that can, by a name."""
@@ -159,37 +175,35 @@ class Session:
                 jobs[key] = Job(process, job_mode, reply["variant"])
         return jobs
 
-    def _result(
+    def _report(
         self,
         mode: str,
         case: Mapping[str, Any],
         job: Job,
         turns: Sequence[Mapping[str, float]],
         before: Mapping[str, float],
-    ) -> dict[str, Any]:
-        """One peer's figures."""
+    ) -> None:
         after = job.process.ask("spent")
         spent = [seconds - before.get(thread, 0.0) for thread, seconds in after.items()]
-        return {
-            "mode": mode,
-            "case": dict(case),
-            "peer": job.process.name if job.process.name != "probe" else f"probe {job.mode}",
-            "threads": job.process.threads,
-            "us": statistics.median(turn["seconds"] for turn in turns) * 1e6,
-            "rounds": [turn["seconds"] * 1e6 for turn in turns],
-            "load": statistics.median(turn["load"] for turn in turns),  # processor time a second
-            "threads used": sum(spent) / max(spent),
-            "variant": job.variant,
-        }
+        self.add(
+            mode,
+            case,
+            f"probe {job.mode}" if job.process.name == "probe" else job.process.name,
+            [turn["seconds"] for turn in turns],
+            threads=job.process.threads,
+            variant=job.variant,
+            load=statistics.median(turn["load"] for turn in turns),  # processor time a second
+            busy_threads=sum(spent) / max(spent),
+        )
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, *others: Process) -> Iterator[None]:
         """On the processors for measuring, and while holding the lock, if there are any."""
         before = sorted(os.sched_getaffinity(0))
         with open(self.lock or os.devnull, "a") as lock:  # noqa: PTH123 - a device or a file
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for process in self.processes:
-                process.ask("pin", cpus=self.cpus)
+            for process in (*self.processes, *others):
+                process.ask("pin", cpus=self.cpus[: process.threads])
             yield
-            for process in self.processes:
+            for process in (*self.processes, *others):
                 process.ask("pin", cpus=before)

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from nncore.workloads import GRID
+from nncore.workloads import WORKLOADS
 
 from .job import Job, Unsupported
 from .peers import PEERS
@@ -33,7 +33,7 @@ class Worker:
         if mode not in self.peer.modes:
             raise Unsupported(f"has no {mode}")
         if "workload" in case:
-            case = {**case, "workload": GRID[case["workload"]]}
+            case = {**case, "workload": WORKLOADS[case["workload"]]}
         job = self.jobs[key] = self.peer.modes[mode](**case)
         return {"check": dict(job.check), "variant": dict(job.variant)}
 

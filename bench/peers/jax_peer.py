@@ -12,7 +12,7 @@ from nncore import workloads
 from nncore.numpy_net import BETA1, BETA2, EPSILON
 from nncore.workloads import Workload
 
-from ..job import Job, Peer, batches, check_training, sample, versions
+from ..job import Job, Peer, batches, check_training, repeated, sample, versions
 
 ACTIVATIONS = {
     "relu": lambda z: jnp.maximum(z, 0),
@@ -157,4 +157,4 @@ def peer(variant: str, threads: int) -> Peer:
     """The library; its threads come from XLA_FLAGS."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # small calls are up to three times as fast
-    return Peer(versions("jax", "jaxlib"), {"epoch": epoch, "step": step, "predict": predict})
+    return Peer(versions("jax", "jaxlib"), {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict})

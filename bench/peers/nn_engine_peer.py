@@ -11,7 +11,7 @@ import numpy as np
 from nncore import workloads
 from nncore.workloads import Workload
 
-from ..job import CHECKED_STEPS, Job, Peer, Unsupported, sample, versions
+from ..job import CHECKED_STEPS, Job, Peer, Unsupported, repeated, sample, versions
 
 LOSSES = {
     "mean_squared_error": nnengine.MSELoss,
@@ -101,4 +101,4 @@ def predict(workload: Workload, rows: int) -> Job:
 
 def peer(variant: str, threads: int) -> Peer:
     """The library."""
-    return Peer(versions("nn-engine-core"), {"epoch": epoch, "predict": predict})
+    return Peer(versions("nn-engine-core"), {"epoch": epoch, "fit": partial(repeated, epoch), "predict": predict})

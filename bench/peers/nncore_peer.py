@@ -10,6 +10,7 @@ from nncore import workloads
 from nncore.workloads import Workload
 
 from ..job import Job, Peer, batches, check_training, sample
+from . import nncore_functions
 
 
 def make_model(workload: Workload) -> nc.Model:
@@ -64,9 +65,50 @@ def predict(workload: Workload, rows: int) -> Job:
     return Job(partial(model.predict, x, out), check={"outputs": sample(model.predict(x, out))})
 
 
+def fit(workload: Workload, epochs: int) -> Job:
+    """Trainer.fit for several epochs."""
+    x, y = workloads.data(workload, workload.batch * workload.batches)
+    run = partial(make_trainer(workload).fit, x, y, epochs=epochs, batch_size=workload.batch, progress=False)
+    return Job(run, workload.batches * epochs)
+
+
+def train_epoch(workload: Workload, epochs: int) -> Job:
+    """What Trainer.fit calls for each epoch, alone."""
+    x, y = workloads.data(workload, workload.batch * workload.batches)
+    trainer = make_trainer(workload)
+    samples = trainer.model.as_samples(trainer.objective, x, y, None)
+    order = np.random.default_rng(0).permutation(len(x))
+
+    def run() -> None:
+        for _ in range(epochs):
+            trainer.objective.train_epoch(
+                samples, trainer.optimizer, workload.batch, order, lambda step, loss: None
+            )
+
+    return Job(run, workload.batches * epochs)
+
+
+def growth(workload: Workload, samples: int) -> Job:
+    """Trainer.fit for one epoch over any number of samples; a call is a sample."""
+    x, y = workloads.data(workload, samples)
+    fit = partial(make_trainer(workload).fit, x, y, epochs=1, batch_size=workload.batch, progress=False)
+    return Job(fit, samples)
+
+
 def peer(variant: str, threads: int) -> Peer:
-    """The library."""
+    """The library, or the call that Trainer makes."""
     nc.set_num_threads(threads)
+    if variant == "train_epoch":
+        return Peer({}, {"fit": train_epoch})
     config = nc.show_config()
     versions = {"nncore": f"{config['version']} on {config['instruction_set']}"}
-    return Peer(versions, {"epoch": epoch, "step": step, "predict": predict})
+    modes = {
+        "epoch": epoch,
+        "step": step,
+        "predict": predict,
+        "matmul": nncore_functions.matmul,
+        "functional": nncore_functions.functional,
+        "fit": fit,
+        "growth": growth,
+    }
+    return Peer(versions, modes)

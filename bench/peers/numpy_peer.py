@@ -10,7 +10,8 @@ from nncore import workloads
 from nncore.numpy_net import NumpyNet
 from nncore.workloads import Workload
 
-from ..job import Job, Peer, batches, check_training, sample
+from ..job import Job, Peer, batches, check_training, repeated, sample
+from . import numpy_functions
 
 
 def make_net(workload: Workload, rows: int, dtype: Any = np.float32) -> NumpyNet:
@@ -102,4 +103,12 @@ def blas() -> str:
 def peer(variant: str, threads: int) -> Peer:
     """The library."""
     versions = {"numpy": f"{np.__version__} ({blas()})"}
-    return Peer(versions, {"epoch": epoch, "step": step, "predict": predict})
+    modes = {
+        "epoch": epoch,
+        "step": step,
+        "predict": predict,
+        "matmul": numpy_functions.matmul,
+        "functional": numpy_functions.functional,
+        "fit": partial(repeated, epoch),
+    }
+    return Peer(versions, modes)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,18 @@ CACHE, MEMORY = 1 << 19, 1 << 28  # bytes: half of a usual L2, and far more than
 LANES = {"probe_fma64": 24 * 16, "probe_fma32": 12 * 8}  # of a round
 
 
+@cache
 def compile_probe() -> ctypes.CDLL:
-    """The loops."""
+    """The loops, compiled once."""
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "probe.so"
         subprocess.run([COMPILER, *FLAGS, str(SOURCE), "-pthread", "-o", str(library)], check=True)
         return ctypes.CDLL(str(library))
 
 
+@cache
 def fma(threads: int) -> Job:
-    """The faster of two register sizes."""
+    """The faster of two register sizes, chosen once."""
     library = compile_probe()
 
     def call(name: str) -> float:

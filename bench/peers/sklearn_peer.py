@@ -11,7 +11,7 @@ from nncore import workloads
 from nncore.workloads import Workload
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from ..job import Job, Peer, Unsupported, batches, check_training, sample, versions
+from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
 
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
 
@@ -109,4 +109,4 @@ def predict(workload: Workload, rows: int) -> Job:
 
 def peer(variant: str, threads: int) -> Peer:
     """The library."""
-    return Peer(versions("scikit-learn"), {"epoch": epoch, "step": step, "predict": predict})
+    return Peer(versions("scikit-learn"), {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict})

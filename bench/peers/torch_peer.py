@@ -11,7 +11,8 @@ from nncore import workloads
 from nncore.workloads import Workload
 from torch.nn import functional as F
 
-from ..job import Job, Peer, Unsupported, batches, check_training, sample, versions
+from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
+from . import torch_functions
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
 LOSSES = {
@@ -99,6 +100,22 @@ def epoch(workload: Workload, *, variant: str) -> Job:
     return Job(run, workload.batches, check={**found, "epoch loss": [run()]})
 
 
+def fit(workload: Workload, epochs: int, *, variant: str) -> Job:
+    """Several epochs, with our loop or with a DataLoader as most programs have it."""
+    if variant != "DataLoader":
+        return repeated(partial(epoch, variant=variant), workload, epochs)
+    data = torch.utils.data.TensorDataset(*tensors(workload, workload.batch * workload.batches))
+    loader = torch.utils.data.DataLoader(data, workload.batch, shuffle=True)
+    training = Training(workload, "fused")
+
+    def run() -> None:
+        for _ in range(epochs):
+            for x, y in loader:
+                training.step(x, y)
+
+    return Job(run, workload.batches * epochs)
+
+
 def step(workload: Workload, *, variant: str) -> Job:
     """One step on one batch."""
     x, y = tensors(workload, workload.batch)
@@ -123,5 +140,9 @@ def peer(variant: str, threads: int) -> Peer:
     """The library."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    modes = {"epoch": epoch, "step": step, "predict": predict}
-    return Peer(versions("torch"), {name: partial(mode, variant=variant) for name, mode in modes.items()})
+    given = {"epoch": epoch, "step": step, "predict": predict, "fit": fit}
+    names = ["fit"] if variant == "DataLoader" else list(given)
+    modes: dict[str, Any] = {name: partial(given[name], variant=variant) for name in names}
+    if variant == "eager":
+        modes |= {"matmul": torch_functions.matmul, "functional": torch_functions.functional}
+    return Peer(versions("torch"), modes)

@@ -81,6 +81,9 @@ GRID = {
         Workload("wide4k", (4096, 4096, 4096, 10), "relu", "softmax_cross_entropy", 256, 2),
     )
 }
+# 468 whole batches of what is elsewhere 60,000 images.
+MNIST = Workload("mnist", (784, 128, 10), "relu", "softmax_cross_entropy", 128, 468)
+WORKLOADS = GRID | {MNIST.name: MNIST}
 
 
 def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
