@@ -1,8 +1,8 @@
 """Measures nncore against every peer that is installed.
 
-    python -m bench                                      everything
-    python -m bench epoch step --only tiny,rl            two modes, two workloads
-    python -m bench --json new.json --against old.json   exit status 1 where a ratio is more than 10 % worse
+python -m bench                                      everything
+python -m bench epoch step --only tiny,rl            two modes, two workloads
+python -m bench --json new.json --against old.json   exit status 1 where a ratio is more than 10 % worse
 """
 
 from __future__ import annotations
@@ -58,8 +58,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--cpus", help="processors to measure on, such as 1 or 1,0 (the last first)")
     add("--lock", metavar="FILE", help="held while measuring, so that runs on one machine take turns")
     add("--json", type=Path, metavar="FILE", help="writes the machine, versions and every figure")
-    add("--picture", type=Path, metavar="FILE", help="draws the roofline of the mode epoch (needs matplotlib)")
-    add("--against", type=Path, metavar="FILE", help="a JSON of before: exit status 1 where a ratio fell by 10 %%")
+    add(
+        "--picture", type=Path, metavar="FILE", help="draws the roofline of the mode epoch (needs matplotlib)"
+    )
+    add(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="a JSON of before: exit status 1 where a ratio fell by 10 %%",
+    )
     add("--markdown", action="store_true", help="tables as Markdown")
     options = parser.parse_args(arguments)
     for mode in options.modes:
@@ -89,7 +96,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             if team not in sessions:
                 sessions[team] = stack.enter_context(
                     Session(
-                        team, rounds=options.rounds, seconds=options.seconds, cpus=options.cpus, lock=options.lock
+                        team,
+                        rounds=options.rounds,
+                        seconds=options.seconds,
+                        cpus=options.cpus,
+                        lock=options.lock,
                     )
                 )
                 introduce(sessions[team], report)

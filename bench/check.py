@@ -14,9 +14,9 @@ from nncore.workloads import WORKLOADS
 from . import functions
 from .peers import numpy_peer
 
-# By what fraction of their length two lists of numbers may differ. Changes are loose because the first steps of
-# Adam turn gradients near zero, whose sign is a matter of rounding, into whole steps; an epoch's mean loss depends
-# a little on its order.
+# By what fraction of their length two lists of numbers may differ. Changes are loose because the first steps
+# of Adam turn gradients near zero, whose sign is a matter of rounding, into whole steps; an epoch's mean loss
+# depends a little on its order.
 TOLERANCES = {"changes": 0.05, "epoch loss": 1e-2}
 TOLERANCE = 1e-5  # everything else: the rounding of float32
 

@@ -1,6 +1,7 @@
 """The plain functions and matrix products of the grid: their cases, arguments and float64 references.
 
-A case is a name and a shape: (M, K, N) of products, (rows, inputs, outputs) of dense layers, else (rows, columns).
+A case is a name and a shape: (M, K, N) of products, (rows, inputs, outputs) of dense layers, and otherwise
+(rows, columns).
 All sides get the same memory: x (B, I), weight (I, O), gradients (B, O), each C-contiguous.
 """
 
@@ -28,7 +29,10 @@ LOSSES = {  # whether the predictions are probabilities, and whether the targets
     "softmax_cross_entropy": (False, True),
     "cross_entropy": (True, True),
 }
-BINARY = ("sigmoid_cross_entropy", "binary_cross_entropy")  # of one output: some average over several, some add
+BINARY = (
+    "sigmoid_cross_entropy",
+    "binary_cross_entropy",
+)  # of one output: some average over several, some add
 
 
 def product_cases(grid: Iterable[Workload]) -> list[tuple[str, tuple[int, ...]]]:
@@ -58,7 +62,9 @@ def function_cases(grid: Iterable[Workload]) -> list[tuple[str, tuple[int, ...]]
         for name in ROWWISE if last > 1 else ():
             cases[name, (batch, last)] = cases[f"{name}_backward", (batch, last)] = None
         for name, (_, has_classes) in LOSSES.items():
-            if has_classes == (workload.loss == "softmax_cross_entropy") and (last == 1 or name not in BINARY):
+            if has_classes == (workload.loss == "softmax_cross_entropy") and (
+                last == 1 or name not in BINARY
+            ):
                 cases[name, (batch, last)] = None
     return sorted(cases, key=lambda case: case[0])
 
@@ -73,7 +79,10 @@ def arguments(name: str, shape: Sequence[int]) -> Arrays:
     if name in ("forward", "grad_weight", "grad_x"):
         rows, depth, columns = shape
         left = normal(depth, rows).T if name == "grad_weight" else normal(rows, depth)
-        return {"left": left, "right": normal(columns, depth).T if name == "grad_x" else normal(depth, columns)}
+        return {
+            "left": left,
+            "right": normal(columns, depth).T if name == "grad_x" else normal(depth, columns),
+        }
     if name.startswith("dense"):
         rows, inputs, outputs = shape
         x, weight = normal(rows, inputs), normal(inputs, outputs) / np.float32(inputs**0.5)
@@ -104,7 +113,9 @@ def reference(name: str, shape: Sequence[int]) -> dict[str, list[float]]:
 
 def results(found: Any) -> dict[str, list[float]]:
     """Arrays and numbers that a function returned, as they are compared."""
-    return {f"result {i}": sample(item) for i, item in enumerate(found if isinstance(found, tuple) else (found,))}
+    return {
+        f"result {i}": sample(item) for i, item in enumerate(found if isinstance(found, tuple) else (found,))
+    }
 
 
 def sigmoid(z: Any) -> Any:

@@ -50,12 +50,10 @@ def sample(array: Any) -> list[float]:
     return flat[:: max(1, flat.size // SAMPLE)].tolist()
 
 
-def check_training(
-    steps: Iterable[float], weights: Callable[[], Sequence[Any]]
-) -> dict[str, list[float]]:
+def check_training(steps: Iterable[float], weights: Callable[[], Sequence[Any]]) -> dict[str, list[float]]:
     """The losses of the first steps, and what they change in each weight, (I, O)."""
     before = [sample(weight) for weight in weights()]
-    losses = [float(loss) for _, loss in zip(range(CHECKED_STEPS), steps)]
+    losses = [float(loss) for _, loss in zip(range(CHECKED_STEPS), steps, strict=False)]
     changes = np.concatenate(
         [np.subtract(sample(weight), old) for weight, old in zip(weights(), before, strict=True)]
     )

@@ -25,7 +25,7 @@ class Scope(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """A title, the function that measures, that which prints, and which peers on how many threads it needs."""
+    """A title, what measures, what prints, and which peers it needs on how many threads."""
 
     title: str
     run: Callable[[Session, Scope], None]

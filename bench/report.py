@@ -127,7 +127,17 @@ def threads_table(results: Results, markdown: bool) -> str:
                 number(two.ratio, ".2f"),
             ]
         )
-    head = ["", "1 thread", "2 threads", "gain", "probe's gain", "of it", "best peer", "on 2 threads", "ratio"]
+    head = [
+        "",
+        "1 thread",
+        "2 threads",
+        "gain",
+        "probe's gain",
+        "of it",
+        "best peer",
+        "on 2 threads",
+        "ratio",
+    ]
     return layout(head, lines, markdown)
 
 

@@ -1,8 +1,8 @@
 """The processes of several peers, measured in turns.
 
-A process each, because libraries in one process share settings, allocators and thread pools: here a peer sleeps
-on a pipe while another is measured, with the environment that suits it, and may crash alone. The time that
-the threads of a sleeping peer take is measured and reported.
+A process each, because libraries in one process share settings, allocators and thread pools: here a peer
+sleeps on a pipe while another is measured, with the environment that suits it, and may crash alone. The time
+that the threads of a sleeping peer take all the same is measured and reported.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nncore.bench import OVERRIDES, SINGLE
+
 from .check import compare
 
 ROOT = Path(__file__).parents[1]
-OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # would keep NumPy from its best kernels
-THREAD_COUNTS = ("NNCORE_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 TRIES, ALONE = 4, 0.97  # turns, and the part of the processor's time that counts as all of it
 
 
@@ -31,10 +31,10 @@ def environment(threads: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
     several = "true" if threads > 1 else "false"
     flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
-    return kept | dict.fromkeys(THREAD_COUNTS, str(threads)) | {"XLA_FLAGS": flags}
+    return kept | dict.fromkeys(SINGLE, str(threads)) | {"XLA_FLAGS": flags}
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - of a peer, not of this program
     """A peer failed or disagreed: nothing that was measured beside it counts."""
 
 
@@ -91,7 +91,7 @@ class Job(NamedTuple):
 
 
 def undisturbed_turn(process: Process, key: str, count: int) -> dict[str, float]:
-    """A turn in which one thread had the processor to itself; if others never leave it alone, the best of a few."""
+    """A turn in which one thread had the processor to itself, or the one of a few that was nearest to it."""
     turns: list[dict[str, float]] = []
     while len(turns) < TRIES:
         turns.append(process.ask("turn", key=key, count=count))
@@ -104,7 +104,13 @@ class Session:
     """Peers that are installed, and how they are measured."""
 
     def __init__(
-        self, peers: Sequence[tuple[str, int]], *, rounds: int, seconds: float, cpus: Sequence[int], lock: str | None
+        self,
+        peers: Sequence[tuple[str, int]],
+        *,
+        rounds: int,
+        seconds: float,
+        cpus: Sequence[int],
+        lock: str | None,
     ) -> None:
         self.rounds, self.seconds, self.cpus, self.lock = rounds, seconds, list(cpus), lock
         self.processes: list[Process] = []
@@ -136,11 +142,12 @@ class Session:
         job: str = "",
         rounds: int = 0,
     ) -> None:
-        """Every peer that can: checked, then timed in alternating rounds. `job` is what they do, if not `mode`."""
+        """Every peer that can: checked, then timed in alternating rounds, doing `job` if it is not `mode`."""
         jobs = self._prepare(job or mode, case, probes)
         with self.alone():
             counts = {
-                key: job.process.ask("calibrate", key=key, seconds=self.seconds)["count"] for key, job in jobs.items()
+                key: job.process.ask("calibrate", key=key, seconds=self.seconds)["count"]
+                for key, job in jobs.items()
             }
         before = {key: job.process.ask("spent") for key, job in jobs.items()}
         turns: dict[str, list[dict[str, float]]] = {key: [] for key in jobs}
@@ -157,7 +164,14 @@ class Session:
     def add(self, mode: str, case: Mapping[str, Any], peer: str, turns: Sequence[float], **more: Any) -> None:
         """Keeps a result: seconds of a call, turn by turn."""
         us = [seconds * 1e6 for seconds in turns]
-        result = {"mode": mode, "case": dict(case), "peer": peer, "us": statistics.median(us), "rounds": us, **more}
+        result = {
+            "mode": mode,
+            "case": dict(case),
+            "peer": peer,
+            "us": statistics.median(us),
+            "rounds": us,
+            **more,
+        }
         self.results.append({"threads": 1, "variant": {}} | result)
 
     def _prepare(self, mode: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:

@@ -25,7 +25,9 @@ PACKAGES = {  # module: distribution
 
 def measure(rounds: int) -> dict[str, list[float]]:
     """Seconds of alternating imports in new processes, by module; of an empty program by ""."""
-    times: dict[str, list[float]] = {"": []} | {name: [] for name in PACKAGES if importlib.util.find_spec(name)}
+    times: dict[str, list[float]] = {"": []} | {
+        name: [] for name in PACKAGES if importlib.util.find_spec(name)
+    }
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for number in range(rounds + 1):
         for name, found in times.items():

@@ -1,6 +1,6 @@
 """The process of one peer: it obeys lines of JSON on its standard input, and sleeps between them.
 
-    python -m bench.worker PEER THREADS
+python -m bench.worker PEER THREADS
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from nncore import workloads
 from nncore.numpy_net import BETA1, BETA2, EPSILON
 from nncore.workloads import Workload
@@ -125,9 +126,7 @@ def epoch(workload: Workload) -> Job:
     """The whole epoch in one jitted scan."""
     x, y = arrays(workload, workload.batch * workload.batches)
     training = Training(workload)
-    found = check_training(
-        (training.step(*batch) for batch in batches(workload, x, y)), training.weights
-    )
+    found = check_training((training.step(*batch) for batch in batches(workload, x, y)), training.weights)
     run = partial(training.epoch, x, y)
     found["epoch loss"] = [float(run())]
     return Job(run, workload.batches, finish=training.finish, check=found)
@@ -157,4 +156,7 @@ def peer(variant: str, threads: int) -> Peer:
     """The library; its threads come from XLA_FLAGS."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # small calls are up to three times as fast
-    return Peer(versions("jax", "jaxlib"), {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict})
+    return Peer(
+        versions("jax", "jaxlib"),
+        {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict},
+    )

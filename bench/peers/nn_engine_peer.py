@@ -8,6 +8,7 @@ from typing import Any
 
 import nnengine
 import numpy as np
+
 from nncore import workloads
 from nncore.workloads import Workload
 
@@ -101,4 +102,6 @@ def predict(workload: Workload, rows: int) -> Job:
 
 def peer(variant: str, threads: int) -> Peer:
     """The library."""
-    return Peer(versions("nn-engine-core"), {"epoch": epoch, "fit": partial(repeated, epoch), "predict": predict})
+    return Peer(
+        versions("nn-engine-core"), {"epoch": epoch, "fit": partial(repeated, epoch), "predict": predict}
+    )

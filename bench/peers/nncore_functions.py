@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from nncore import functional as F
 
 from ..functions import LOSSES, arguments, results
@@ -33,7 +34,11 @@ def functional(function: str, shape: Sequence[int]) -> Job:
         call = partial(F.dense_forward, activation=activation, out=out)
     elif name == "dense_backward":
         x, weight = given["x"], given["weight"]
-        grads = np.empty_like(x), np.empty(weight.shape[::-1], np.float32).T, np.empty(len(weight), np.float32)
+        grads = (
+            np.empty_like(x),
+            np.empty(weight.shape[::-1], np.float32).T,
+            np.empty(len(weight), np.float32),
+        )
         call = partial(F.dense_backward, out=grads)
     else:
         name = f"{name}_and_gradient" if name in LOSSES else name

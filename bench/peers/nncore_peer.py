@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-import nncore as nc
 import numpy as np
+
+import nncore as nc
 from nncore import workloads
+from nncore.bench import dense_layers, make_model, make_trainer
 from nncore.workloads import Workload
 
 from ..job import Job, Peer, batches, check_training, sample
 from . import nncore_functions
-
-
-def make_model(workload: Workload) -> nc.Model:
-    """The workload's network with the parameters that every side starts from."""
-    model = nc.mlp(workload.sizes, workload.activation, workload.output, seed=0)
-    parameters = zip(*workloads.initial_parameters(workload), strict=True)
-    for layer, (weight, bias) in zip(dense_layers(model), parameters, strict=True):
-        layer.weight[...], layer.bias[...] = weight.T, bias
-    return model
-
-
-def dense_layers(model: nc.Model) -> list[nc.Dense]:
-    """The layers that have parameters."""
-    return [layer for layer in model if isinstance(layer, nc.Dense)]
-
-
-def make_trainer(workload: Workload) -> nc.Trainer:
-    """Its training."""
-    optimizer = nc.SGD(workload.learning_rate) if workload.optimizer == "sgd" else nc.Adam(workload.learning_rate)
-    return nc.Trainer(make_model(workload), workload.loss, optimizer)
 
 
 def check(trainer: nc.Trainer, steps: list) -> dict[str, list[float]]:

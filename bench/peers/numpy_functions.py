@@ -50,7 +50,11 @@ def dense_forward(activation: str, x: Any, weight: Any, bias: Any) -> Callable[[
 def dense_backward(grad_output: Any, x: Any, weight: Any) -> Callable[[], Any]:
     """Three products."""
     ones = np.ones(len(x), np.float32)
-    grad_x, grad_weight, grad_bias = np.empty_like(x), np.empty_like(weight), np.empty(weight.shape[1], np.float32)
+    grad_x, grad_weight, grad_bias = (
+        np.empty_like(x),
+        np.empty_like(weight),
+        np.empty(weight.shape[1], np.float32),
+    )
 
     def run() -> Any:
         np.dot(grad_output, weight.T, grad_x)

@@ -7,9 +7,10 @@ from typing import Any
 
 import onnx
 import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
 from nncore import workloads
 from nncore.workloads import Workload
-from onnx import TensorProto, helper, numpy_helper
 
 from ..job import Job, Peer, sample, versions
 

@@ -16,7 +16,15 @@ from ..job import Job, Peer
 
 SOURCE = Path(__file__).parents[1] / "probe.cpp"
 COMPILER = os.environ.get("CXX", "g++")
-FLAGS = ("-std=c++20", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-shared", "-fPIC")
+FLAGS = (
+    "-std=c++20",
+    "-O3",
+    "-march=native",
+    "-mprefer-vector-width=512",
+    "-ffp-contract=fast",
+    "-shared",
+    "-fPIC",
+)
 CACHE, MEMORY = 1 << 19, 1 << 28  # bytes: half of a usual L2, and far more than any L3 a core has
 LANES = {"probe_fma64": 24 * 16, "probe_fma32": 12 * 8}  # of a round
 

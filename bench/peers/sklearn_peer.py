@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
 from nncore import workloads
 from nncore.workloads import Workload
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
 
@@ -104,9 +105,15 @@ def predict(workload: Workload, rows: int) -> Job:
         return Job(partial(model.predict, x), check={"outputs": sample(model.predict(x))})
     outputs = model.predict_proba(x)
     key = "probabilities" if workload.loss == "softmax_cross_entropy" else "probability"
-    return Job(partial(model.predict_proba, x), check={key: sample(outputs if key == "probabilities" else outputs[:, 1])})
+    return Job(
+        partial(model.predict_proba, x),
+        check={key: sample(outputs if key == "probabilities" else outputs[:, 1])},
+    )
 
 
 def peer(variant: str, threads: int) -> Peer:
     """The library."""
-    return Peer(versions("scikit-learn"), {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict})
+    return Peer(
+        versions("scikit-learn"),
+        {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict},
+    )

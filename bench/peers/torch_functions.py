@@ -1,4 +1,4 @@
-"""The plain functions in PyTorch: the operators below autograd, into tensors allocated once where they allow it."""
+"""The plain functions in PyTorch: the operators below autograd, into tensors allocated once if possible."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def functional(function: str, shape: Sequence[int]) -> Job:
 def dense_forward(activation: str, x: Any, weight: Any, bias: Any) -> Callable[[], Any]:
     """Product and bias in one call, the activation in place."""
     out = torch.empty(len(x), len(bias))
-    act = {"identity": lambda z: z, "relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}[activation]
+    act = {"identity": lambda z: z, "relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}[
+        activation
+    ]
     return lambda: act(torch.addmm(bias, x, weight, out=out))
 
 
@@ -113,8 +115,12 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "relu_backward": lambda g, a, out: aten.threshold_backward.grad_input(g, a, 0, grad_input=out),
     "tanh_backward": lambda g, a, out: aten.tanh_backward.grad_input(g, a, grad_input=out),
     "sigmoid_backward": lambda g, a, out: aten.sigmoid_backward.grad_input(g, a, grad_input=out),
-    "softmax_backward": lambda g, a, out: aten._softmax_backward_data.out(g, a, 1, torch.float32, grad_input=out),
-    "log_softmax_backward": lambda g, a, out: aten._log_softmax_backward_data.out(g, a, 1, torch.float32, out=out),
+    "softmax_backward": lambda g, a, out: aten._softmax_backward_data.out(
+        g, a, 1, torch.float32, grad_input=out
+    ),
+    "log_softmax_backward": lambda g, a, out: aten._log_softmax_backward_data.out(
+        g, a, 1, torch.float32, out=out
+    ),
     "mean_squared_error": mean_squared_error,
     "half_squared_error": half_squared_error,
     "sigmoid_cross_entropy": sigmoid_cross_entropy,

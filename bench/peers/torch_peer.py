@@ -1,4 +1,4 @@
-"""PyTorch: eager, with the fused optimizer, and compiled (loss and gradients; the optimizer is the fused one)."""
+"""PyTorch: eager, with the fused optimizer, and with that and compiled loss and gradients."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch.nn import functional as F
+
 from nncore import workloads
 from nncore.workloads import Workload
-from torch.nn import functional as F
 
 from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
 from . import torch_functions

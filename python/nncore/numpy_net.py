@@ -32,8 +32,8 @@ class NumpyNet:
     """Forward, loss, backward and update with NumPy's best practice, checked by tests/test_bench.py.
 
     Buffers are allocated once and results written in place; the parameters are one flat array, updated in
-    blocks that fit the cache. np.dot was faster than np.matmul, several times for one row; a row of ones times
-    a matrix is faster than its sum over rows; constants that are 0-d arrays are faster than Python's numbers.
+    blocks that fit the cache. np.dot was faster than np.matmul, several times for one row; a row of ones
+    times a matrix is faster than its sum over rows, and a 0-d array as a constant faster than a number.
 
     `activation` is that of the hidden layers; `output` that of the last ("identity", or "sigmoid" with
     "half_squared_error"). `weights` are (I, O), as x @ weight wants them. A batch has `rows` samples.
@@ -53,9 +53,12 @@ class NumpyNet:
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.activation, self.output, self.loss, self.optimizer = activation, output, loss, optimizer
-        self.learning_rate, self.steps, self.dtype = learning_rate, 0, np.dtype(dtype)
+        self.learning_rate, self.steps = learning_rate, 0
+        self.number: Any = np.dtype(dtype).type
         self.zero, self.one = np.zeros((), dtype), np.ones((), dtype)
-        self.flat = np.empty(sum(weight.size + bias.size for weight, bias in zip(weights, biases)), dtype)
+        self.flat = np.empty(
+            sum(weight.size + bias.size for weight, bias in zip(weights, biases, strict=True)), dtype
+        )
         self.grad = np.zeros_like(self.flat)
         self.moments = [np.zeros_like(self.flat) for _ in range(2 if optimizer == "adam" else 0)]
         self.scratch = np.empty((2, BLOCK), dtype)
@@ -131,7 +134,7 @@ class NumpyNet:
             half = self.loss == "half_squared_error"
             np.subtract(output, y, delta)
             value = float(np.vdot(delta, delta)) / (2 * rows if half else delta.size)
-            np.multiply(delta, self.dtype.type(1 / rows if half else 2 / delta.size), delta)
+            np.multiply(delta, self.number(1 / rows if half else 2 / delta.size), delta)
             self._slope(self.output, last)
             return value
         if self.loss == "sigmoid_cross_entropy":
@@ -149,27 +152,26 @@ class NumpyNet:
             value += float(np.log(total).sum())
             np.divide(delta, total, delta)
             delta[self.rows, y] -= self.one
-        np.multiply(delta, self.dtype.type(1 / rows), delta)
+        np.multiply(delta, self.number(1 / rows), delta)
         return value / rows
 
     def _update(self, block: slice) -> None:
         """Changes some of the parameters by their gradients, in place."""
         p, g = self.flat[block], self.grad[block]
-        number = self.dtype.type
         change, root = self.scratch[:, : p.size]
         if self.optimizer == "sgd":
-            np.subtract(p, np.multiply(g, number(self.learning_rate), change), p)
+            np.subtract(p, np.multiply(g, self.number(self.learning_rate), change), p)
             return
         m, v = (moment[block] for moment in self.moments)
         np.subtract(g, m, change)
-        np.multiply(change, number(1 - BETA1), change)
+        np.multiply(change, self.number(1 - BETA1), change)
         np.add(m, change, m)
         np.multiply(g, g, change)
         np.subtract(change, v, change)
-        np.multiply(change, number(1 - BETA2), change)
+        np.multiply(change, self.number(1 - BETA2), change)
         np.add(v, change, v)
-        np.multiply(np.sqrt(v, root), number(1 / np.sqrt(1 - BETA2**self.steps)), root)
-        np.add(root, number(EPSILON), root)
+        np.multiply(np.sqrt(v, root), self.number(1 / np.sqrt(1 - BETA2**self.steps)), root)
+        np.add(root, self.number(EPSILON), root)
         np.divide(m, root, change)
-        np.multiply(change, number(self.learning_rate / (1 - BETA1**self.steps)), change)
+        np.multiply(change, self.number(self.learning_rate / (1 - BETA1**self.steps)), change)
         np.subtract(p, change, p)

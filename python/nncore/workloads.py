@@ -104,4 +104,5 @@ def initial_parameters(workload: Workload) -> tuple[list[NDArray[np.float32]], l
         random.standard_normal((inputs, outputs), np.float32) * np.float32(inputs**-0.5)
         for inputs, outputs in pairwise(workload.sizes)
     ]
-    return weights, [random.standard_normal(outputs, np.float32) / 10 for outputs in workload.sizes[1:]]
+    biases = [random.standard_normal(outputs, np.float32) * np.float32(0.1) for outputs in workload.sizes[1:]]
+    return weights, biases
