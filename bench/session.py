@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from nncore.bench import OVERRIDES, SINGLE
 from .check import compare
 
 ROOT = Path(__file__).parents[1]
+LEAST_ROUNDS, LONG = 5, 60.0  # after so many rounds and seconds a median is good enough
 TRIES, ALONE = 4, 0.97  # turns, and the part of the processor's time that counts as all of it
 
 
@@ -151,7 +153,10 @@ class Session:
             }
         before = {key: job.process.ask("spent") for key, job in jobs.items()}
         turns: dict[str, list[dict[str, float]]] = {key: [] for key in jobs}
+        begin = time.monotonic()
         for number in range(rounds or self.rounds):
+            if number >= LEAST_ROUNDS and time.monotonic() - begin > LONG:
+                break
             first = number % len(jobs)
             keys = list(jobs)[first:] + list(jobs)[:first]
             with self.alone():
