@@ -24,9 +24,10 @@ SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "digits")]
 def suite(monkeypatch):
     """The modules of bench/, which are not installed."""
     monkeypatch.syspath_prepend(str(ROOT))
-    from bench import baseline, check, functions, report
+    from bench import baseline, check, functions, picture, report
 
-    return {"baseline": baseline, "check": check, "functions": functions, "report": report}
+    modules = (baseline, check, functions, picture, report)
+    return {module.__name__.removeprefix("bench."): module for module in modules}
 
 
 @pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.name)
@@ -135,6 +136,22 @@ def test_the_ratio_is_that_of_the_best_peer_that_did_the_same(suite):
     assert suite["report"].ratios(results) == {"epoch: tiny, 1 thread": 2.5}
     table = suite["report"].ratio_table(results, markdown=True).splitlines()
     assert table[2] == "| tiny | 2.00 | 1.00 | 9.00 | 5.00 | 3.00* | JAX | 2.50 | 27% |"
+
+
+def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
+    results = [
+        result("nncore", 5.0),
+        result("NumPy", 30.0),
+        result("probe fma", 1e-5),
+        result("probe cache", 1e-5),
+        result("probe memory", 1e-4),
+    ]
+    suite["picture"].draw({"results": results}, tmp_path / "one.png")
+    suite["picture"].draw({"results": [r for r in results if r["peer"] != "NumPy"]}, tmp_path / "alone.png")
+    for name in ("one.png", "alone.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="needs the mode epoch"):
+        suite["picture"].draw({"results": []}, tmp_path / "none.png")
 
 
 def test_every_function_of_the_suite_has_a_reference(suite):

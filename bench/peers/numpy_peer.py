@@ -12,6 +12,7 @@ from nncore.bench import blas, make_numpy_net
 from nncore.numpy_net import NumpyNet
 from nncore.workloads import Workload
 
+from ..functions import sigmoid, softmax
 from ..job import Job, Peer, batches, check_training, repeated, sample
 from . import numpy_functions
 
@@ -63,7 +64,9 @@ def reference(mode: str, workload: Workload, rows: int = 0) -> dict[str, list[fl
     """What every side must find: the same in float64."""
     if mode == "predict":
         x, _ = workloads.data(workload, rows)
-        return {"outputs": sample(make_numpy_net(workload, rows, np.float64).forward(x.astype(np.float64)))}
+        outputs = make_numpy_net(workload, rows, np.float64).forward(x.astype(np.float64))
+        link = softmax if workload.loss == "softmax_cross_entropy" else sigmoid
+        return {"outputs": sample(outputs), "probabilities": sample(link(outputs))}
     count = workload.batches if mode == "epoch" else 1
     x, y = workloads.data(workload, workload.batch * count)
     x = x.astype(np.float64)

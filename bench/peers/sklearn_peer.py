@@ -104,11 +104,8 @@ def predict(workload: Workload, rows: int) -> Job:
     if workload.loss == "mean_squared_error":
         return Job(partial(model.predict, x), check={"outputs": sample(model.predict(x))})
     outputs = model.predict_proba(x)
-    key = "probabilities" if workload.loss == "softmax_cross_entropy" else "probability"
-    return Job(
-        partial(model.predict_proba, x),
-        check={key: sample(outputs if key == "probabilities" else outputs[:, 1])},
-    )
+    found = outputs if workload.loss == "softmax_cross_entropy" else outputs[:, 1]
+    return Job(partial(model.predict_proba, x), check={"probabilities": sample(found)})
 
 
 def peer(variant: str, threads: int) -> Peer:
