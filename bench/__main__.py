@@ -132,6 +132,10 @@ def warn(report: dict[str, Any]) -> None:
     for result in report["results"]:
         if result["threads"] == 1 and result.get("busy_threads", 1) > 1.5:
             print(f"{result['peer']} used more than one thread in {result['mode']} of {result['case']}")
+        if result.get("disturbed", 0) == 1:
+            print(
+                f"{result['peer']} never had its processor to itself in {result['mode']} of {result['case']}"
+            )
     for name, seconds in report["idle"].items():
         if seconds > 0.1:
             print(f"{name} computed for {seconds:.1f} s while others were measured")

@@ -92,12 +92,17 @@ class Job(NamedTuple):
     variant: Mapping[str, str]  # what of the case it does otherwise
 
 
+def is_alone(process: Process, turn: Mapping[str, float]) -> bool:
+    """Whether no one else computed on the processor of a peer of one thread; nobody can tell of more threads."""
+    return process.threads > 1 or turn["load"] > ALONE
+
+
 def undisturbed_turn(process: Process, key: str, count: int) -> dict[str, float]:
     """A turn in which one thread had the processor to itself, or the one of a few that was nearest to it."""
     turns: list[dict[str, float]] = []
     while len(turns) < TRIES:
         turns.append(process.ask("turn", key=key, count=count))
-        if process.threads > 1 or turns[-1]["load"] > ALONE:
+        if is_alone(process, turns[-1]):
             break
     return max(turns, key=lambda turn: turn["load"])
 
@@ -145,6 +150,7 @@ class Session:
         rounds: int = 0,
     ) -> None:
         """Every peer that can: checked, then timed in alternating rounds, doing `job` if it is not `mode`."""
+        begin = time.monotonic()
         jobs = self._prepare(job or mode, case, probes)
         with self.alone():
             counts = {
@@ -153,15 +159,16 @@ class Session:
             }
         before = {key: job.process.ask("spent") for key, job in jobs.items()}
         turns: dict[str, list[dict[str, float]]] = {key: [] for key in jobs}
-        begin = time.monotonic()
+        first_turn = time.monotonic()
         for number in range(rounds or self.rounds):
-            if number >= LEAST_ROUNDS and time.monotonic() - begin > LONG:
+            if number >= LEAST_ROUNDS and time.monotonic() - first_turn > LONG:
                 break
             first = number % len(jobs)
             keys = list(jobs)[first:] + list(jobs)[:first]
             with self.alone():
                 for key in keys:
                     turns[key].append(undisturbed_turn(jobs[key].process, key, counts[key]))
+        print(f"{mode} {dict(case)}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
         for key, job in jobs.items():
             self._report(mode, case, job, turns[key], before[key])
             job.process.ask("release", key=key)
@@ -202,16 +209,18 @@ class Session:
         turns: Sequence[Mapping[str, float]],
         before: Mapping[str, float],
     ) -> None:
+        """Adds a result, from the turns that others left alone if there are any."""
         after = job.process.ask("spent")
         spent = [seconds - before.get(thread, 0.0) for thread, seconds in after.items()]
         self.add(
             mode,
             case,
             f"probe {job.mode}" if job.process.name == "probe" else job.process.name,
-            [turn["seconds"] for turn in turns],
+            [turn["seconds"] for turn in turns if is_alone(job.process, turn)]
+            or [turn["seconds"] for turn in turns],
             threads=job.process.threads,
             variant=job.variant,
-            load=statistics.median(turn["load"] for turn in turns),  # processor time a second
+            disturbed=sum(not is_alone(job.process, turn) for turn in turns) / len(turns),
             busy_threads=sum(spent) / max(spent),
         )
 
