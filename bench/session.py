@@ -93,7 +93,7 @@ class Job(NamedTuple):
 
 
 def is_alone(process: Process, turn: Mapping[str, float]) -> bool:
-    """Whether no one else computed on the processor of a peer of one thread; nobody can tell of more threads."""
+    """Whether no one else computed on the processor of a peer of one thread; of more, one cannot tell."""
     return process.threads > 1 or turn["load"] > ALONE
 
 
