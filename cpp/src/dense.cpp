@@ -37,30 +37,27 @@ Matrix<T> with_unit_stride(Matrix<T> matrix) {
   return matrix;
 }
 
-/// Scratch of one call from outside, which has no workspace to take it from.
-class OwnScratch {
- public:
-  explicit OwnScratch(std::int64_t bytes_per_worker)
-      : workers_(num_threads()),
-        buffer_(bytes_per_worker * workers_),
-        scratch_{buffer_.data(), bytes_per_worker, workers_} {}
-  operator Scratch() const { return scratch_; }
-
- private:
-  int workers_;
-  AlignedBuffer<std::byte> buffer_;
-  Scratch scratch_;
-};
+/// Scratch of a call from outside, which has no workspace to take it from: kept by each thread that calls.
+Scratch own_scratch(std::int64_t bytes_per_worker) {
+  thread_local AlignedBuffer<std::byte> buffer;
+  const int workers = num_threads();
+  buffer.reserve(bytes_per_worker * workers);
+  return {buffer.data(), bytes_per_worker, workers};
+}
 
 }  // namespace
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
                    Activation activation, Scratch scratch) {
+  const auto activate = kernels::active<T>().activation_forward[static_cast<int>(activation)];
+  const auto finish = [=](Matrix<T> tile, std::int64_t, std::int64_t) {
+    activate({tile.data, tile.row_stride}, {tile.data, tile.row_stride}, tile.rows, tile.columns);
+  };
   MatmulOptions<T> options;
   options.bias = bias;
   const bool fused = is_elementwise(activation) && x.columns > 0;
-  if (fused) options.finish.activation = activation;
+  if (fused && activation != Activation::identity) options.finish = finish;
   matmul<T>(x, weight.transposed(), output, options, scratch);
   if (!fused) activation_forward<T>(activation, output, output);
 }
@@ -81,9 +78,14 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
               options, scratch);
   }
   if (gradients.x.data != nullptr) {
+    const auto derive = kernels::active<T>().activation_backward[static_cast<int>(gradients.derivative_x)];
+    const auto finish = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+      derive({tile.data, tile.row_stride}, {&x(row, column), x.row_stride}, {tile.data, tile.row_stride},
+             tile.rows, tile.columns, false);
+    };
     MatmulOptions<T> options;
     options.accumulate = gradients.accumulate_x;
-    options.finish = gradients.finish_x;
+    if (gradients.derivative_x != Activation::identity) options.finish = finish;
     matmul<T>(grad_output, weight, gradients.x, options, scratch);
   }
 }
@@ -96,7 +98,7 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
   check_shape<T>("output", output, x.rows, weight.rows, "(B, O)");
   output = with_unit_stride(output);
   if (output.column_stride != 1) throw std::invalid_argument("output must have contiguous rows");
-  const OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
+  const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output, activation, scratch);
 }
 
@@ -110,7 +112,7 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
   if (grad_weight.data != nullptr) {
     check_shape<T>("grad_weight", grad_weight, weight.rows, weight.columns, "(O, I)");
   }
-  const OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
+  const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   const DenseGradients<T> gradients{
       with_unit_stride(grad_x), with_unit_stride(grad_weight), grad_bias, accumulate, accumulate, accumulate};
   dense_backward<T>(with_unit_stride(grad_output), with_unit_stride(x), with_unit_stride(weight), gradients,

@@ -11,8 +11,9 @@ namespace nncore {
 /// Scratch that one worker needs for all products of a layer with a batch of `rows`.
 constexpr std::int64_t dense_scratch_bytes(std::int64_t in_features, std::int64_t out_features,
                                            std::int64_t rows) {
-  const std::int64_t deepest = std::max({in_features, out_features, rows});
-  return std::min(deepest, kMaxChain) * kPanelRowBytes;
+  return std::max({matmul_scratch_bytes(rows, out_features, in_features),
+                   matmul_scratch_bytes(rows, in_features, out_features),
+                   matmul_scratch_bytes(in_features, out_features, rows)});
 }
 
 template <class T>
@@ -23,7 +24,7 @@ struct DenseGradients {
   bool accumulate_x = false;
   bool accumulate_weight = false;
   bool accumulate_bias = false;
-  Finish<T> finish_x{};  ///< the derivative of the activation that made x
+  Activation derivative_x = Activation::identity;  ///< of the activation that made x: multiplies grad_x
 };
 
 template <class T>

@@ -7,11 +7,12 @@
 namespace nncore {
 namespace {
 
-/// Rows of a that one packed panel serves: enough to make packing cheap, few enough for the L2 cache.
-constexpr std::int64_t kRowBlock = 240;
+/// Rows of a that one packed panel serves: enough to make packing cheap.
+constexpr std::int64_t kRowBlock = 512;
 
-/// From this many rows on, packing pays even where b could be read in place.
+/// From this many rows on, packing pays where a panel of b is spread over more memory than this.
 constexpr std::int64_t kPackRows = 32;
+constexpr std::int64_t kSpreadBytes = 160 << 10;
 
 /// In place, a part of b that is larger than this is walked in bands of this many rows.
 constexpr std::int64_t kCachedBytes = 1 << 17;
@@ -19,6 +20,9 @@ constexpr std::int64_t kBandDepth = 32;
 
 /// Work below this stays on the calling thread.
 constexpr double kMinimumFlops = 4e5;
+
+template <class T>
+constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -35,97 +39,141 @@ struct Product {
   const MatmulOptions<T>& options;
   Scratch scratch;
   std::int64_t panel_width;  ///< columns of the widest tile
-  bool packs;
+  bool packs_a, packs_b;
 
-  void run_task(std::int64_t row, std::int64_t rows, Range columns, int worker) const;
-  void run_packed(kernels::TileCall<T> call, std::int64_t rows, Range columns, int worker) const;
-  void run_in_place(kernels::TileCall<T> call, std::int64_t rows, Range columns) const;
-  void run_rows(kernels::TileCall<T> call, std::int64_t rows) const;
-  void finish(std::int64_t row, std::int64_t rows, Range columns) const;
+  void run_task(Range rows, Range columns, int worker) const;
+  void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const;
+  void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
+  void run_narrow(Range rows, int worker) const;
+  void pack_b(kernels::TileCall<T>& call, T* panel) const;
+
+  T* tile_of(int worker) const {
+    return reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
+  }
+  T* panel_of(int worker) const { return tile_of(worker) + kTileBytes / kSize<T>; }
+  T* left_of(int worker) const {
+    return panel_of(worker) + chain_length(a.columns) * (kPanelRowBytes / kSize<T>);
+  }
 };
 
 /// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5.
 template <class T>
-void Product<T>::run_rows(kernels::TileCall<T> call, std::int64_t rows) const {
+void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const {
   const auto vectors = static_cast<std::size_t>(divide_up(call.columns, kernels.lanes));
   const std::int64_t tallest = kernels.tile_rows[vectors - 1];
-  for (std::int64_t tiles = divide_up(rows, tallest); tiles > 0; --tiles) {
-    const std::int64_t height = divide_up(rows, tiles);
+  for (std::int64_t tiles = divide_up(rows.count, tallest); tiles > 0; --tiles) {
+    const std::int64_t height = divide_up(rows.count, tiles);
     kernels.tile[vectors - 1][height - 1](call);
-    call.a += height * a.row_stride;
-    call.c += height * c.row_stride;
-    rows -= height;
+    if (last && options.finish)
+      options.finish({call.c, height, call.columns, call.c_row_stride}, rows.first, column);
+    call.a += height * call.a_row_stride;
+    if (c.data != nullptr) call.c += height * c.row_stride;
+    rows = {rows.first + height, rows.count - height};
   }
 }
 
-/// One panel, packed for all rows of the block.
+/// Makes the call read its right operand, call.columns wide, from a packed copy.
 template <class T>
-void Product<T>::run_packed(kernels::TileCall<T> call, std::int64_t rows, Range columns, int worker) const {
-  const std::int64_t width = divide_up(columns.count, kernels.lanes) * kernels.lanes;
-  T* panel = reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
-  kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, columns.count, width, panel);
+void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
+  const std::int64_t width = divide_up(call.columns, kernels.lanes) * kernels.lanes;
+  kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, call.columns, width, panel);
   call.b = panel;
   call.b_depth_stride = width;
-  call.columns = columns.count;
-  run_rows(call, rows);
 }
 
-/// b as it lies. A large one is walked in bands of rows, each from left to right, so that memory is read in
-/// order and once; a chain is left in c between bands. (One that is added at its end cannot be.)
+/// One chain of a task, panel by panel. In place, a large b is walked in bands of rows, each from left to
+/// right, so that memory is read in order and once; a chain is left in c between bands. (One that is added
+/// at its end cannot be.)
 template <class T>
-void Product<T>::run_in_place(kernels::TileCall<T> call, std::int64_t rows, Range columns) const {
+void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const {
   const kernels::TileCall<T> chain = call;
-  const auto bytes = chain.depth * columns.count * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t band = bytes <= kCachedBytes || chain.add ? chain.depth : kBandDepth;
+  const auto bytes = chain.depth * columns.count * kSize<T>;
+  const bool in_bands =
+      !packs_b && bytes > kCachedBytes && columns.count > panel_width && !chain.add && c.data != nullptr;
+  const std::int64_t band = in_bands ? kBandDepth : chain.depth;
   for (std::int64_t k = 0; k < chain.depth; k += band) {
     call.depth = std::min(band, chain.depth - k);
     call.resume = k > 0;
     for (std::int64_t column = 0; column < columns.count; column += panel_width) {
-      call.a = chain.a + k * a.column_stride;
-      call.b = chain.b + k * b.row_stride + column;
-      call.c = chain.c + column;
+      call.a = chain.a + k * chain.a_depth_stride;
+      call.b = chain.b + k * b.row_stride + column * b.column_stride;
+      call.b_depth_stride = b.row_stride;
+      call.c = c.data != nullptr ? chain.c + column : chain.c;
       call.bias = chain.bias != nullptr ? chain.bias + column : nullptr;
       call.columns = std::min(panel_width, columns.count - column);
-      run_rows(call, rows);
+      if (packs_b) pack_b(call, panel);
+      run_rows(call, rows, columns.first + column, last && k + call.depth == chain.depth);
     }
   }
 }
 
 template <class T>
-void Product<T>::finish(std::int64_t row, std::int64_t rows, Range columns) const {
-  const auto activation = static_cast<std::size_t>(options.finish.activation);
-  const kernels::Rows<T> values{&c(row, columns.first), c.row_stride};
-  if (options.finish.derivative) {
-    const Matrix<const T> output = options.finish.output;
-    kernels.activation_backward[activation]({values.data, values.row_stride},
-                                            {&output(row, columns.first), output.row_stride}, values, rows,
-                                            columns.count, false);
-  } else {
-    kernels.activation_forward[activation]({values.data, values.row_stride}, values, rows, columns.count);
-  }
-}
-
-template <class T>
-void Product<T>::run_task(std::int64_t row, std::int64_t rows, Range columns, int worker) const {
+void Product<T>::run_task(Range rows, Range columns, int worker) const {
   const std::int64_t chain = chain_length(a.columns);
   kernels::TileCall<T> call{};
-  call.a_row_stride = a.row_stride;
-  call.a_depth_stride = a.column_stride;
-  call.b_depth_stride = b.row_stride;
-  call.c_row_stride = c.row_stride;
-  call.c = &c(row, columns.first);
+  call.c = c.data != nullptr ? &c(rows.first, columns.first) : tile_of(worker);
+  call.c_row_stride = c.data != nullptr ? c.row_stride : panel_width;
+  call.scale = options.scale;
   for (std::int64_t k = 0; k < a.columns; k += chain) {
     call.depth = std::min(chain, a.columns - k);
-    call.a = &a(row, k);
+    call.a = &a(rows.first, k);
+    call.a_row_stride = a.row_stride;
+    call.a_depth_stride = a.column_stride;
+    if (packs_a) {
+      T* const block = left_of(worker);
+      const std::int64_t width = divide_up(rows.count, kernels.lanes) * kernels.lanes;
+      kernels.pack(call.a, a.column_stride, a.row_stride, call.depth, rows.count, width, block);
+      call.a = block;
+      call.a_row_stride = 1;
+      call.a_depth_stride = width;
+    }
     call.b = &b(k, columns.first);
     call.bias = k == 0 && options.bias != nullptr ? options.bias + columns.first : nullptr;
     call.add = k > 0 || options.accumulate;
-    if (packs)
-      run_packed(call, rows, columns, worker);
-    else
-      run_in_place(call, rows, columns);
+    run_chain(call, rows, columns, k + call.depth == a.columns, panel_of(worker));
   }
-  if (options.finish.activation != Activation::identity) finish(row, rows, columns);
+}
+
+/// A block of rows of a result that is narrower than a register: its transpose, b^T a^T, is computed in
+/// scratch, where rows of a are lanes.
+template <class T>
+void Product<T>::run_narrow(Range rows, int worker) const {
+  T* const block = tile_of(worker);
+  for (std::int64_t n = 0; n < c.columns; ++n) {
+    const T start = options.bias != nullptr ? options.bias[n] : T{0};
+    for (std::int64_t r = 0; r < rows.count; ++r)
+      block[n * panel_width + r] = options.accumulate ? c(rows.first + r, n) : start;
+  }
+  const auto vectors = static_cast<std::size_t>(divide_up(rows.count, kernels.lanes));
+  const std::int64_t tallest = kernels.tile_rows[vectors - 1];
+  const std::int64_t chain = chain_length(a.columns);
+  kernels::TileCall<T> call{};
+  call.a_row_stride = b.column_stride;
+  call.a_depth_stride = b.row_stride;
+  call.b_depth_stride = a.column_stride;
+  call.c_row_stride = panel_width;
+  call.scale = options.scale;
+  call.columns = rows.count;
+  for (std::int64_t k = 0; k < a.columns; k += chain) {
+    call.depth = std::min(chain, a.columns - k);
+    call.resume = k == 0 && !options.accumulate;
+    call.add = !call.resume;
+    call.b = &a(rows.first, k);
+    if (a.row_stride != 1) {
+      call.b_depth_stride = static_cast<std::int64_t>(vectors) * kernels.lanes;
+      kernels.pack(call.b, a.column_stride, a.row_stride, call.depth, rows.count, call.b_depth_stride,
+                   panel_of(worker));
+      call.b = panel_of(worker);
+    }
+    for (std::int64_t n = 0; n < c.columns; n += tallest) {
+      call.a = &b(k, n);
+      call.c = block + n * panel_width;
+      kernels.tile[vectors - 1][std::min(tallest, c.columns - n) - 1](call);
+    }
+  }
+  for (std::int64_t r = 0; r < rows.count; ++r)
+    for (std::int64_t n = 0; n < c.columns; ++n) c(rows.first + r, n) = block[n * panel_width + r];
+  if (options.finish) options.finish(c.row_range(rows.first, rows.count), rows.first, 0);
 }
 
 /// The sum over nothing: bias or zero.
@@ -134,6 +182,31 @@ void fill_empty_sum(Matrix<T> c, const T* bias) {
   for (std::int64_t r = 0; r < c.rows; ++r) {
     for (std::int64_t n = 0; n < c.columns; ++n) c(r, n) = bias != nullptr ? bias[n] : T{0};
   }
+}
+
+/// run(rows, columns, worker) for blocks of the result: here, or shared out among `threads`.
+template <class Run>
+void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns, std::int64_t width,
+                    int threads, Run run) {
+  const std::int64_t across = divide_up(columns, width);
+  const std::int64_t tasks = across * divide_up(rows, height);
+  const auto run_tasks = [&](std::int64_t begin, std::int64_t end, int worker) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t row = task / across * height, column = task % across * width;
+      run(Range{row, std::min(height, rows - row)}, Range{column, std::min(width, columns - column)}, worker);
+    }
+  };
+  if (threads == 1)
+    run_tasks(0, tasks, 0);
+  else
+    parallel_for(tasks, 1, run_tasks, threads);
+}
+
+/// Threads that the work is enough for.
+int threads_for(double flops, int most) {
+  return flops < 2 * kMinimumFlops
+             ? 1
+             : static_cast<int>(std::min(flops / kMinimumFlops, static_cast<double>(most)));
 }
 
 }  // namespace
@@ -150,28 +223,35 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
     return matmul<T>(b.transposed(), a.transposed(), c.transposed(), options, scratch);
   }
   const kernels::Kernels<T>& kernels = kernels::active<T>();
-  const std::int64_t panel_width = std::int64_t{kernels.tile_vectors} * kernels.lanes;
+  const std::int64_t m = c.rows, n = c.columns, k = a.columns;
+  const int threads =
+      threads_for(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
+                  std::min(num_threads(), scratch.workers));
+  const std::int64_t panel_width = std::int64_t{kernels.panel_vectors} * kernels.lanes;
+  Product<T> product{kernels, a, b, c, options, scratch, panel_width, false, false};
+  // The other way round, lanes are rows of a: they lie side by side, or must be transposed.
+  const bool is_narrow = a.row_stride == 1 ? 4 * n <= 3 * kernels.lanes : 2 * n <= kernels.lanes;
+  if (is_narrow && m >= 2 * kernels.lanes && c.data != nullptr) {
+    return for_each_block(m, panel_width, n, n, threads,
+                          [&](Range rows, Range, int worker) { product.run_narrow(rows, worker); });
+  }
   // Rows of b that are no longer than a panel are packed already.
-  const bool packs = b.column_stride != 1 || (c.rows >= kPackRows && b.row_stride > panel_width);
-  const Product<T> product{kernels, a, b, c, options, scratch, panel_width, packs};
+  const bool is_spread = b.row_stride > panel_width && k * b.row_stride * kSize<T> > kSpreadBytes;
+  product.packs_b = b.column_stride != 1 || (m >= kPackRows && is_spread);
+  product.packs_a = a.row_stride == 1 && a.column_stride >= 512 && packs_left(m, n, k);
+  if (!product.packs_b && m <= kernels.tile_rows[kernels::kMaxTileVectors - 1])
+    product.panel_width = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
 
-  const double flops =
-      2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
-  const auto pieces = std::max<std::int64_t>(1, std::min<std::int64_t>(num_threads(), flops / kMinimumFlops));
-  const std::int64_t width =
-      packs ? panel_width : divide_up(divide_up(c.columns, pieces), panel_width) * panel_width;
-  const std::int64_t column_blocks = divide_up(c.columns, width);
-  const std::int64_t tasks = column_blocks * divide_up(c.rows, kRowBlock);
-  parallel_for(
-      tasks, divide_up(tasks, pieces * 8),
-      [&](std::int64_t begin, std::int64_t end, int worker) {
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t row = task / column_blocks * kRowBlock, column = task % column_blocks * width;
-          product.run_task(row, std::min(kRowBlock, c.rows - row),
-                           {column, std::min(width, c.columns - column)}, worker);
-        }
-      },
-      static_cast<int>(std::min<std::int64_t>(pieces, scratch.workers)));
+  std::int64_t height = divide_up(m, divide_up(m, kRowBlock));
+  std::int64_t width = product.panel_width;
+  if (product.packs_a) {
+    height = kLeftBytes / (chain_length(k) * kSize<T>) / kernels.lanes * kernels.lanes;
+    width = n;
+  } else if (!product.packs_b) {
+    width *= divide_up(divide_up(n, threads), width);
+  }
+  for_each_block(m, height, n, width, threads,
+                 [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
 }
 
 template void matmul<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,

@@ -1,10 +1,10 @@
 // The driver of matrix products: tiles, panels, chains and threads; no registers, no layers.
 //
 //          N                    One task is one panel of columns by one block of rows:
-//    +---+---+---+
-//    |   |###|   |  row block   for each chain of the depth:
-//  M +---+---+---+                pack the panel of b (depth x panel width), if that pays
-//    |   |   |   |                for each row tile: micro-kernel; after the last chain: finish the tile
+//    +---+---+---+              (or all panels), for each chain of the depth:
+//    |   |###|   |  row block     pack the block of a, if that pays
+//  M +---+---+---+                for each panel: pack it (depth x panel width), if that pays
+//    |   |   |   |                  for each row tile: micro-kernel; after the last chain: finish the tile
 //    +---+---+---+
 //        panel                  Tasks are shared out among threads; the sum over the depth never is.
 #pragma once
@@ -13,33 +13,59 @@
 
 #include "kernels/chains.hpp"
 #include "kernels/table.hpp"
-#include "nncore/activations.hpp"
 #include "nncore/matrix.hpp"
 #include "nncore/workspace.hpp"
 
 namespace nncore {
 
-/// What is done to a finished tile while it is hot: an elementwise activation, or the product with an
-/// activation's derivative, computed from `output`.
+/// A borrowed callable, finish(tile, row, column): what is done to each tile of a result, whose first element
+/// is (row, column), once its sums are complete and while it is hot.
 template <class T>
-struct Finish {
-  Activation activation = Activation::identity;
-  bool derivative = false;
-  Matrix<const T> output{};
+class Finish {
+ public:
+  Finish() = default;
+  template <class F>
+  Finish(const F& f)  // NOLINT(google-explicit-constructor)
+      : object_(&f), call_([](const void* object, Matrix<T> tile, std::int64_t row, std::int64_t column) {
+          (*static_cast<const F*>(object))(tile, row, column);
+        }) {}
+  explicit operator bool() const { return call_ != nullptr; }
+  void operator()(Matrix<T> tile, std::int64_t row, std::int64_t column) const {
+    call_(object_, tile, row, column);
+  }
+
+ private:
+  const void* object_ = nullptr;
+  void (*call_)(const void*, Matrix<T>, std::int64_t, std::int64_t) = nullptr;
 };
 
 template <class T>
 struct MatmulOptions {
   const T* bias = nullptr;  ///< (N): where each chain of the first part of the depth starts
-  bool accumulate = false;  ///< c += a b (then bias must be null)
+  bool accumulate = false;  ///< c += scale a b, scaled chain by chain (then bias must be null)
+  T scale = 1;
   Finish<T> finish{};
 };
 
-/// Whatever the instruction set, a packed panel is no wider than this; it has min(depth, kMaxChain) rows.
+/// Whether a product (M, K) (K, N) copies blocks of its left operand where that is laid out by columns: its
+/// columns then lie so far apart that they would share few sets of the caches, and many pages.
+constexpr bool packs_left(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return m >= 512 && n >= 512 && k >= 64;
+}
+
+/// Scratch of a worker: one tile, a packed panel of the right operand (whatever the instruction set no wider
+/// than kPanelRowBytes, with min(K, kMaxChain) rows), and a packed block of the left one.
+inline constexpr std::int64_t kTileBytes = 4096;
 inline constexpr std::int64_t kPanelRowBytes = 256;
+inline constexpr std::int64_t kLeftBytes = 3 << 17;
+constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return kTileBytes + (k < kMaxChain ? k : kMaxChain) * kPanelRowBytes +
+         (packs_left(m, n, k) ? kLeftBytes : 0);
+}
 
 /// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a finish or a
-/// bias), b has one unit stride, a any strides. c overlaps nothing else.
+/// bias), b has one unit stride, a any strides. c overlaps nothing else. Where c.data is null the
+/// tiles exist for the finish alone; K is then at most kMaxChain.
 template <class T>
 void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
             Scratch scratch);

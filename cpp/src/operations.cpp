@@ -68,7 +68,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     DenseGradients<T> gradients;
     gradients.x = call.grad_inputs[0];
     gradients.accumulate_x = call.accumulate_input[0] != 0;
-    gradients.finish_x = {call.input_derivative[0], true, call.inputs[0]};
+    gradients.derivative_x = call.input_derivative[0];
     gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
     gradients.accumulate_weight = call.accumulate_segment[0] != 0;
     if (has_bias_) {

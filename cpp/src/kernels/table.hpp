@@ -12,7 +12,7 @@
 
 namespace nncore::kernels {
 
-inline constexpr int kMaxTileVectors = 4;
+inline constexpr int kMaxTileVectors = 8;
 inline constexpr int kMaxTileRows = 12;
 
 /// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
@@ -27,9 +27,10 @@ struct TileCall {
   std::int64_t b_depth_stride;
   T* c;  ///< element (r, n) at c[r * c_row_stride + n]
   std::int64_t c_row_stride;
-  const T* bias;         ///< where each chain starts, one per column; null: zero
-  bool resume;           ///< each chain goes on from c, where an earlier call left it
-  bool add;              ///< c += the chain, instead of c = the chain
+  const T* bias;  ///< where each chain starts, one per column; null: zero
+  bool resume;    ///< each chain goes on from c, where an earlier call left it
+  bool add;       ///< c += scale times the chain, instead of c = the chain
+  T scale;
   std::int64_t columns;  ///< N
 };
 
@@ -84,8 +85,9 @@ template <class T>
 struct Kernels {
   int lanes;  ///< elements in a vector
 
-  // Matrix products. tile[v - 1][r - 1] serves r rows and v vectors, r <= tile_rows[v - 1].
-  int tile_vectors;
+  // Matrix products. tile[v - 1][r - 1] serves r rows and v vectors, r <= tile_rows[v - 1]. Panels of
+  // panel_vectors are the best for many rows; wider tiles are for the few rows that they have.
+  int panel_vectors;
   int tile_rows[kMaxTileVectors];
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
 

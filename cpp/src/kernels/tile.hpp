@@ -5,8 +5,8 @@
 //   for k:  load row k of b into V registers; for each of R rows: broadcast a(r, k), V fmas
 //
 // R x V accumulators must be enough to hide the latency of an fma and few enough for the register file; the
-// family of shapes serves narrow results with more rows. The left operand is read in place through its
-// two strides, so that X W^T, D W and D^T X are one kernel.
+// family of shapes serves narrow results with more rows, and few rows with more columns. The left operand is
+// read in place through its two strides, so that X W^T, D W and D^T X are one kernel.
 #pragma once
 
 #include "table.hpp"
@@ -15,14 +15,14 @@
 namespace {
 
 #if NNCORE_VECTOR_BYTES == 64 || defined(NNCORE_KERNELS_NEON)
-inline constexpr int kTileVectors = 4;  // 32 registers
-inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 12, 8, 6};
+inline constexpr int kPanelVectors = 4;  // 32 registers
+inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 12, 8, 6, 4, 4, 3, 3};
 #elif NNCORE_VECTOR_BYTES == 32
-inline constexpr int kTileVectors = 2;  // 16 registers
-inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 6, 0, 0};
+inline constexpr int kPanelVectors = 2;  // 16 registers
+inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 6, 4, 2, 2, 1, 1, 1};
 #else
-inline constexpr int kTileVectors = 2;  // an emulated fma needs the registers for itself
-inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {4, 4, 0, 0};
+inline constexpr int kPanelVectors = 2;  // an emulated fma needs the registers for itself
+inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {4, 4, 1, 1, 1, 1, 1, 1};
 #endif
 
 template <class T, int Rows, int Vectors, bool Partial>
@@ -35,17 +35,31 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
     else
       return load(row + v * lanes);
   };
-
-  const auto load_c = [&call, load_row](int r, int v) __attribute__((always_inline)) {
-    return load_row(call.c + r * call.c_row_stride, v);
+  const auto store_row = [rest](T* row, int v, Vec<T> value) __attribute__((always_inline)) {
+    if (Partial && v == Vectors - 1)
+      store_first(row + v * lanes, value, rest);
+    else
+      store(row + v * lanes, value);
   };
 
   Vec<T> sum[Rows][Vectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) {
-    const Vec<T> start = call.bias != nullptr ? load_row(call.bias, v) : Vec<T>{};
+  const auto for_each_sum = [&sum](auto body) __attribute__((always_inline)) {
 #pragma GCC unroll 12
-    for (int r = 0; r < Rows; ++r) sum[r][v] = call.resume ? load_c(r, v) : start;
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) body(r, v, sum[r][v]);
+    }
+  };
+  T* const c = call.c;
+  const int64_t c_row_stride = call.c_row_stride;
+  if (call.resume) {
+    for_each_sum([=](int r, int v, Vec<T>& s)
+                     __attribute__((always_inline)) { s = load_row(c + r * c_row_stride, v); });
+  } else if (call.bias != nullptr) {
+    for_each_sum([=, bias = call.bias](int, int v, Vec<T>& s)
+                     __attribute__((always_inline)) { s = load_row(bias, v); });
+  } else {
+    for_each_sum([](int, int, Vec<T>& s) __attribute__((always_inline)) { s = Vec<T>{}; });
   }
 
   // One pointer serves three rows (p, p + stride, p + 2 stride): few enough for the integer registers.
@@ -55,12 +69,12 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
   const T* b = call.b;
   for (int64_t k = 0; k < call.depth; ++k) {
     Vec<T> row[Vectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) row[v] = load_row(b, v);
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; ++r) {
       const Vec<T> left = broadcast<T>(a[r / 3][(r % 3) * call.a_row_stride]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(left, row[v], sum[r][v]);
     }
 #pragma GCC unroll 4
@@ -68,18 +82,13 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
     b += call.b_depth_stride;
   }
 
-#pragma GCC unroll 12
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      T* c = call.c + r * call.c_row_stride + v * lanes;
-      const Vec<T> result = call.add ? load_c(r, v) + sum[r][v] : sum[r][v];
-      if (Partial && v == Vectors - 1) {
-        store_first(c, result, rest);
-      } else {
-        store(c, result);
-      }
-    }
+  if (call.add) {
+    for_each_sum([=, scale = call.scale](int r, int v, Vec<T>& s) __attribute__((always_inline)) {
+      store_row(c + r * c_row_stride, v, load_row(c + r * c_row_stride, v) + scale * s);
+    });
+  } else {
+    for_each_sum([=](int r, int v, Vec<T>& s)
+                     __attribute__((always_inline)) { store_row(c + r * c_row_stride, v, s); });
   }
 }
 
@@ -101,14 +110,19 @@ constexpr void add_tiles_of_width(nncore::kernels::Kernels<T>& k) {
   }
 }
 
+template <class T, int Vectors>
+constexpr void add_tiles(nncore::kernels::Kernels<T>& k) {
+  if constexpr (Vectors > 0) {
+    k.tile_rows[Vectors - 1] = kTileRows[Vectors - 1];
+    add_tiles_of_width<T, Vectors, kTileRows[Vectors - 1]>(k);
+    add_tiles<T, Vectors - 1>(k);
+  }
+}
+
 template <class T>
 constexpr void add_tile_kernels(nncore::kernels::Kernels<T>& k) {
-  k.tile_vectors = kTileVectors;
-  for (int v = 0; v < nncore::kernels::kMaxTileVectors; ++v) k.tile_rows[v] = kTileRows[v];
-  add_tiles_of_width<T, 1, kTileRows[0]>(k);
-  add_tiles_of_width<T, 2, kTileRows[1]>(k);
-  add_tiles_of_width<T, 3, kTileRows[2]>(k);
-  add_tiles_of_width<T, 4, kTileRows[3]>(k);
+  k.panel_vectors = kPanelVectors;
+  add_tiles<T, nncore::kernels::kMaxTileVectors>(k);
 }
 
 }  // namespace
