@@ -71,8 +71,7 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
                    Activation activation, Scratch scratch) {
   const auto activate = kernels::active<T>().activation_forward[static_cast<int>(activation)];
   const auto finish = [=](Matrix<T> tile, std::int64_t, std::int64_t) {
-    const kernels::Rows<T> values{tile.data, tile.row_stride};
-    activate({values.data, values.row_stride}, values, tile.rows, tile.columns);
+    activate({tile.data, tile.row_stride}, {tile.data, tile.row_stride}, tile.rows, tile.columns);
   };
   MatmulOptions<T> options;
   options.bias = bias;
@@ -88,9 +87,8 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
   if (gradients.x.data != nullptr) {  // before the weight may change
     const auto derive = kernels::active<T>().activation_backward[static_cast<int>(gradients.derivative_x)];
     const auto finish = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
-      const kernels::Rows<T> values{tile.data, tile.row_stride};
-      derive({values.data, values.row_stride}, {&x(row, column), x.row_stride}, values, tile.rows,
-             tile.columns, false);
+      derive({tile.data, tile.row_stride}, {&x(row, column), x.row_stride}, {tile.data, tile.row_stride},
+             tile.rows, tile.columns, false);
     };
     MatmulOptions<T> options;
     options.accumulate = gradients.accumulate_x;

@@ -15,9 +15,10 @@ constexpr std::int64_t kRowBlock = 512;
 constexpr std::int64_t kPackRows = 32;
 constexpr std::int64_t kSpreadBytes = 160 << 10;
 
-/// In place, a part of b that is larger than this is walked in bands of this many rows.
-constexpr std::int64_t kCachedBytes = 1 << 17;
-constexpr std::int64_t kBandDepth = 32;
+/// In place, a part of b that is larger than this comes from memory, and is walked in bands of this many
+/// rows.
+constexpr std::int64_t kCachedBytes = 1 << 23;
+constexpr std::int64_t kBandDepth = 8;
 
 /// Work below this stays on the calling thread.
 constexpr double kMinimumFlops = 4e5;

@@ -220,6 +220,38 @@ std::vector<double> all_results() {
   return results;
 }
 
+/// Rows that lie apart are copied side by side, with a weight for each element, where others are read in
+/// place: the same bits, at sizes of several rows a chunk and of several chunks a row.
+template <class T>
+void check_rows_with_gaps(Loss loss, std::int64_t columns) {
+  constexpr std::int64_t rows = 70;
+  const std::int64_t stride = columns + 3;
+  const Problem<T> problem(loss, rows, columns);
+  const T before = T(0.375);
+  const std::vector<T> ones(rows, T(1));
+  std::vector<T> apart(rows * stride, before), apart_target(apart), apart_gradient(apart);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::copy_n(problem.prediction.begin() + row * columns, columns, apart.begin() + row * stride);
+    std::copy_n(problem.target.begin() + row * columns, columns, apart_target.begin() + row * stride);
+  }
+  for (const bool accumulate : {false, true}) {
+    std::vector<T> gradient(problem.prediction.size(), before);
+    std::fill(apart_gradient.begin(), apart_gradient.end(), before);
+    const double value = nncore::loss_and_gradient<T>(
+        loss, problem.view(problem.prediction), {problem.view(problem.target)}, nullptr, Reduction::mean,
+        nullptr, {gradient.data(), rows, columns}, 1, accumulate);
+    CHECK(value == nncore::loss_and_gradient<T>(
+                       loss, {apart.data(), rows, columns, stride},
+                       {{apart_target.data(), rows, columns, stride}}, ones.data(), Reduction::mean, nullptr,
+                       {apart_gradient.data(), rows, columns, stride}, 1, accumulate));
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const auto at = apart_gradient.begin() + row * stride;
+      CHECK(std::equal(at, at + columns, gradient.begin() + row * columns));
+      CHECK(std::all_of(at + columns, at + stride, [=](T guard) { return guard == before; }));
+    }
+  }
+}
+
 template <class T>
 void check_extremes() {
   const T inf = kInfinity<T>, huge = std::numeric_limits<T>::max();
@@ -288,6 +320,16 @@ TEST(values_and_gradients_follow_the_formulas) {
   });
 }
 
+TEST(rows_longer_than_a_chunk_follow_the_formulas) {
+  on_every_set([] {
+    for (const Loss loss : kLosses) {
+      check_formulas<float>(loss, 2100, Reduction::mean, false);
+      check_formulas<double>(loss, 2100, Reduction::none, true);
+      if (nncore::takes_labels(loss)) check_labels_are_one_hot_rows<float>(loss, 2100);
+    }
+  });
+}
+
 TEST(gradients_agree_with_central_differences) {
   on_every_set([] {
     for (const Loss loss : kLosses)
@@ -309,6 +351,17 @@ TEST(labels_are_one_hot_rows) {
 TEST(every_set_and_thread_count_gives_the_same_bits) {
   check_same_bits(all_results<float>);
   check_same_bits(all_results<double>);
+}
+
+TEST(rows_with_gaps_give_the_same_bits) {
+  on_every_set([] {
+    for (const Loss loss : kLosses) {
+      for (const std::int64_t columns : {1, 10, 45, 1500}) {
+        check_rows_with_gaps<float>(loss, columns);
+        check_rows_with_gaps<double>(loss, columns);
+      }
+    }
+  });
 }
 
 TEST(gradient_may_replace_the_prediction) {

@@ -3,26 +3,23 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <new>
 #include <utility>
 
 namespace nncore {
+
+/// Memory on a cache line, zero; large memory on large pages where the system has them. Throws
+/// std::bad_alloc.
+void* allocate(std::size_t bytes);
+void release(void* memory, std::size_t bytes) noexcept;
 
 /// An owned array of plain numbers, aligned to a cache line, zero when made.
 template <class T>
 class AlignedBuffer {
  public:
-  static constexpr std::size_t kAlignment = 64;
-
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::int64_t count)
-      : data_(count > 0 ? static_cast<T*>(::operator new(static_cast<std::size_t>(count) * sizeof(T),
-                                                         std::align_val_t{kAlignment}))
-                        : nullptr),
-        count_(count) {
-    if (count > 0) std::memset(data_, 0, static_cast<std::size_t>(count) * sizeof(T));
-  }
+      : data_(count > 0 ? static_cast<T*>(allocate(static_cast<std::size_t>(count) * sizeof(T))) : nullptr),
+        count_(count) {}
   AlignedBuffer(AlignedBuffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
@@ -31,7 +28,7 @@ class AlignedBuffer {
     return *this;
   }
   ~AlignedBuffer() {
-    if (data_ != nullptr) ::operator delete(data_, std::align_val_t{kAlignment});
+    if (data_ != nullptr) release(data_, static_cast<std::size_t>(count_) * sizeof(T));
   }
 
   /// At least `count` elements; what was there is lost if it grows.
