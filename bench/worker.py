@@ -5,6 +5,7 @@ python -m bench.worker PEER THREADS
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -73,7 +74,8 @@ class Worker:
     def pin(self, cpus: list[int]) -> dict[str, Any]:
         """Moves every thread of the process to some processors."""
         for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), cpus)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(int(thread.name), cpus)
         return {}
 
     def spent(self) -> dict[str, Any]:
