@@ -16,7 +16,9 @@ pybind11_add_module(
   MODULE
   NO_EXTRAS
   cpp/bindings/arrays.cpp
+  cpp/bindings/calls.cpp
   cpp/bindings/module.cpp
+  cpp/bindings/network_call.cpp
   cpp/bindings/register_functional.cpp
   cpp/bindings/register_network.cpp
   cpp/bindings/register_parameters.cpp

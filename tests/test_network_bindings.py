@@ -96,7 +96,7 @@ def test_data_of_another_shape() -> None:
                 model.network.predict(arrays)
             with pytest.raises(ValueError, match=f"y holds {len(arrays)} arrays; needed: 1"):
                 model.network.loss(model.objective, [x], arrays)
-        for wrong in (draw(3), draw(4, 2), draw(5)):
+        for wrong in (draw(3), draw(4, 2), draw(5), np.ones((4, 1))):
             with pytest.raises(ValueError, match=r"^sample_weight has shape"):
                 train_step(model, x, y, sample_weight=wrong)
         for size in (0, -1):
@@ -185,6 +185,21 @@ def test_predict_into_out(dtype: DTypeLike) -> None:
         assert model.network.predict([x], [out])[0] is out
         assert np.array_equal(out, expected)
         assert np.all(np.isnan(base[:, 2:]))
+
+
+def test_what_one_call_filled_the_next_leaves_alone() -> None:
+    """Calls of one size share a workspace, which computes results in the caller's arrays where it can."""
+    model, x, other = chain([3, 4, 2]), draw(5, 3), draw(5, 3, seed=1)
+    (expected,) = model.network.predict([x])
+    (expected_other,) = model.network.predict([other])
+    first, base = np.zeros((5, 2), np.float32), np.zeros((5, 3), np.float32)
+    model.network.predict([x], [first])
+    model.network.predict([other], [base[:, :2]])  # with gaps: not computed there
+    assert np.array_equal(first, expected)
+    assert np.array_equal(base[:, :2], expected_other)
+    assert not np.any(base[:, 2])
+    assert np.array_equal(model.network.predict([x])[0], expected)
+    assert np.array_equal(base[:, :2], expected_other)
 
 
 def test_out_that_does_not_fit() -> None:

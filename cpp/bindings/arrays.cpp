@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 namespace nncore::bindings {
 namespace {
@@ -33,32 +35,35 @@ std::string strides_text(const py::array& array) {
   return text;
 }
 
-/// The scalar type of a dtype in native byte order; nothing for all others. NumPy has two 64-bit integers
-/// on most platforms, so the size decides.
-std::optional<ScalarType> find_type(const py::array& array) {
-  const py::dtype dtype = array.dtype();
-  const char order = dtype.byteorder();
-  if (order != '=' && order != '|') return std::nullopt;
-  const auto of = [&](ScalarType first, ScalarType last) -> std::optional<ScalarType> {
-    for (auto i = static_cast<int>(first); i <= static_cast<int>(last); ++i)
-      if (static_cast<py::ssize_t>(kItemSize[static_cast<std::size_t>(i)]) == dtype.itemsize())
-        return static_cast<ScalarType>(i);
-    return std::nullopt;
-  };
-  constexpr int kFirstUserDefined = 256;
-  if (dtype.num() >= kFirstUserDefined) return std::nullopt;
-  switch (dtype.kind()) {
-    case 'b':
-      return ScalarType::boolean;
-    case 'i':
-      return of(ScalarType::int8, ScalarType::int64);
-    case 'u':
-      return of(ScalarType::uint8, ScalarType::uint64);
-    case 'f':
-      return of(ScalarType::float16, ScalarType::long_double);
-    default:
-      return std::nullopt;
+constexpr ScalarType integer_type(std::size_t size, bool is_signed) {
+  const auto first = static_cast<int>(is_signed ? ScalarType::int8 : ScalarType::uint8);
+  return static_cast<ScalarType>(first + std::countr_zero(size));
+}
+
+/// By NumPy's number of a dtype. It has an integer for each of C's types, two of them alike on most
+/// platforms.
+constexpr std::array<std::optional<ScalarType>, 24> kTypeOfNumber = [] {
+  std::array<std::optional<ScalarType>, 24> types{};
+  types[0] = ScalarType::boolean;
+  constexpr std::size_t kSizes[] = {sizeof(char), sizeof(short), sizeof(int), sizeof(long),
+                                    sizeof(long long)};
+  for (std::size_t i = 0; i < std::size(kSizes); ++i) {
+    types[1 + 2 * i] = integer_type(kSizes[i], true);
+    types[2 + 2 * i] = integer_type(kSizes[i], false);
   }
+  types[11] = ScalarType::float32;
+  types[12] = ScalarType::float64;
+  types[13] = ScalarType::long_double;
+  types[23] = ScalarType::float16;
+  return types;
+}();
+
+/// The scalar type of an array in native byte order; nothing for all others.
+std::optional<ScalarType> find_type(const py::array& array) {
+  const auto* const dtype = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
+  const auto number = static_cast<std::size_t>(dtype->type_num);
+  const bool is_native = dtype->byteorder == '=' || dtype->byteorder == '|';
+  return is_native && number < kTypeOfNumber.size() ? kTypeOfNumber[number] : std::nullopt;
 }
 
 [[noreturn]] void refuse_dtype(const py::array& array, Argument argument, const std::string& allowed) {
@@ -95,7 +100,8 @@ std::string wanted_shape(Wanted wanted) {
 }
 
 std::string wanted_shape(TableWanted wanted) {
-  return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed);
+  return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed) +
+         (wanted.row_allowed ? " or (" + std::to_string(wanted.columns) + ",)" : "");
 }
 
 [[noreturn]] void refuse_layout(const py::array& array, Argument argument, Layout layout) {
@@ -143,6 +149,17 @@ void check_no_nan(Matrix<const T> values) {
 
 std::string Argument::text() const {
   return index < 0 ? std::string(name) : std::string(name) + "[" + std::to_string(index) + "]";
+}
+
+py::array new_array(ScalarType type, int dimensions, const py::ssize_t* shape) {
+  const auto& numpy = py::detail::npy_api::get();
+  const auto number = std::find(kTypeOfNumber.begin(), kTypeOfNumber.end(), type) - kTypeOfNumber.begin();
+  PyObject* const dtype = numpy.PyArray_DescrFromType_(static_cast<int>(number));
+  // pybind11's own constructor takes twice as long. It takes over the reference to the dtype.
+  PyObject* const array = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, dtype, dimensions, shape, nullptr,
+                                                      nullptr, 0, nullptr);
+  if (array == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::array>(array);
 }
 
 bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
@@ -216,12 +233,19 @@ ScalarType precision_of(const py::array& array, Argument argument) {
   return *type;
 }
 
+bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Check_(object.ptr()); }
+
 py::array as_array(py::handle object, Argument argument) {
-  if (!py::isinstance<py::array>(object))
+  if (!is_array(object))
     throw py::type_error(argument.text() + " is of type " +
                          py::type::of(object).attr("__name__").cast<std::string>() +
                          "; a NumPy array is needed");
   return py::reinterpret_borrow<py::array>(object);
+}
+
+OptionalArray as_optional_array(py::handle object, Argument argument) {
+  if (!object || object.is_none()) return std::nullopt;
+  return as_array(object, argument);
 }
 
 Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
@@ -230,11 +254,18 @@ Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
     refuse_dtype(
         array, argument,
         wanted.integers ? "an integer" : "bool, an integer, float16, float32, float64 or longdouble");
-  const bool is_vector = wanted.vector_allowed && array.ndim() == 1;
+  const bool is_vector = array.ndim() == 1 && (wanted.vector_allowed || wanted.row_allowed);
   if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
-  const Table table{array.data(),     *type,
-                    array.shape(0),   is_vector ? 1 : array.shape(1),
-                    array.strides(0), is_vector ? array.itemsize() : array.strides(1)};
+  const auto size = static_cast<std::int64_t>(item_size(*type));
+  Table table{array.data(), *type, array.shape(0), 1, array.strides(0), size};
+  if (!is_vector) {
+    table.columns = array.shape(1);
+    table.column_stride = array.strides(1);
+  } else if (wanted.row_allowed) {
+    table.columns = std::exchange(table.rows, 1);
+    table.column_stride = table.row_stride;
+    table.row_stride *= table.columns;
+  }
   if ((wanted.rows != kAny && table.rows != wanted.rows) ||
       (wanted.columns != kAny && table.columns != wanted.columns))
     refuse_shape(array, argument, wanted_shape(wanted));

@@ -7,6 +7,7 @@
 #include <pybind11/numpy.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,10 +79,13 @@ T* output_vector(const py::array& array, Argument argument, std::int64_t length 
   return static_cast<T*>(check_vector(array, argument, scalar_type<T>(), length, true));
 }
 
-/// A new C-ordered array of these extents, not initialised.
+/// A new C-ordered array, not initialised.
+py::array new_array(ScalarType type, int dimensions, const py::ssize_t* shape);
+
 template <class T, class... Extents>
 py::array new_array(Extents... extents) {
-  return py::array(py::dtype::of<T>(), py::array::ShapeContainer{static_cast<py::ssize_t>(extents)...});
+  const py::ssize_t shape[] = {static_cast<py::ssize_t>(extents)...};
+  return new_array(scalar_type<T>(), static_cast<int>(sizeof...(extents)), shape);
 }
 
 void check_same_shape(const py::array& array, Argument argument, const py::array& other,
@@ -103,8 +107,15 @@ auto with_precision_of(const py::array& array, Argument argument, Function&& fun
   return precision_of(array, argument) == ScalarType::float32 ? function(float()) : function(double());
 }
 
+bool is_array(py::handle object);
+
 /// The array that an object must be, without conversion.
 py::array as_array(py::handle object, Argument argument);
+
+using OptionalArray = std::optional<py::array>;
+
+/// The same; nothing for None, and for an argument that is not given (null).
+OptionalArray as_optional_array(py::handle object, Argument argument);
 
 /// What a function asks of data that it converts while it reads: any real dtype, any strides.
 struct TableWanted {
@@ -112,6 +123,7 @@ struct TableWanted {
   std::int64_t columns = kAny;
   bool integers = false;        ///< only integer dtypes
   bool vector_allowed = false;  ///< 1-D is one column
+  bool row_allowed = false;     ///< 1-D is one row
 };
 
 Table as_table(const py::array& array, Argument argument, TableWanted wanted);

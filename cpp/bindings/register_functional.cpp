@@ -1,11 +1,10 @@
 // The formulas, one function each, on NumPy arrays: zero-copy, with out=. Each row of a table becomes a
 // function and its gradient, with the docstring made from the row.
-#include <pybind11/stl.h>
-
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "arrays.hpp"
+#include "calls.hpp"
 #include "guards.hpp"
 #include "kernels/table.hpp"
 #include "names.hpp"
@@ -14,8 +13,6 @@
 
 namespace nncore::bindings {
 namespace {
-
-using OptionalArray = std::optional<py::array>;
 
 /// Operations per element of an activation or a loss, roughly: only decides whether the GIL is released.
 constexpr double kFlopsPerElement = 20.0;
@@ -37,9 +34,11 @@ void check_accumulate(bool accumulate, bool has_out) {
 
 /// out = operation(input) for arrays of one shape, where out may be the input itself.
 template <class Operation>
-py::array map_array(const py::array& z, const char* argument, const OptionalArray& out, Layout layout,
-                    Operation operation) {
-  return with_precision_of(z, argument, [&]<class T>(T) {
+py::object map_array(const char* argument, const Arguments<2>& arguments, Layout layout,
+                     Operation operation) {
+  const py::array z = as_array(arguments[0], argument);
+  const OptionalArray out = as_optional_array(arguments[1], "out");
+  return with_precision_of(z, argument, [&]<class T>(T) -> py::object {
     const Matrix<const T> input = input_matrix<T>(z, argument, {layout});
     if (out) check_same_shape(*out, "out", z, argument);
     py::array result = out ? *out : new_like<T>(z);
@@ -50,23 +49,40 @@ py::array map_array(const py::array& z, const char* argument, const OptionalArra
   });
 }
 
+constexpr Signature<2> kElementary("(x, *, out=None)");
+
 /// An elementwise kernel, row by row, as the library has it for its own use.
-template <class Select>
-auto rows_of(Select select) {
-  return [select]<class T>(Matrix<const T> input, Matrix<T> output) {
-    const auto kernel = select(kernels::active<T>());
-    for (std::int64_t i = 0; i < input.rows; ++i) kernel(&input(i, 0), &output(i, 0), input.columns);
-  };
+template <auto select>
+py::object elementary(const Arguments<2>& arguments) {
+  return map_array("x", arguments, Layout::rows_or_vector,
+                   []<class T>(Matrix<const T> input, Matrix<T> output) {
+                     const auto kernel = select(kernels::active<T>());
+                     for (std::int64_t i = 0; i < input.rows; ++i)
+                       kernel(&input(i, 0), &output(i, 0), input.columns);
+                   });
 }
 
 Layout layout_of(Activation activation) {
   return is_elementwise(activation) ? Layout::rows_or_vector : Layout::contiguous_rows;
 }
 
-py::array backward(Activation activation, const py::array& grad_output, const py::array& output,
-                   const OptionalArray& out, bool accumulate) {
+constexpr Signature<2> kForward("(z, *, out=None)");
+constexpr Signature<4> kBackward("(grad_output, output, *, out=None, accumulate=False)");
+
+py::object forward(Activation activation, const Arguments<2>& arguments) {
+  return map_array("z", arguments, layout_of(activation),
+                   [activation]<class T>(Matrix<const T> input, Matrix<T> output) {
+                     activation_forward<T>(activation, input, output);
+                   });
+}
+
+py::object backward(Activation activation, const Arguments<4>& arguments) {
+  const py::array grad_output = as_array(arguments[0], "grad_output");
+  const py::array output = as_array(arguments[1], "output");
+  const OptionalArray out = as_optional_array(arguments[2], "out");
+  const bool accumulate = as_flag(arguments[3]);
   check_accumulate(accumulate, out.has_value());
-  return with_precision_of(grad_output, "grad_output", [&]<class T>(T) {
+  return with_precision_of(grad_output, "grad_output", [&]<class T>(T) -> py::object {
     const Wanted wanted{layout_of(activation)};
     const Matrix<const T> gradient = input_matrix<T>(grad_output, "grad_output", wanted);
     const Matrix<const T> a = input_matrix<T>(output, "output", wanted);
@@ -105,63 +121,64 @@ constexpr const char* kArrayRules =
     "read-only or\n"
     "shares memory with an input. Formulas: docs/math.md.";
 
-void register_activations(py::module_& m) {
-  for (const Activation activation : kActivations) {
-    const ActivationRow& row = kActivationRows[static_cast<int>(activation)];
-    const std::string shape =
-        is_elementwise(activation) ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
-    const std::string name_text = name(activation);
-    const std::string forward_doc = name_text + ": " + row.formula + ".\n\nz: " + shape +
-                                    ". out: of the same shape; may be z itself." + kArrayRules;
-    m.def(
-        name_text.c_str(),
-        [activation](const py::array& z, const OptionalArray& out) {
-          return map_array(z, "z", out, layout_of(activation),
-                           [activation]<class T>(Matrix<const T> input, Matrix<T> output) {
-                             activation_forward<T>(activation, input, output);
-                           });
-        },
-        py::arg("z"), py::kw_only(), py::arg("out") = py::none(), forward_doc.c_str());
+// The functions of each row of a table: CPython's convention has no place for what a function should know, so
+// that each is one of its own.
 
-    const std::string backward_doc =
-        "The gradient of " + name_text +
-        " with respect to z, from g = grad_output and a = output: " + row.derivative +
-        (is_elementwise(activation) ? ", grad_z = g f'" : "") + ".\n\ngrad_output, output: " + shape +
-        ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of replacing "
-        "it." +
-        kArrayRules;
-    m.def(
-        (name_text + "_backward").c_str(),
-        [activation](const py::array& grad_output, const py::array& output, const OptionalArray& out,
-                     bool accumulate) { return backward(activation, grad_output, output, out, accumulate); },
-        py::arg("grad_output"), py::arg("output"), py::kw_only(), py::arg("out") = py::none(),
-        py::arg("accumulate") = false, backward_doc.c_str());
-  }
+template <Activation activation>
+py::object call_forward(const Arguments<2>& arguments) {
+  return forward(activation, arguments);
 }
 
-void register_elementary(py::module_& m) {
-  const auto define = [&](const char* function, auto operation) {
-    const std::string doc = std::string(function) +
-                            "(x), element by element, the same bits on every machine.\n\nx: (B, O) with "
-                            "contiguous rows, or (N,). out: of the same shape; may be x itself." +
-                            kArrayRules;
-    m.def(
-        function,
-        [operation](const py::array& x, const OptionalArray& out) {
-          return map_array(x, "x", out, Layout::rows_or_vector, operation);
-        },
-        py::arg("x"), py::kw_only(), py::arg("out") = py::none(), doc.c_str());
-  };
-  define("exp", rows_of([](const auto& kernels) { return kernels.exp; }));
-  define("log", rows_of([](const auto& kernels) { return kernels.log; }));
+template <Activation activation>
+py::object call_backward(const Arguments<4>& arguments) {
+  return backward(activation, arguments);
+}
+
+template <Activation activation>
+void register_activation(py::module_& m) {
+  const ActivationRow& row = kActivationRows[static_cast<int>(activation)];
+  const std::string shape =
+      is_elementwise(activation) ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
+  const std::string name_text = name(activation);
+  define<kForward, call_forward<activation>>(m, name_text,
+                                             name_text + ": " + row.formula + ".\n\nz: " + shape +
+                                                 ". out: of the same shape; may be z itself." + kArrayRules);
+  define<kBackward, call_backward<activation>>(
+      m, name_text + "_backward",
+      "The gradient of " + name_text +
+          " with respect to z, from g = grad_output and a = output: " + row.derivative +
+          (is_elementwise(activation) ? ", grad_z = g f'" : "") + ".\n\ngrad_output, output: " + shape +
+          ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of replacing "
+          "it." +
+          kArrayRules);
+}
+
+template <std::size_t... i>
+void register_activations(py::module_& m, std::index_sequence<i...>) {
+  (register_activation<kActivations[i]>(m), ...);
+}
+
+template <auto select>
+void register_elementary(py::module_& m, const std::string& function) {
+  define<kElementary, elementary<select>>(
+      m, function,
+      function +
+          "(x), element by element, the same bits on every machine.\n\nx: (B, O) with contiguous rows, or "
+          "(N,). out: of the same shape; may be x itself." +
+          kArrayRules);
 }
 
 // The dense layer --------------------------------------------------------------------------------------
 
-py::array bound_dense_forward(const py::array& x, const py::array& weight, const OptionalArray& bias,
-                              const std::string& activation_name, const OptionalArray& out) {
-  const Activation activation = find_name(kActivations, "activation", activation_name);
-  return with_precision_of(x, "x", [&]<class T>(T) {
+constexpr Signature<5> kDenseForward("(x, weight, bias=None, *, activation='identity', out=None)");
+
+py::object bound_dense_forward(const Arguments<5>& arguments) {
+  const py::array x = as_array(arguments[0], "x"), weight = as_array(arguments[1], "weight");
+  const OptionalArray bias = as_optional_array(arguments[2], "bias");
+  const Activation activation =
+      find_name(kActivations, "activation", as_text(arguments[3], "activation", "identity"));
+  const OptionalArray out = as_optional_array(arguments[4], "out");
+  return with_precision_of(x, "x", [&]<class T>(T) -> py::object {
     const Matrix<const T> inputs = input_matrix<T>(x, "x");
     const Matrix<const T> w = input_matrix<T>(weight, "weight", {.columns = inputs.columns});
     const T* b = bias ? input_vector<T>(*bias, "bias", w.rows) : nullptr;
@@ -181,17 +198,32 @@ py::array bound_dense_forward(const py::array& x, const py::array& weight, const
   });
 }
 
-py::tuple bound_dense_backward(const py::array& grad_output, const py::array& x, const py::array& weight,
-                               const std::optional<py::tuple>& out, bool accumulate) {
+/// The three arrays of out; nothing where it is not given.
+std::optional<py::tuple> gradients_of(py::handle out) {
+  if (!is_given(out)) return std::nullopt;
+  if (!PyTuple_Check(out.ptr()))
+    throw py::type_error(std::string("out is of type ") + Py_TYPE(out.ptr())->tp_name +
+                         "; a tuple of three arrays is needed");
+  auto arrays = py::reinterpret_borrow<py::tuple>(out);
+  if (arrays.size() != 3)
+    throw py::value_error("out has " + std::to_string(arrays.size()) +
+                          " arrays; three are needed: grad_x, grad_weight, grad_bias");
+  return arrays;
+}
+
+constexpr Signature<5> kDenseBackward("(grad_output, x, weight, *, out=None, accumulate=False)");
+
+py::object bound_dense_backward(const Arguments<5>& arguments) {
+  const py::array grad_output = as_array(arguments[0], "grad_output");
+  const py::array x = as_array(arguments[1], "x"), weight = as_array(arguments[2], "weight");
+  const std::optional<py::tuple> out = gradients_of(arguments[3]);
+  const bool accumulate = as_flag(arguments[4]);
   check_accumulate(accumulate, out.has_value());
-  return with_precision_of(grad_output, "grad_output", [&]<class T>(T) {
+  return with_precision_of(grad_output, "grad_output", [&]<class T>(T) -> py::object {
     const Matrix<const T> delta = input_matrix<T>(grad_output, "grad_output");
     const Matrix<const T> inputs = input_matrix<T>(x, "x", {.rows = delta.rows});
     const Matrix<const T> w =
         input_matrix<T>(weight, "weight", {.rows = delta.columns, .columns = inputs.columns});
-    if (out && out->size() != 3)
-      throw py::value_error("out has " + std::to_string(out->size()) +
-                            " arrays; three are needed: grad_x, grad_weight, grad_bias");
     const py::tuple result = out ? *out
                                  : py::make_tuple(new_array<T>(inputs.rows, inputs.columns),
                                                   new_array<T>(w.rows, w.columns), new_array<T>(w.rows));
@@ -215,34 +247,31 @@ py::tuple bound_dense_backward(const py::array& grad_output, const py::array& x,
 }
 
 void register_dense(py::module_& m) {
-  m.def("dense_forward", &bound_dense_forward, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(),
-        py::kw_only(), py::arg("activation") = "identity", py::arg("out") = py::none(),
-        (std::string("dense_forward: f(x weight^T + bias), f the activation.\n\n"
-                     "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F "
-                     "order with any\n"
-                     "leading dimension; the rows of out are contiguous.") +
-         kArrayRules)
-            .c_str());
-  m.def(
-      "dense_backward", &bound_dense_backward, py::arg("grad_output"), py::arg("x"), py::arg("weight"),
-      py::kw_only(), py::arg("out") = py::none(), py::arg("accumulate") = false,
-      (std::string(
-           "dense_backward: the gradients of a dense layer from grad_output = dL/dz.\n\n"
-           "grad_x = grad_output weight; grad_weight = grad_output^T x; grad_bias = the sum over the batch.\n"
-           "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) of the "
-           "shapes of\n"
-           "x, weight and bias; out: a tuple of three such arrays, which is returned. Matrices are in C or F "
-           "order\n"
-           "with any leading dimension. accumulate: add to out instead of replacing it.") +
-       kArrayRules)
-          .c_str());
+  define<kDenseForward, bound_dense_forward>(
+      m, "dense_forward",
+      std::string("dense_forward: f(x weight^T + bias), f the activation.\n\n"
+                  "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F "
+                  "order with any\n"
+                  "leading dimension; the rows of out are contiguous.") +
+          kArrayRules);
+  define<kDenseBackward, bound_dense_backward>(
+      m, "dense_backward",
+      std::string(
+          "dense_backward: the gradients of a dense layer from grad_output = dL/dz.\n\n"
+          "grad_x = grad_output weight; grad_weight = grad_output^T x; grad_bias = the sum over the batch.\n"
+          "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) of the "
+          "shapes of\n"
+          "x, weight and bias; out: a tuple of three such arrays, which is returned. Matrices are in C or F "
+          "order\n"
+          "with any leading dimension. accumulate: add to out instead of replacing it.") +
+          kArrayRules);
 }
 
 // Losses ---------------------------------------------------------------------------------------------
 
 constexpr const char* kReductionNames[] = {"mean", "sum", "none"};
 
-Reduction reduction_of(const std::string& text) {
+Reduction reduction_of(std::string_view text) {
   for (int i = 0; i < 3; ++i)
     if (text == kReductionNames[i]) return static_cast<Reduction>(i);
   refuse_name("reduction", text, py::make_tuple("mean", "sum", "none"));
@@ -252,10 +281,10 @@ Reduction reduction_of(const std::string& text) {
 template <class T>
 struct LossCall {
   LossCall(Loss loss, const py::array& prediction_, const py::array& target_, const OptionalArray& weight,
-           const std::string& reduction_)
+           Reduction reduction_)
       : prediction(input_matrix<T>(prediction_, "prediction", {Layout::contiguous_rows})),
         target(loss, target_, prediction),
-        reduction(reduction_of(reduction_)) {
+        reduction(reduction_) {
     if (weight) {
       sample_weight = input_vector<T>(*weight, "sample_weight", prediction.rows);
       check_sample_weight(table(sample_weight, prediction.rows, 1), nullptr, prediction.rows);
@@ -281,18 +310,25 @@ struct LossCall {
   OptionalArray values;
 };
 
-py::object loss_value(Loss loss, const py::array& prediction, const py::array& target,
-                      const OptionalArray& sample_weight, const std::string& reduction) {
+py::object loss_value(Loss loss, const Arguments<4>& arguments) {
+  const py::array prediction = as_array(arguments[0], "prediction"),
+                  target = as_array(arguments[1], "target");
+  const OptionalArray sample_weight = as_optional_array(arguments[2], "sample_weight");
+  const Reduction reduction = reduction_of(as_text(arguments[3], "reduction", "mean"));
   return with_precision_of(prediction, "prediction", [&]<class T>(T) {
     return LossCall<T>(loss, prediction, target, sample_weight, reduction).run(loss, {}, false);
   });
 }
 
-py::tuple loss_with_gradient(Loss loss, const py::array& prediction, const py::array& target,
-                             const OptionalArray& sample_weight, const std::string& reduction,
-                             const OptionalArray& out, bool accumulate) {
+py::object loss_with_gradient(Loss loss, const Arguments<6>& arguments) {
+  const py::array prediction = as_array(arguments[0], "prediction"),
+                  target = as_array(arguments[1], "target");
+  const OptionalArray sample_weight = as_optional_array(arguments[2], "sample_weight");
+  const Reduction reduction = reduction_of(as_text(arguments[3], "reduction", "mean"));
+  const OptionalArray out = as_optional_array(arguments[4], "out");
+  const bool accumulate = as_flag(arguments[5]);
   check_accumulate(accumulate, out.has_value());
-  return with_precision_of(prediction, "prediction", [&]<class T>(T) {
+  return with_precision_of(prediction, "prediction", [&]<class T>(T) -> py::object {
     LossCall<T> call(loss, prediction, target, sample_weight, reduction);
     const py::array result = out ? *out : new_like<T>(prediction);
     const Matrix<T> gradient = output_matrix<T>(
@@ -305,6 +341,20 @@ py::tuple loss_with_gradient(Loss loss, const py::array& prediction, const py::a
     const py::object value = call.run(loss, gradient, accumulate);
     return py::make_tuple(value, result);
   });
+}
+
+constexpr Signature<4> kLoss("(prediction, target, *, sample_weight=None, reduction='mean')");
+constexpr Signature<6> kLossAndGradient(
+    "(prediction, target, *, sample_weight=None, reduction='mean', out=None, accumulate=False)");
+
+template <Loss loss>
+py::object call_loss(const Arguments<4>& arguments) {
+  return loss_value(loss, arguments);
+}
+
+template <Loss loss>
+py::object call_loss_and_gradient(const Arguments<6>& arguments) {
+  return loss_with_gradient(loss, arguments);
 }
 
 struct LossRowText {
@@ -322,52 +372,42 @@ constexpr LossRowText kLossRows[kLossCount] = {
     {"sum_k (max(z_k, 0) - z_k y_k + log(1 + exp(-|z_k|))), from logits", "sigmoid(z) - y"},
 };
 
-void register_losses(py::module_& m) {
-  for (const Loss loss : kLosses) {
-    const LossRowText& row = kLossRows[static_cast<int>(loss)];
-    const std::string arguments =
-        std::string("\n\nprediction: (B, O) with contiguous rows. target: (B, O) of the same dtype") +
-        (takes_labels(loss) ? ", or labels (B,) or (B, 1) of any\ninteger dtype, each in [0, O)" : "") +
-        ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; "
-        "\"sum\",\n"
-        "sum w l; \"none\", an array (B,) of each w l.";
-    const std::string name_text = name(loss);
-    const std::string value_doc =
-        name_text + ", of one sample: l = " + row.formula + "." + arguments + kArrayRules;
-    m.def(
-        name_text.c_str(),
-        [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
-               const std::string& reduction) {
-          return loss_value(loss, prediction, target, sample_weight, reduction);
-        },
-        py::arg("prediction"), py::arg("target"), py::kw_only(), py::arg("sample_weight") = py::none(),
-        py::arg("reduction") = "mean", value_doc.c_str());
+template <Loss loss>
+void register_loss(py::module_& m) {
+  const LossRowText& row = kLossRows[static_cast<int>(loss)];
+  const std::string arguments =
+      std::string("\n\nprediction: (B, O) with contiguous rows. target: (B, O) of the same dtype") +
+      (takes_labels(loss) ? ", or labels (B,) or (B, 1) of any\ninteger dtype, each in [0, O)" : "") +
+      ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; "
+      "\"sum\",\n"
+      "sum w l; \"none\", an array (B,) of each w l.";
+  const std::string name_text = name(loss);
+  define<kLoss, call_loss<loss>>(
+      m, name_text, name_text + ", of one sample: l = " + row.formula + "." + arguments + kArrayRules);
+  define<kLossAndGradient, call_loss_and_gradient<loss>>(
+      m, name_text + "_and_gradient",
+      name_text + " and its gradient with respect to the prediction, of one sample: " + row.gradient +
+          ".\n\nReturns (value, gradient)." + arguments +
+          "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to "
+          "out "
+          "instead of\n"
+          "replacing it. With reduction=\"none\" the gradient is that of the sum." +
+          kArrayRules);
+}
 
-    const std::string gradient_doc =
-        name_text + " and its gradient with respect to the prediction, of one sample: " + row.gradient +
-        ".\n\nReturns (value, gradient)." + arguments +
-        "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to out "
-        "instead of\n"
-        "replacing it. With reduction=\"none\" the gradient is that of the sum." +
-        kArrayRules;
-    m.def((name_text + "_and_gradient").c_str(),
-          [loss](const py::array& prediction, const py::array& target, const OptionalArray& sample_weight,
-                 const std::string& reduction, const OptionalArray& out, bool accumulate) {
-            return loss_with_gradient(loss, prediction, target, sample_weight, reduction, out, accumulate);
-          },
-          py::arg("prediction"), py::arg("target"), py::kw_only(), py::arg("sample_weight") = py::none(),
-          py::arg("reduction") = "mean", py::arg("out") = py::none(), py::arg("accumulate") = false,
-          gradient_doc.c_str());
-  }
+template <std::size_t... i>
+void register_losses(py::module_& m, std::index_sequence<i...>) {
+  (register_loss<kLosses[i]>(m), ...);
 }
 
 }  // namespace
 
 void register_functional(py::module_& m) {
-  register_elementary(m);
-  register_activations(m);
+  register_elementary<[](const auto& kernels) { return kernels.exp; }>(m, "exp");
+  register_elementary<[](const auto& kernels) { return kernels.log; }>(m, "log");
+  register_activations(m, std::make_index_sequence<kActivations.size()>());
   register_dense(m);
-  register_losses(m);
+  register_losses(m, std::make_index_sequence<kLosses.size()>());
 }
 
 }  // namespace nncore::bindings

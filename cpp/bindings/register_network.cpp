@@ -1,4 +1,9 @@
-// Networks: arguments are checked and turned into tables here, then the core runs without Python.
+// Networks: arguments are checked and turned into tables, then the core runs without Python.
+//
+// The calls of users' loops come in two forms. The general one takes sequences, an array for every input,
+// output and loss. The one named try_... takes one array for each, of networks that have one of each; what it
+// does not take as it is makes it return None, and nothing has been done then: the caller converts it, or
+// says what is wrong with it, and calls the general form.
 #include "nncore/network.hpp"
 
 #include <pybind11/stl.h>
@@ -13,41 +18,21 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "calls.hpp"
 #include "guards.hpp"
 #include "names.hpp"
+#include "network_call.hpp"
+#include "nncore/operation.hpp"
 #include "register.hpp"
 
 namespace nncore::bindings {
 namespace {
-
-/// Floating-point operations per row and parameter: only decides whether the GIL is released.
-constexpr double kForwardFlops = 2.0;
-constexpr double kStepFlops = 6.0;
 
 /// Loss terms planned for one network, by its number, which no other network ever has.
 struct PlannedObjective {
   std::uint64_t network;
   std::size_t terms;
   std::shared_ptr<const Objective> objective;
-};
-
-/// Everything a running call needs beside its arguments, kept for the next call so that it need not allocate.
-template <class T>
-struct Call {
-  Workspace<T> workspace;
-  std::vector<Table> inputs, targets;
-  std::vector<Matrix<T>> outputs;
-  std::vector<Matrix<const T>> grad_outputs;
-  std::vector<py::array> arrays;  ///< what the tables and matrices point into
-
-  /// Needs the GIL, as arrays are let go.
-  void forget_arguments() {
-    inputs.clear();
-    targets.clear();
-    outputs.clear();
-    grad_outputs.clear();
-    arrays.clear();
-  }
 };
 
 [[noreturn]] void raise_not_finite(double loss, std::int64_t step) {
@@ -57,58 +42,114 @@ struct Call {
   throw py::error_already_set();
 }
 
-/// One array of a sequence is called by the sequence's own name.
-Argument element(const char* name, std::size_t size, std::size_t index) {
-  return {name, size == 1 ? -1 : static_cast<py::ssize_t>(index)};
+/// Floating-point operations of a forward pass for one row: only decides whether the GIL is released.
+template <class T>
+double forward_flops(const Graph& graph, const Parameters<T>& store) {
+  constexpr double kPerParameter = 2.0, kPerActivation = 20.0;
+  double flops = 0.0;
+  for (const Node& node : graph.nodes()) {
+    if (node.operation == nullptr) continue;
+    for (const int segment : node.operation->segments())
+      flops +=
+          kPerParameter * static_cast<double>(store.segments()[static_cast<std::size_t>(segment)].size());
+    if (node.operation->activation()) flops += kPerActivation * static_cast<double>(node.features);
+  }
+  return flops;
 }
 
-void check_count(const char* name, std::size_t given, std::size_t needed) {
-  if (given != needed)
-    throw py::value_error(std::string(name) + " holds " + std::to_string(given) +
-                          " arrays; needed: " + std::to_string(needed));
+/// Whether `read` takes its arguments; where it does not, nothing has happened.
+template <class Read>
+bool takes(Read read) {
+  try {
+    read();
+    return true;
+  } catch (const py::builtin_exception&) {  // TypeError or ValueError
+    return false;
+  }
 }
+
+constexpr Signature<2> kTryPredict("(x, out=None)");
+constexpr Signature<1> kTryForward("(x)");
+constexpr Signature<2> kTryBackward("(grad_output, accumulate=False)");
+constexpr Signature<5> kTryLossAndGradients("(objective, x, y, sample_weight=None, accumulate=False)");
+constexpr Signature<6> kTryTrainStep("(objective, x, y, optimizer, state, sample_weight=None)");
+constexpr Signature<2> kUpdate("(optimizer, state)");
 
 template <class T>
 class BoundNetwork {
  public:
   BoundNetwork(std::shared_ptr<Graph> graph, std::shared_ptr<Parameters<T>> parameters)
-      : network_(std::move(graph), std::move(parameters)) {}
+      : network_(std::move(graph), std::move(parameters)),
+        forward_flops_(forward_flops(network_.graph(), network_.parameters())) {}
 
   py::list predict(const py::sequence& x, const py::object& out) {
+    const Sequence inputs(x);
     const Reading use(usage());
     const Lease call(*this);
-    const std::int64_t rows = read_inputs(x, *call);
-    py::list result = out.is_none() ? new_outputs(rows, *call) : read_outputs(out, rows, *call);
-    compute(flops(kForwardFlops, rows),
-            [&] { network_.predict(call->inputs, rows, call->outputs, call->workspace); });
-    return result;
+    const std::int64_t rows = call->read_inputs(graph(), inputs);
+    if (out.is_none())
+      call->new_outputs(graph(), rows);
+    else
+      call->read_outputs(graph(), network_.parameters(), Sequence(out), rows);
+    run_predict(rows, *call);
+    return call->list_of_results();
+  }
+
+  py::object try_predict(const Arguments<2>& arguments) {
+    PyObject *const x = arguments[0], *const out = arguments[1];
+    if (!has_one_of_each() || !is_array(x) || (is_given(out) && !is_array(out))) return py::none();
+    const Reading use(usage());
+    const Lease call(*this);
+    std::int64_t rows = 0;
+    const bool taken = takes([&] {
+      rows = call->read_inputs(graph(), {&x, 1}, true);
+      if (is_given(out))
+        call->read_outputs(graph(), network_.parameters(), {&out, 1}, rows);
+      else
+        call->new_outputs(graph(), rows);
+    });
+    if (!taken) return py::none();
+    run_predict(rows, *call);
+    return std::move(call->results[0]);
   }
 
   py::list forward(const py::sequence& x, bool training) {
+    const Sequence inputs(x);
     const Training call(*this);
-    const std::int64_t rows = read_inputs(x, *call);
-    return run_forward(rows, training, *call);
+    run_forward(call->read_inputs(graph(), inputs), training, *call);
+    return call->list_of_results();
+  }
+
+  py::object try_forward(const Arguments<1>& arguments) {
+    PyObject* const x = arguments[0];
+    if (!has_one_of_each() || !is_array(x)) return py::none();
+    const Training call(*this);
+    std::int64_t rows = 0;
+    if (!takes([&] { rows = call->read_inputs(graph(), {&x, 1}, true); })) return py::none();
+    run_forward(rows, true, *call);
+    return std::move(call->results[0]);
   }
 
   py::list backward(const py::sequence& grad_outputs, bool accumulate, bool input_gradients) {
+    const Sequence gradients(grad_outputs);
     const Training call(*this);
-    const std::int64_t rows = forward_rows_;
-    if (rows < 0) throw std::runtime_error("backward needs the values of a forward pass: call forward first");
-    read_grad_outputs("grad_outputs", grad_outputs, rows, *call);
-    py::list result;
-    for (const int index : network_.graph().inputs()) {
-      const Node& node = network_.graph().node(index);
-      if (!input_gradients || node.is_integer) {
-        call->outputs.emplace_back();
-        continue;
-      }
-      py::array gradient = new_array<T>(rows, node.features);
-      call->outputs.push_back(output_matrix<T>(gradient, "gradient"));
-      result.append(std::move(gradient));
-    }
-    compute(flops(kStepFlops, rows),
-            [&] { network_.backward(call->grad_outputs, call->outputs, accumulate, call->workspace); });
-    return result;
+    check_forward();
+    call->read_grad_outputs(graph(), "grad_outputs", gradients, forward_rows_);
+    run_backward(accumulate, input_gradients, *call);
+    return call->list_of_results();
+  }
+
+  py::object try_backward(const Arguments<2>& arguments) {
+    PyObject* const grad_output = arguments[0];
+    if (!has_one_of_each() || !is_array(grad_output)) return py::none();
+    const Training call(*this);
+    check_forward();
+    const auto read = [&] {
+      call->read_grad_outputs(graph(), "grad_output", {&grad_output, 1}, forward_rows_);
+    };
+    if (!takes(read)) return py::none();
+    run_backward(as_flag(arguments[1]), true, *call);
+    return std::move(call->results[0]);
   }
 
   PlannedObjective plan(const std::vector<std::tuple<std::string, int, double>>& terms) const {
@@ -120,11 +161,11 @@ class BoundNetwork {
 
   double loss(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
               const py::object& sample_weight) {
+    const Sequence inputs(x), targets(y);
     const Reading use(usage());
     const Lease call(*this);
-    Table weight;
-    const Batch batch = read_batch(objective, x, y, py::none(), sample_weight, weight, *call);
-    return compute(flops(kForwardFlops, batch.count), [&] {
+    const Batch batch = read_batch(objective, inputs, targets, {}, sample_weight, *call);
+    return compute(flops(kForward, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
       return network_.loss(*objective.objective, batch, call->workspace);
     });
@@ -132,39 +173,52 @@ class BoundNetwork {
 
   double loss_and_gradients(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
                             const py::object& sample_weight, bool accumulate) {
+    const Sequence inputs(x), targets(y);
     const Training call(*this);
-    Table weight;
-    const Batch batch = read_batch(objective, x, y, py::none(), sample_weight, weight, *call);
-    return compute(flops(kStepFlops, batch.count), [&] {
-      network_.check_batch(*objective.objective, batch);
-      return network_.loss_and_gradients(*objective.objective, batch, accumulate, call->workspace);
-    });
+    const Batch batch = read_batch(objective, inputs, targets, {}, sample_weight, *call);
+    return run_loss_and_gradients(objective, batch, accumulate, *call);
+  }
+
+  py::object try_loss_and_gradients(const Arguments<5>& arguments) {
+    const auto& [planned, x, y, sample_weight, accumulate] = arguments;
+    const auto& objective = as_object<PlannedObjective>(planned, "objective");
+    const Training call(*this);
+    const std::optional<Batch> batch = try_batch(objective, x, y, sample_weight, *call);
+    if (!batch) return py::none();
+    return py::float_(run_loss_and_gradients(objective, *batch, as_flag(accumulate), *call));
   }
 
   double train_step(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
                     const Optimizer& optimizer, OptimizerState<T>& state, const py::object& rows,
                     const py::object& sample_weight) {
+    const Sequence inputs(x), targets(y);
     const Training call(*this);
     check_state(optimizer, state);
-    Table weight;
-    const Batch batch = read_batch(objective, x, y, rows, sample_weight, weight, *call);
-    const double loss = compute(flops(kStepFlops, batch.count), [&] {
-      network_.check_batch(*objective.objective, batch);
-      return network_.train_step(*objective.objective, batch, optimizer, state, call->workspace);
-    });
-    if (!std::isfinite(loss)) raise_not_finite(loss, state.steps + 1);
-    return loss;
+    const Batch batch = read_batch(objective, inputs, targets, rows, sample_weight, *call);
+    return run_step(objective, batch, optimizer, state, *call);
+  }
+
+  py::object try_train_step(const Arguments<6>& arguments) {
+    const auto& [planned, x, y, settings, moments, sample_weight] = arguments;
+    const auto& objective = as_object<PlannedObjective>(planned, "objective");
+    const auto& optimizer = as_object<Optimizer>(settings, "optimizer");
+    auto& state = as_object<OptimizerState<T>>(moments, "state");
+    const Training call(*this);
+    check_state(optimizer, state);
+    const std::optional<Batch> batch = try_batch(objective, x, y, sample_weight, *call);
+    if (!batch) return py::none();
+    return py::float_(run_step(objective, *batch, optimizer, state, *call));
   }
 
   EpochResult train_epoch(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
                           std::int64_t batch_size, const Optimizer& optimizer, OptimizerState<T>& state,
                           const py::object& rows, const py::object& sample_weight, const py::object& tick) {
+    const Sequence inputs(x), targets(y);
     const Training call(*this);
     if (batch_size < 1)
       throw py::value_error("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
     check_state(optimizer, state);
-    Table weight;
-    const Batch batch = read_batch(objective, x, y, rows, sample_weight, weight, *call);
+    const Batch batch = read_batch(objective, inputs, targets, rows, sample_weight, *call);
     const Optimizer unchanging = optimizer;  // a tick may set the learning rate: from the next epoch on
     const auto between_steps = [&tick](std::int64_t steps, double mean_loss) {
       const py::gil_scoped_acquire gil;
@@ -172,7 +226,7 @@ class BoundNetwork {
       if (!tick.is_none()) tick(steps, mean_loss);
       return true;
     };
-    const EpochResult result = compute(flops(kStepFlops, batch.count), [&] {
+    const EpochResult result = compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
       return network_.train_epoch(*objective.objective, batch, batch_size, unchanging, state, call->workspace,
                                   between_steps);
@@ -183,29 +237,33 @@ class BoundNetwork {
 
   double train_step_with(const py::function& loss, const py::sequence& x, const Optimizer& optimizer,
                          OptimizerState<T>& state, const py::object& rows) {
+    const Sequence inputs(x);
     const Training call(*this);  // held while `loss` runs, so that it cannot use the model half-way
     check_state(optimizer, state);
-    std::int64_t count = read_inputs(x, *call);
-    if (!rows.is_none()) count = take_rows(rows, count, *call);
-    const py::list outputs = run_forward(count, true, *call);
-    const py::object answer = loss(outputs);
+    std::int64_t count = call->read_inputs(graph(), inputs);
+    if (!rows.is_none()) count = call->take_rows(rows, count);
+    run_forward(count, true, *call);
+    const py::object answer = loss(call->list_of_results());
     if (!py::isinstance<py::tuple>(answer) || py::len(answer) != 2)
       throw py::type_error("loss must return a pair: its value, and a list of one gradient an output");
     const double value = py::object(answer[py::int_(0)]).cast<double>();
     if (!std::isfinite(value)) raise_not_finite(value, state.steps + 1);
-    read_grad_outputs("gradient of loss", py::object(answer[py::int_(1)]), count, *call);
-    compute(flops(kStepFlops, count), [&] {
+    const Sequence gradients(answer[py::int_(1)]);
+    call->read_grad_outputs(graph(), "gradient of loss", gradients, count);
+    compute(flops(kStep, count), [&] {
       network_.backward(call->grad_outputs, {}, false, call->workspace);
       if (count > 0) network_.update(optimizer, state);
     });
     return value;
   }
 
-  void update(const Optimizer& optimizer, OptimizerState<T>& state) {
+  py::object update(const Arguments<2>& arguments) {
+    const auto& optimizer = as_object<Optimizer>(arguments[0], "optimizer");
+    auto& state = as_object<OptimizerState<T>>(arguments[1], "state");
     const Writing use(usage());
     check_state(optimizer, state);
-    constexpr std::int64_t kOnce = 1;
-    compute(flops(kStepFlops, kOnce), [&] { network_.update(optimizer, state); });
+    compute(flops(kStep, 1), [&] { network_.update(optimizer, state); });
+    return py::none();
   }
 
  private:
@@ -215,7 +273,7 @@ class BoundNetwork {
     explicit Lease(BoundNetwork& network) : network_(network) {
       const std::lock_guard lock(network.mutex_);
       if (network.idle_.empty()) {
-        call_ = std::make_unique<Call<T>>();
+        call_ = std::make_unique<NetworkCall<T>>();
       } else {
         call_ = std::move(network.idle_.back());
         network.idle_.pop_back();
@@ -228,12 +286,12 @@ class BoundNetwork {
     }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
-    Call<T>& operator*() const { return *call_; }
-    Call<T>* operator->() const { return call_.get(); }
+    NetworkCall<T>& operator*() const { return *call_; }
+    NetworkCall<T>* operator->() const { return call_.get(); }
 
    private:
     BoundNetwork& network_;
-    std::unique_ptr<Call<T>> call_;
+    std::unique_ptr<NetworkCall<T>> call_;
   };
 
   /// The one training call, used alone. What forward left there waits for backward.
@@ -243,138 +301,59 @@ class BoundNetwork {
     ~Training() { call_.forget_arguments(); }
     Training(const Training&) = delete;
     Training& operator=(const Training&) = delete;
-    Call<T>& operator*() const { return call_; }
-    Call<T>* operator->() const { return &call_; }
+    NetworkCall<T>& operator*() const { return call_; }
+    NetworkCall<T>* operator->() const { return &call_; }
 
    private:
     Writing use_;
-    Call<T>& call_;
+    NetworkCall<T>& call_;
   };
 
   Usage& usage() const { return network_.parameters().usage(); }
 
-  double flops(double per_row_and_parameter, std::int64_t rows) const {
-    return per_row_and_parameter * static_cast<double>(rows) *
-           static_cast<double>(network_.parameters().count());
+  static constexpr double kForward = 1.0, kStep = 3.0;  ///< in forward passes
+  double flops(double passes, std::int64_t rows) const {
+    return passes * forward_flops_ * static_cast<double>(rows);
   }
 
-  std::int64_t features_of_output(std::size_t index) const {
-    const Graph& graph = network_.graph();
-    return graph.node(graph.outputs()[index]).features;
+  const Graph& graph() const { return network_.graph(); }
+
+  /// One input, of floats, and one output.
+  bool has_one_of_each() const {
+    return graph().inputs().size() == 1 && graph().outputs().size() == 1 &&
+           !graph().node(graph().inputs()[0]).is_integer;
   }
 
-  /// Fills call.inputs; returns the number of rows that all of them have.
-  std::int64_t read_inputs(const py::sequence& x, Call<T>& call) const {
-    const Graph& graph = network_.graph();
-    const std::size_t size = graph.inputs().size();
-    check_count("x", x.size(), size);
-    std::int64_t rows = kAny;
-    for (std::size_t i = 0; i < size; ++i) {
-      const Argument argument = element("x", size, i);
-      const Node& node = graph.node(graph.inputs()[i]);
-      call.arrays.push_back(as_array(py::object(x[i]), argument));
-      call.inputs.push_back(as_table(call.arrays.back(), argument,
-                                     {.rows = rows, .columns = node.features, .integers = node.is_integer}));
-      rows = call.inputs.back().rows;
-    }
-    return rows;
+  void check_forward() const {
+    if (forward_rows_ < 0)
+      throw std::runtime_error("backward needs the values of a forward pass: call forward first");
   }
 
-  Batch read_batch(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
-                   const py::object& rows, const py::object& sample_weight, Table& weight,
-                   Call<T>& call) const {
+  Batch read_batch(const PlannedObjective& objective, Items x, Items y, py::handle rows,
+                   py::handle sample_weight, NetworkCall<T>& call, bool row_allowed = false) const {
     if (objective.network != number_)
       throw py::value_error(
           "objective was planned by another network; needed: one from this network's plan()");
-    Batch batch;
-    const std::int64_t row_count = read_inputs(x, call);
-    check_count("y", y.size(), objective.terms);
-    for (std::size_t i = 0; i < objective.terms; ++i) {
-      const Argument argument = element("y", objective.terms, i);
-      call.arrays.push_back(as_array(py::object(y[i]), argument));
-      call.targets.push_back(
-          as_table(call.arrays.back(), argument, {.rows = row_count, .vector_allowed = true}));
-    }
-    batch.inputs = call.inputs;
-    batch.targets = call.targets;
-    batch.count = row_count;
-    if (!rows.is_none()) {
-      call.arrays.push_back(as_array(rows, "rows"));
-      batch.rows = as_rows(call.arrays.back(), "rows", row_count);
-      batch.count = call.arrays.back().shape(0);
-    }
-    if (!sample_weight.is_none()) {
-      call.arrays.push_back(as_array(sample_weight, "sample_weight"));
-      weight = as_table(call.arrays.back(), "sample_weight",
-                        {.rows = row_count, .columns = 1, .vector_allowed = true});
-      check_sample_weight(weight, batch.rows, batch.count);
-      batch.sample_weight = &weight;
-    }
+    return call.read_batch(graph(), x, y, objective.terms, rows, sample_weight, row_allowed);
+  }
+
+  std::optional<Batch> try_batch(const PlannedObjective& objective, PyObject* x, PyObject* y,
+                                 PyObject* sample_weight, NetworkCall<T>& call) const {
+    std::optional<Batch> batch;
+    if (is_array(x) && is_array(y) && (!is_given(sample_weight) || is_array(sample_weight)))
+      takes([&] { batch = read_batch(objective, {&x, 1}, {&y, 1}, {}, sample_weight, call, true); });
     return batch;
   }
 
-  /// Replaces the inputs by the rows that are asked for.
-  std::int64_t take_rows(const py::object& rows, std::int64_t row_count, Call<T>& call) const {
-    const py::array indices = as_array(rows, "rows");
-    as_rows(indices, "rows", row_count);
-    for (std::size_t i = 0; i < call.inputs.size(); ++i) {
-      call.arrays[i] = call.arrays[i].attr("take")(indices, 0);
-      call.inputs[i] = as_table(call.arrays[i], element("x", call.inputs.size(), i), {});
-    }
-    return indices.shape(0);
-  }
-
-  py::list new_outputs(std::int64_t rows, Call<T>& call) const {
-    const std::size_t size = network_.graph().outputs().size();
-    py::list result(size);
-    for (std::size_t i = 0; i < size; ++i) {
-      const std::int64_t features = features_of_output(i);
-      py::array array = new_array<T>(rows, features);
-      call.outputs.push_back({static_cast<T*>(array.mutable_data()), rows, features});
-      result[i] = std::move(array);
-    }
-    return result;
-  }
-
-  /// Fills call.outputs with the caller's arrays, which must not share memory with anything the call reads.
-  py::list read_outputs(const py::sequence& out, std::int64_t rows, Call<T>& call) const {
-    const std::size_t size = network_.graph().outputs().size();
-    const std::size_t input_count = call.arrays.size();
-    const Parameters<T>& store = network_.parameters();
-    check_count("out", out.size(), size);
-    py::list result(size);
-    for (std::size_t i = 0; i < size; ++i) {
-      const Argument argument = element("out", size, i);
-      py::array array = as_array(py::object(out[i]), argument);
-      call.outputs.push_back(
-          output_matrix<T>(array, argument, {Layout::contiguous_rows, rows, features_of_output(i)}));
-      for (std::size_t j = 0; j < call.arrays.size(); ++j)
-        check_no_overlap(array, argument, call.arrays[j],
-                         j < input_count ? element("x", input_count, j) : Argument("another array of out"));
-      if (touches(array, store.values(), store.count() * static_cast<std::int64_t>(sizeof(T))))
-        throw py::value_error(argument.text() + " shares memory with the model's parameters");
-      result[i] = array;
-      call.arrays.push_back(std::move(array));
-    }
-    return result;
-  }
-
-  void read_grad_outputs(const char* name, const py::sequence& gradients, std::int64_t rows,
-                         Call<T>& call) const {
-    const std::size_t size = network_.graph().outputs().size();
-    check_count(name, gradients.size(), size);
-    for (std::size_t i = 0; i < size; ++i) {
-      const Argument argument = element(name, size, i);
-      call.arrays.push_back(as_array(py::object(gradients[i]), argument));
-      call.grad_outputs.push_back(input_matrix<T>(call.arrays.back(), argument,
-                                                  {Layout::contiguous_rows, rows, features_of_output(i)}));
-    }
+  void run_predict(std::int64_t rows, NetworkCall<T>& call) const {
+    compute(flops(kForward, rows),
+            [&] { network_.predict(call.inputs, rows, call.outputs, call.workspace); });
   }
 
   /// A forward pass in the training workspace; its outputs are copied out.
-  py::list run_forward(std::int64_t rows, bool training, Call<T>& call) {
-    py::list result = new_outputs(rows, call);
-    compute(flops(kForwardFlops, rows), [&] {
+  void run_forward(std::int64_t rows, bool training, NetworkCall<T>& call) {
+    call.new_outputs(graph(), rows);
+    compute(flops(kForward, rows), [&] {
       network_.forward(call.inputs, rows, training, call.workspace);
       for (std::size_t i = 0; i < call.outputs.size(); ++i) {
         const Matrix<const T> from = network_.output(static_cast<int>(i), call.workspace);
@@ -383,9 +362,31 @@ class BoundNetwork {
           std::memcpy(&call.outputs[i](row, 0), &from(row, 0), bytes);
       }
     });
-    call.outputs.clear();
     forward_rows_ = rows;
-    return result;
+  }
+
+  void run_backward(bool accumulate, bool input_gradients, NetworkCall<T>& call) {
+    call.new_input_gradients(graph(), forward_rows_, input_gradients);
+    compute(flops(kStep, forward_rows_),
+            [&] { network_.backward(call.grad_outputs, call.outputs, accumulate, call.workspace); });
+  }
+
+  double run_loss_and_gradients(const PlannedObjective& objective, const Batch& batch, bool accumulate,
+                                NetworkCall<T>& call) const {
+    return compute(flops(kStep, batch.count), [&] {
+      network_.check_batch(*objective.objective, batch);
+      return network_.loss_and_gradients(*objective.objective, batch, accumulate, call.workspace);
+    });
+  }
+
+  double run_step(const PlannedObjective& objective, const Batch& batch, const Optimizer& optimizer,
+                  OptimizerState<T>& state, NetworkCall<T>& call) const {
+    const double loss = compute(flops(kStep, batch.count), [&] {
+      network_.check_batch(*objective.objective, batch);
+      return network_.train_step(*objective.objective, batch, optimizer, state, call.workspace);
+    });
+    if (!std::isfinite(loss)) raise_not_finite(loss, state.steps + 1);
+    return loss;
   }
 
   void check_state(const Optimizer& optimizer, const OptimizerState<T>& state) const {
@@ -405,29 +406,31 @@ class BoundNetwork {
   }
 
   Network<T> network_;
+  double forward_flops_;  ///< for one row
   std::uint64_t number_ = next_number();
-  Call<T> training_;
+  NetworkCall<T> training_;
   std::int64_t forward_rows_ = -1;  ///< of the last forward pass; -1: there was none
   std::mutex mutex_;                ///< guards idle_
-  std::vector<std::unique_ptr<Call<T>>> idle_;
+  std::vector<std::unique_ptr<NetworkCall<T>>> idle_;
 };
 
 template <class T>
 void register_class(py::module_& m, const char* name) {
   using Bound = BoundNetwork<T>;
   const py::none none;
-  py::class_<Bound>(m, name,
-                    "A graph at work on a store. x: a sequence of arrays, one a graph input, 2-D, any bool, "
-                    "int or float dtype,\n"
-                    "any strides. y: one a loss term. rows: contiguous int64 indices, or None: all. "
-                    "sample_weight: (B,), finite\n"
-                    "and >= 0, or None.\n\n"
-                    "TypeError: dtypes. ValueError: shapes and values. RuntimeError: another call uses the "
-                    "store in a way that\n"
-                    "excludes this one. All before anything is written. FloatingPointError: the loss of a "
-                    "step is not finite;\n"
-                    "that step was not made.")
-      .def(py::init<std::shared_ptr<Graph>, std::shared_ptr<Parameters<T>>>(), py::arg("graph"),
+  py::class_<Bound> type(
+      m, name,
+      "A graph at work on a store. x: a sequence of arrays, one a graph input, 2-D, any bool, "
+      "int or float dtype,\n"
+      "any strides. y: one a loss term. rows: contiguous int64 indices, or None: all. "
+      "sample_weight: (B,), finite\n"
+      "and >= 0, or None.\n\n"
+      "TypeError: dtypes. ValueError: shapes and values. RuntimeError: another call uses the "
+      "store in a way that\n"
+      "excludes this one. All before anything is written. FloatingPointError: the loss of a "
+      "step is not finite;\n"
+      "that step was not made.");
+  type.def(py::init<std::shared_ptr<Graph>, std::shared_ptr<Parameters<T>>>(), py::arg("graph"),
            py::arg("parameters"))
       .def("predict", &Bound::predict, py::arg("x"), py::arg("out") = none,
            "The outputs, new or in the arrays of `out`, which must have contiguous rows. Several threads may "
@@ -457,9 +460,20 @@ void register_class(py::module_& m, const char* name) {
            "50 ms. What it raises, and Ctrl-C, ends the epoch after a whole step.")
       .def("train_step_with", &Bound::train_step_with, py::arg("loss"), py::arg("x"), py::arg("optimizer"),
            py::arg("state"), py::arg("rows") = none,
-           "A step whose loss is Python: loss(outputs) returns its value and one gradient an output.")
-      .def("update", &Bound::update, py::arg("optimizer"), py::arg("state"),
-           "One update from the store's gradients.");
+           "A step whose loss is Python: loss(outputs) returns its value and one gradient an output.");
+  define<kTryPredict, &Bound::try_predict>(
+      type, "try_predict",
+      "predict for one array x, (B, I) or (I,), and one array out. As all of try_...: None, and nothing "
+      "done,\n"
+      "unless the network has one float input and one output, and everything is an array that fits.");
+  define<kTryForward, &Bound::try_forward>(type, "try_forward", "forward for training, of one array.");
+  define<kTryBackward, &Bound::try_backward>(type, "try_backward",
+                                             "backward from one array; the gradient of the one input.");
+  define<kTryLossAndGradients, &Bound::try_loss_and_gradients>(
+      type, "try_loss_and_gradients", "loss_and_gradients for one array x and one array y.");
+  define<kTryTrainStep, &Bound::try_train_step>(type, "try_train_step",
+                                                "train_step on one array x and one array y.");
+  define<kUpdate, &Bound::update>(type, "update", "One update from the store's gradients.");
 }
 
 }  // namespace

@@ -53,37 +53,68 @@ To convert(From value) {
   }
 }
 
-/// out[j] = the number at source + j stride. Sources need not be aligned.
+/// Rows `first` to `last` of a selection: `rows` of the source, or its first ones where rows is null.
+struct Selection {
+  const Table& source;
+  const std::int64_t* rows;
+  std::int64_t first, last;
+
+  const std::byte* row(std::int64_t index) const {
+    return static_cast<const std::byte*>(source.data) +
+           (rows != nullptr ? rows[index] : index) * source.row_stride;
+  }
+};
+
+/// A call of memcpy costs more than copying a shorter row.
+constexpr std::int64_t kShortBytes = 128;
+
+/// Rows that lie anywhere are asked for this many bytes ahead of being copied.
+constexpr std::int64_t kPrefetchBytes = 8192;
+
+void prefetch(const std::byte* row, std::int64_t bytes) {
+  for (std::int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
+}
+
+/// The rows of a selection, one after the other. Sources need not be aligned.
 template <class From, class To>
-void convert_row(const std::byte* source, std::int64_t stride, std::int64_t columns, To* out) {
-  const auto convert_with = [=](auto known_stride) {
+void convert_rows(const Selection& selection, To* out) {
+  const Table& source = selection.source;
+  const std::int64_t columns = source.columns, stride = source.column_stride;
+  const std::int64_t row_bytes = columns * static_cast<std::int64_t>(sizeof(From));
+  const bool is_gapless = stride == static_cast<std::int64_t>(sizeof(From));
+  const std::int64_t ahead = selection.rows != nullptr && is_gapless ? kPrefetchBytes / row_bytes : 0;
+  const auto convert_row = [=](const std::byte* from, auto known_stride, To* to) {
     for (std::int64_t j = 0; j < columns; ++j) {
       From value;
-      std::memcpy(&value, source + j * known_stride, sizeof value);
-      out[j] = convert<To>(value);
+      std::memcpy(&value, from + j * known_stride, sizeof value);
+      to[j] = convert<To>(value);
     }
   };
-  if (stride != static_cast<std::int64_t>(sizeof(From)))
-    convert_with(stride);
-  else if constexpr (std::is_same_v<From, To>)
-    std::memcpy(out, source, static_cast<std::size_t>(columns) * sizeof(To));
-  else  // a constant lets the compiler use vectors
-    convert_with(std::integral_constant<std::int64_t, sizeof(From)>{});
+  for (std::int64_t i = selection.first; i < selection.last; ++i, out += columns) {
+    const std::byte* const from = selection.row(i);
+    if (ahead > 0 && i + ahead < selection.last) prefetch(selection.row(i + ahead), row_bytes);
+    if (!is_gapless)
+      convert_row(from, stride, out);
+    else if (std::is_same_v<From, To> && row_bytes > kShortBytes)
+      std::memcpy(out, from, static_cast<std::size_t>(row_bytes));
+    else  // a constant lets the compiler use vectors
+      convert_row(from, std::integral_constant<std::int64_t, sizeof(From)>{}, out);
+  }
 }
 
 template <class To>
-using ConvertRow = void (*)(const std::byte* source, std::int64_t stride, std::int64_t columns, To* out);
+using ConvertRows = void (*)(const Selection& selection, To* out);
 
 /// In the order of ScalarType.
 template <class To>
-constexpr ConvertRow<To> kConvertRow[] = {
-    convert_row<Boolean, To>,       convert_row<std::int8_t, To>,   convert_row<std::int16_t, To>,
-    convert_row<std::int32_t, To>,  convert_row<std::int64_t, To>,  convert_row<std::uint8_t, To>,
-    convert_row<std::uint16_t, To>, convert_row<std::uint32_t, To>, convert_row<std::uint64_t, To>,
-    convert_row<Half, To>,          convert_row<float, To>,         convert_row<double, To>,
-    convert_row<long double, To>};
+constexpr ConvertRows<To> kConvertRows[] = {
+    convert_rows<Boolean, To>,       convert_rows<std::int8_t, To>,   convert_rows<std::int16_t, To>,
+    convert_rows<std::int32_t, To>,  convert_rows<std::int64_t, To>,  convert_rows<std::uint8_t, To>,
+    convert_rows<std::uint16_t, To>, convert_rows<std::uint32_t, To>, convert_rows<std::uint64_t, To>,
+    convert_rows<Half, To>,          convert_rows<float, To>,         convert_rows<double, To>,
+    convert_rows<long double, To>};
 constexpr std::size_t kTypes = static_cast<std::size_t>(ScalarType::long_double) + 1;
-static_assert(std::size(kConvertRow<float>) == kTypes);
+static_assert(std::size(kConvertRows<float>) == kTypes);
 
 void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
   const auto refuse = [](const std::string& what, std::int64_t given, const std::string& allowed) {
@@ -108,15 +139,10 @@ void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t cou
   check(source, rows, count);
   if (source.columns == 0) return;
   const FloatingPointMode mode;
-  const ConvertRow<To> convert_row = kConvertRow<To>[static_cast<std::size_t>(source.type)];
+  const ConvertRows<To> convert_rows = kConvertRows<To>[static_cast<std::size_t>(source.type)];
   const std::int64_t grain = kElementsPerRange / source.columns + 1;
   parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    const auto* data = static_cast<const std::byte*>(source.data);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t row = rows != nullptr ? rows[i] : i;
-      convert_row(data + row * source.row_stride, source.column_stride, source.columns,
-                  out + i * source.columns);
-    }
+    convert_rows({source, rows, begin, end}, out + begin * source.columns);
   });
 }
 

@@ -1,5 +1,6 @@
 #include "dense.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -45,6 +46,24 @@ Scratch own_scratch(std::int64_t bytes_per_worker) {
   return {buffer.data(), bytes_per_worker, workers};
 }
 
+/// sums (O) = (or +=) the sum of grad_output (B, O) over the batch: its product with a row of ones.
+template <class T>
+void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch scratch) {
+  const std::int64_t rows = grad_output.rows, columns = grad_output.columns;
+  if (grad_output.column_stride != 1 || rows == 0) {
+    const T one{1};
+    MatmulOptions<T> options;
+    options.accumulate = accumulate;
+    return matmul<T>({&one, 1, rows, 0, 0}, grad_output, {sums, 1, columns}, options, scratch);
+  }
+  const auto sum_rows = kernels::active<T>().sum_rows;  // the same chains, without the products
+  const std::int64_t chain = chain_length(rows);
+  for (std::int64_t row = 0; row < rows; row += chain) {
+    sum_rows(&grad_output(row, 0), grad_output.row_stride, std::min(chain, rows - row), columns, sums,
+             accumulate || row > 0);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -52,7 +71,8 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
                    Activation activation, Scratch scratch) {
   const auto activate = kernels::active<T>().activation_forward[static_cast<int>(activation)];
   const auto finish = [=](Matrix<T> tile, std::int64_t, std::int64_t) {
-    activate({tile.data, tile.row_stride}, {tile.data, tile.row_stride}, tile.rows, tile.columns);
+    const kernels::Rows<T> values{tile.data, tile.row_stride};
+    activate({values.data, values.row_stride}, values, tile.rows, tile.columns);
   };
   MatmulOptions<T> options;
   options.bias = bias;
@@ -65,29 +85,25 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
 template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
                     const DenseGradients<T>& gradients, Scratch scratch) {
-  if (gradients.weight.data != nullptr) {
-    MatmulOptions<T> options;
-    options.accumulate = gradients.accumulate_weight;
-    matmul<T>(grad_output.transposed(), x, gradients.weight, options, scratch);
-  }
-  if (gradients.bias != nullptr) {  // the sum over the batch is the product with a row of ones
-    const T one{1};
-    MatmulOptions<T> options;
-    options.accumulate = gradients.accumulate_bias;
-    matmul<T>({&one, 1, grad_output.rows, 0, 0}, grad_output, {gradients.bias, 1, grad_output.columns},
-              options, scratch);
-  }
-  if (gradients.x.data != nullptr) {
+  if (gradients.x.data != nullptr) {  // before the weight may change
     const auto derive = kernels::active<T>().activation_backward[static_cast<int>(gradients.derivative_x)];
     const auto finish = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
-      derive({tile.data, tile.row_stride}, {&x(row, column), x.row_stride}, {tile.data, tile.row_stride},
-             tile.rows, tile.columns, false);
+      const kernels::Rows<T> values{tile.data, tile.row_stride};
+      derive({values.data, values.row_stride}, {&x(row, column), x.row_stride}, values, tile.rows,
+             tile.columns, false);
     };
     MatmulOptions<T> options;
     options.accumulate = gradients.accumulate_x;
     if (gradients.derivative_x != Activation::identity) options.finish = finish;
     matmul<T>(grad_output, weight, gradients.x, options, scratch);
   }
+  if (gradients.weight.data != nullptr) {
+    MatmulOptions<T> options;
+    options.accumulate = gradients.accumulate_weight;
+    options.scale = gradients.weight_scale;
+    matmul<T>(grad_output.transposed(), x, gradients.weight, options, scratch);
+  }
+  if (gradients.bias != nullptr) sum_batch(grad_output, gradients.bias, gradients.accumulate_bias, scratch);
 }
 
 template <class T>
@@ -113,8 +129,12 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
     check_shape<T>("grad_weight", grad_weight, weight.rows, weight.columns, "(O, I)");
   }
   const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
-  const DenseGradients<T> gradients{
-      with_unit_stride(grad_x), with_unit_stride(grad_weight), grad_bias, accumulate, accumulate, accumulate};
+  const DenseGradients<T> gradients{.x = with_unit_stride(grad_x),
+                                    .weight = with_unit_stride(grad_weight),
+                                    .bias = grad_bias,
+                                    .accumulate_x = accumulate,
+                                    .accumulate_weight = accumulate,
+                                    .accumulate_bias = accumulate};
   dense_backward<T>(with_unit_stride(grad_output), with_unit_stride(x), with_unit_stride(weight), gradients,
                     scratch);
 }

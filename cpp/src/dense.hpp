@@ -23,9 +23,13 @@ struct DenseGradients {
   T* bias = nullptr;
   bool accumulate_x = false;
   bool accumulate_weight = false;
+  T weight_scale = 1;  ///< of what is accumulated: not 1 only where is_one_chain
   bool accumulate_bias = false;
   Activation derivative_x = Activation::identity;  ///< of the activation that made x: multiplies grad_x
 };
+
+/// Whether every entry of a weight's gradient over `rows` samples is known as soon as its tile is.
+constexpr bool is_one_chain(std::int64_t rows) { return rows <= kMaxChain; }
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,

@@ -1,6 +1,7 @@
 #include "matmul.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "nncore/runtime.hpp"
 
@@ -45,8 +46,13 @@ struct Product {
   void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const;
   void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
   void run_narrow(Range rows, int worker) const;
+  void run_outer(Range rows) const;
   void pack_b(kernels::TileCall<T>& call, T* panel) const;
 
+  /// Registers that hold so many elements; lanes are a power of two.
+  std::int64_t vectors_of(std::int64_t elements) const {
+    return (elements + kernels.lanes - 1) >> std::countr_zero(static_cast<unsigned>(kernels.lanes));
+  }
   T* tile_of(int worker) const {
     return reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
   }
@@ -59,23 +65,25 @@ struct Product {
 /// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5.
 template <class T>
 void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const {
-  const auto vectors = static_cast<std::size_t>(divide_up(call.columns, kernels.lanes));
-  const std::int64_t tallest = kernels.tile_rows[vectors - 1];
-  for (std::int64_t tiles = divide_up(rows.count, tallest); tiles > 0; --tiles) {
-    const std::int64_t height = divide_up(rows.count, tiles);
+  const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
+  const std::int64_t tiles = divide_up(rows.count, kernels.tile_rows[vectors - 1]);
+  const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
+  std::int64_t row = rows.first;
+  for (std::int64_t i = 0; i < tiles; ++i) {
+    const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
     kernels.tile[vectors - 1][height - 1](call);
     if (last && options.finish)
-      options.finish({call.c, height, call.columns, call.c_row_stride}, rows.first, column);
+      options.finish({call.c, height, call.columns, call.c_row_stride}, row, column);
     call.a += height * call.a_row_stride;
-    if (c.data != nullptr) call.c += height * c.row_stride;
-    rows = {rows.first + height, rows.count - height};
+    call.c += height * c.row_stride;
+    row += height;
   }
 }
 
 /// Makes the call read its right operand, call.columns wide, from a packed copy.
 template <class T>
 void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
-  const std::int64_t width = divide_up(call.columns, kernels.lanes) * kernels.lanes;
+  const std::int64_t width = vectors_of(call.columns) * kernels.lanes;
   kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, call.columns, width, panel);
   call.b = panel;
   call.b_depth_stride = width;
@@ -88,8 +96,7 @@ template <class T>
 void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const {
   const kernels::TileCall<T> chain = call;
   const auto bytes = chain.depth * columns.count * kSize<T>;
-  const bool in_bands =
-      !packs_b && bytes > kCachedBytes && columns.count > panel_width && !chain.add && c.data != nullptr;
+  const bool in_bands = !packs_b && bytes > kCachedBytes && columns.count > panel_width && !chain.add;
   const std::int64_t band = in_bands ? kBandDepth : chain.depth;
   for (std::int64_t k = 0; k < chain.depth; k += band) {
     call.depth = std::min(band, chain.depth - k);
@@ -98,7 +105,7 @@ void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns,
       call.a = chain.a + k * chain.a_depth_stride;
       call.b = chain.b + k * b.row_stride + column * b.column_stride;
       call.b_depth_stride = b.row_stride;
-      call.c = c.data != nullptr ? chain.c + column : chain.c;
+      call.c = chain.c + column;
       call.bias = chain.bias != nullptr ? chain.bias + column : nullptr;
       call.columns = std::min(panel_width, columns.count - column);
       if (packs_b) pack_b(call, panel);
@@ -111,8 +118,8 @@ template <class T>
 void Product<T>::run_task(Range rows, Range columns, int worker) const {
   const std::int64_t chain = chain_length(a.columns);
   kernels::TileCall<T> call{};
-  call.c = c.data != nullptr ? &c(rows.first, columns.first) : tile_of(worker);
-  call.c_row_stride = c.data != nullptr ? c.row_stride : panel_width;
+  call.c = &c(rows.first, columns.first);
+  call.c_row_stride = c.row_stride;
   call.scale = options.scale;
   for (std::int64_t k = 0; k < a.columns; k += chain) {
     call.depth = std::min(chain, a.columns - k);
@@ -121,7 +128,7 @@ void Product<T>::run_task(Range rows, Range columns, int worker) const {
     call.a_depth_stride = a.column_stride;
     if (packs_a) {
       T* const block = left_of(worker);
-      const std::int64_t width = divide_up(rows.count, kernels.lanes) * kernels.lanes;
+      const std::int64_t width = vectors_of(rows.count) * kernels.lanes;
       kernels.pack(call.a, a.column_stride, a.row_stride, call.depth, rows.count, width, block);
       call.a = block;
       call.a_row_stride = 1;
@@ -144,7 +151,7 @@ void Product<T>::run_narrow(Range rows, int worker) const {
     for (std::int64_t r = 0; r < rows.count; ++r)
       block[n * panel_width + r] = options.accumulate ? c(rows.first + r, n) : start;
   }
-  const auto vectors = static_cast<std::size_t>(divide_up(rows.count, kernels.lanes));
+  const auto vectors = static_cast<std::size_t>(vectors_of(rows.count));
   const std::int64_t tallest = kernels.tile_rows[vectors - 1];
   const std::int64_t chain = chain_length(a.columns);
   kernels::TileCall<T> call{};
@@ -176,6 +183,24 @@ void Product<T>::run_narrow(Range rows, int worker) const {
   if (options.finish) options.finish(c.row_range(rows.first, rows.count), rows.first, 0);
 }
 
+/// A block of rows of a product of depth 1.
+template <class T>
+void Product<T>::run_outer(Range rows) const {
+  kernels::TileCall<T> call{};
+  call.depth = 1;
+  call.a = &a(rows.first, 0);
+  call.a_row_stride = a.row_stride;
+  call.b = b.data;
+  call.c = &c(rows.first, 0);
+  call.c_row_stride = c.row_stride;
+  call.bias = options.bias;
+  call.add = options.accumulate;
+  call.scale = options.scale;
+  call.columns = c.columns;
+  kernels.outer_product(call, rows.count);
+  if (options.finish) options.finish(c.row_range(rows.first, rows.count), rows.first, 0);
+}
+
 /// The sum over nothing: bias or zero.
 template <class T>
 void fill_empty_sum(Matrix<T> c, const T* bias) {
@@ -188,6 +213,7 @@ void fill_empty_sum(Matrix<T> c, const T* bias) {
 template <class Run>
 void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns, std::int64_t width,
                     int threads, Run run) {
+  if (rows <= height && columns <= width) return run(Range{0, rows}, Range{0, columns}, 0);
   const std::int64_t across = divide_up(columns, width);
   const std::int64_t tasks = across * divide_up(rows, height);
   const auto run_tasks = [&](std::int64_t begin, std::int64_t end, int worker) {
@@ -229,9 +255,13 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
                   std::min(num_threads(), scratch.workers));
   const std::int64_t panel_width = std::int64_t{kernels.panel_vectors} * kernels.lanes;
   Product<T> product{kernels, a, b, c, options, scratch, panel_width, false, false};
+  if (k == 1 && b.column_stride == 1) {
+    return for_each_block(m, divide_up(m, threads), n, n, threads,
+                          [&](Range rows, Range, int) { product.run_outer(rows); });
+  }
   // The other way round, lanes are rows of a: they lie side by side, or must be transposed.
   const bool is_narrow = a.row_stride == 1 ? 4 * n <= 3 * kernels.lanes : 2 * n <= kernels.lanes;
-  if (is_narrow && m >= 2 * kernels.lanes && c.data != nullptr) {
+  if (is_narrow && m >= 2 * kernels.lanes) {
     return for_each_block(m, panel_width, n, n, threads,
                           [&](Range rows, Range, int worker) { product.run_narrow(rows, worker); });
   }
@@ -242,13 +272,13 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   if (!product.packs_b && m <= kernels.tile_rows[kernels::kMaxTileVectors - 1])
     product.panel_width = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
 
-  std::int64_t height = divide_up(m, divide_up(m, kRowBlock));
+  std::int64_t height = m <= kRowBlock ? m : divide_up(m, divide_up(m, kRowBlock));
   std::int64_t width = product.panel_width;
   if (product.packs_a) {
     height = kLeftBytes / (chain_length(k) * kSize<T>) / kernels.lanes * kernels.lanes;
     width = n;
   } else if (!product.packs_b) {
-    width *= divide_up(divide_up(n, threads), width);
+    width = threads == 1 ? n : divide_up(divide_up(n, threads), width) * width;
   }
   for_each_block(m, height, n, width, threads,
                  [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });

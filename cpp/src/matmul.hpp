@@ -19,7 +19,8 @@
 namespace nncore {
 
 /// A borrowed callable, finish(tile, row, column): what is done to each tile of a result, whose first element
-/// is (row, column), once its sums are complete and while it is hot.
+/// is (row, column), once its sums are complete and while it is hot. Tiles have contiguous rows: they are
+/// those of the transpose where the result is laid out by columns.
 template <class T>
 class Finish {
  public:
@@ -42,7 +43,7 @@ class Finish {
 template <class T>
 struct MatmulOptions {
   const T* bias = nullptr;  ///< (N): where each chain of the first part of the depth starts
-  bool accumulate = false;  ///< c += scale a b, scaled chain by chain (then bias must be null)
+  bool accumulate = false;  ///< c += scale a b, chain by chain (then bias must be null)
   T scale = 1;
   Finish<T> finish{};
 };
@@ -63,9 +64,9 @@ constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std:
          (packs_left(m, n, k) ? kLeftBytes : 0);
 }
 
-/// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a finish or a
-/// bias), b has one unit stride, a any strides. c overlaps nothing else. Where c.data is null the
-/// tiles exist for the finish alone; K is then at most kMaxChain.
+/// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a bias), b
+/// has one unit stride, a any strides. c overlaps nothing else. Where c.data is null the tiles exist for the
+/// finish alone; K is then at most kMaxChain.
 template <class T>
 void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
             Scratch scratch);

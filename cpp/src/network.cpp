@@ -5,12 +5,14 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "kernels/table.hpp"
 #include "layout.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
 #include "objective.hpp"
+#include "optimizers.hpp"
 #include "plan.hpp"
 
 namespace nncore {
@@ -23,6 +25,9 @@ constexpr std::int64_t kFewestChunkRows = 240;
 constexpr std::int64_t kMostChunkRows = 8192;
 
 constexpr std::chrono::milliseconds kTickInterval{50};
+
+/// A weight with fewer elements stays in the cache: its gradient is stored, and updated with its neighbours.
+constexpr std::int64_t kSmallSegment = 1 << 14;
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
@@ -68,6 +73,27 @@ const T* as_gathered(const Table& table) {
 }
 
 }  // namespace
+
+/// One update of a store, prepared.
+template <class T>
+struct StepUpdate {
+  StepUpdate(const Optimizer& optimizer, OptimizerState<T>& state_)
+      : step(optimizer, state_.steps + 1), state(state_) {}
+
+  /// On `count` parameters of the store that are all treated as `segment` is.
+  void run(const Segment& segment, std::int64_t offset, std::int64_t count, Parameters<T>& store) const {
+    const int moments = moment_count(step.optimizer.kind);
+    step.update(scalars(segment), store.values() + offset, store.gradients() + offset,
+                moments > 0 ? state.first_moment.data() + offset : nullptr,
+                moments > 1 ? state.second_moment.data() + offset : nullptr, count);
+  }
+
+  kernels::UpdateScalars<T> scalars(const Segment& segment) const {
+    return step.scalars(segment.learning_rate_multiplier, segment.decay);
+  }
+  OptimizerStep<T> step;
+  OptimizerState<T>& state;
+};
 
 template <class T>
 OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_count)
@@ -139,9 +165,21 @@ void Network<T>::run_forward(const Plan& plan, bool training, Workspace<T>& work
   }
 }
 
+/// What a step adds of the gradient to a segment of its own, where that is all of the update and it pays to
+/// make it while the gradient is formed; or 0.
+template <class T>
+T descent_of(const PlannedStep& step, const Operation& operation, std::int64_t rows,
+             const Parameters<T>& store, const StepUpdate<T>& update) {
+  if (update.step.optimizer.kind != OptimizerKind::sgd) return 0;
+  if (!step.owns_segment || !operation.fuses_descent(rows)) return 0;
+  const Segment& segment = store.segments()[at(operation.segments()[0])];
+  if (!segment.trainable || segment.size() < kSmallSegment) return 0;
+  return -update.scalars(segment).learning_rate;
+}
+
 template <class T>
 void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accumulate,
-                              Workspace<T>& workspace) const {
+                              Workspace<T>& workspace, const StepUpdate<T>* update) const {
   const auto wanted = [&](int value) {
     return plan.reaches_parameters[at(value)] != 0 ||
            (input_gradients && plan.reaches_inputs[at(value)] != 0);
@@ -172,6 +210,10 @@ void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accum
     call.grad_inputs = {workspace.edge_gradients.data() + step->first_edge, call.inputs.size()};
     call.accumulate_segment = {accumulate_segment.data() + step->first_segment_use,
                                operation.segments().size()};
+    if (update != nullptr) {
+      call.descent = descent_of(*step, operation, gradient.rows, *parameters_, *update);
+      if (call.descent != T{0}) workspace.updated[at(operation.segments()[0])] = 1;
+    }
     operation.backward(call);
   }
 }
@@ -186,8 +228,11 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
   for (std::int64_t first = 0; first < count; first += most) {
     const std::int64_t rows = std::min(most, count - first);
     lay_out<T>(*graph_, *plan_, {}, rows, false, workspace);
+    const auto layout = std::exchange(workspace.layout, {});  // until all of its pointers are its own again
+    workspace.own_outputs.clear();
     for (std::size_t i = 0; i < outputs.size(); ++i) {  // results are computed where they are wanted
       const int sink = graph_->outputs()[i];
+      workspace.own_outputs.push_back(workspace.values[at(sink)]);
       const bool gapless = outputs[i].row_stride == outputs[i].columns;
       if (graph_->node(sink).operation == nullptr || !gapless) continue;
       redirect<T>(*plan_, sink, outputs[i].row_range(first, rows), workspace);
@@ -197,8 +242,11 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       copy_rows<T>(workspace.values[at(graph_->outputs()[i])], outputs[i].row_range(first, rows));
     }
+    for (std::size_t i = outputs.size(); i-- > 0;) {  // backwards: one node may be an output twice
+      redirect<T>(*plan_, graph_->outputs()[i], workspace.own_outputs[i], workspace);
+    }
+    workspace.layout = layout;
   }
-  workspace.layout = {};  // its pointers lead to the caller's arrays
 }
 
 template <class T>
@@ -257,41 +305,49 @@ void Network<T>::check_batch(const Objective& objective, const Batch& batch) con
   nncore::check_batch(objective, *graph_, batch);
 }
 
+/// Forward and the loss, with its gradient if backward is to follow.
 template <class T>
 WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
-                                  bool gradients, bool accumulate, Workspace<T>& workspace) const {
+                                  bool gradients, Workspace<T>& workspace) const {
   lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace);
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false}, workspace);
   run_forward(objective.plan, training, workspace);
-  const WeightedLoss result = run_losses<T>(objective, batch, gradients, workspace);
-  if (gradients && std::isfinite(result.loss)) run_backward(objective.plan, false, accumulate, workspace);
-  return result;
+  return run_losses<T>(objective, batch, gradients, workspace);
 }
 
 template <class T>
 double Network<T>::loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const {
   const FloatingPointMode mode;
-  return evaluate(objective, batch, false, false, false, workspace).loss;
+  return evaluate(objective, batch, false, false, workspace).loss;
 }
 
 template <class T>
 double Network<T>::loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
                                       Workspace<T>& workspace) const {
   const FloatingPointMode mode;
-  return evaluate(objective, batch, true, true, accumulate, workspace).loss;
+  const double loss = evaluate(objective, batch, true, true, workspace).loss;
+  if (std::isfinite(loss)) run_backward(objective.plan, false, accumulate, workspace);
+  return loss;
 }
 
 template <class T>
 WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                               OptimizerState<T>& state, Workspace<T>& workspace) const {
-  const WeightedLoss result = evaluate(objective, batch, true, true, false, workspace);
-  if (std::isfinite(result.loss) && result.weight > 0.0) update(optimizer, state);
+  const WeightedLoss result = evaluate(objective, batch, true, true, workspace);
+  if (std::isfinite(result.loss) && result.weight > 0.0) {
+    const StepUpdate<T> update(optimizer, state);
+    workspace.updated.assign(parameters_->segments().size(), 0);
+    run_backward(objective.plan, false, false, workspace, &update);
+    update_rest(objective.plan, update, workspace.updated);
+    ++state.steps;
+  }
   return result;
 }
 
 template <class T>
 double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                               OptimizerState<T>& state, Workspace<T>& workspace) const {
+  check_update(optimizer, state);
   const FloatingPointMode mode;
   return step(objective, batch, optimizer, state, workspace).loss;
 }
@@ -301,6 +357,7 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
                                     const Optimizer& optimizer, OptimizerState<T>& state,
                                     Workspace<T>& workspace, const EpochTick& tick) const {
   using Clock = std::chrono::steady_clock;
+  check_update(optimizer, state);
   const FloatingPointMode mode;
   EpochResult result;
   double loss_sum = 0.0, weight_sum = 0.0;
@@ -330,35 +387,49 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
 
 template <class T>
 void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
+  check_update(optimizer, state);
+  const FloatingPointMode mode;
+  update_rest(*plan_, StepUpdate<T>(optimizer, state), std::vector<char>(parameters_->segments().size(), 0));
+  ++state.steps;
+}
+
+template <class T>
+void Network<T>::check_update(const Optimizer& optimizer, const OptimizerState<T>& state) const {
+  validate(optimizer);
   const std::int64_t moments = moment_count(optimizer.kind);
   if (state.first_moment.size() < (moments > 0 ? parameters_->count() : 0) ||
       state.second_moment.size() < (moments > 1 ? parameters_->count() : 0)) {
     throw std::invalid_argument(std::string("the optimizer state was not made for '") + name(optimizer.kind) +
                                 "' and " + std::to_string(parameters_->count()) + " parameters");
   }
-  const FloatingPointMode mode;
+}
+
+/// The update of the plan's trainable segments that have not been `updated` yet.
+template <class T>
+void Network<T>::update_rest(const Plan& plan, const StepUpdate<T>& update,
+                             const std::vector<char>& updated) const {
   const std::vector<Segment>& segments = parameters_->segments();
-  const auto same_treatment = [](const Segment& a, const Segment& b) {
+  const bool may_decay = update.step.optimizer.kind == OptimizerKind::adamw;
+  const auto same_treatment = [may_decay](const Segment& a, const Segment& b) {
     return a.trainable == b.trainable && a.learning_rate_multiplier == b.learning_rate_multiplier &&
-           a.decay == b.decay;
+           (a.decay == b.decay || !may_decay);
   };
-  for (std::size_t i = 0; i < plan_->segments.size();) {  // neighbours that are treated alike are one array
-    const Segment& segment = segments[at(plan_->segments[i])];
-    const std::int64_t begin = parameters_->offset(plan_->segments[i]);
-    std::int64_t end = begin;
-    for (; i < plan_->segments.size(); ++i) {
-      const Segment& next = segments[at(plan_->segments[i])];
-      if (parameters_->offset(plan_->segments[i]) != end || !same_treatment(segment, next)) break;
-      end += next.size();
+  for (std::size_t i = 0; i < plan.segments.size();) {  // neighbours that are treated alike are one array
+    const Segment& segment = segments[at(plan.segments[i])];
+    const std::int64_t begin = parameters_->offset(plan.segments[i]);
+    if (!segment.trainable || updated[at(plan.segments[i])] != 0) {
+      ++i;
+      continue;
     }
-    if (!segment.trainable) continue;
-    optimizer_update<T>(optimizer, state.steps + 1, parameters_->values() + begin,
-                        parameters_->gradients() + begin,
-                        moments > 0 ? state.first_moment.data() + begin : nullptr,
-                        moments > 1 ? state.second_moment.data() + begin : nullptr, end - begin,
-                        segment.learning_rate_multiplier, segment.decay);
+    std::int64_t end = begin;
+    for (; i < plan.segments.size(); ++i) {
+      const int next = plan.segments[i];
+      const bool joins = parameters_->offset(next) == end && updated[at(next)] == 0;
+      if (!joins || !same_treatment(segment, segments[at(next)])) break;
+      end += segments[at(next)].size();
+    }
+    update.run(segment, begin, end - begin, *parameters_);
   }
-  ++state.steps;
 }
 
 template struct OptimizerState<float>;

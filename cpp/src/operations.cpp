@@ -26,6 +26,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   const char* kind() const override { return "dense"; }
   bool fuses_activation() const override { return true; }
+  bool fuses_descent(std::int64_t rows) const override { return is_one_chain(rows); }
   std::span<const int> segments() const override { return {segments_, has_bias_ ? 2U : 1U}; }
   std::int64_t scratch_bytes(std::int64_t rows) const override {
     return dense_scratch_bytes(in_features_, out_features_, rows);
@@ -64,13 +65,16 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
-    const Matrix<T> grad_weight = call.parameters->gradient(segments_[0]);
+    const bool descends = call.descent != T{0};
+    const Matrix<T> grad_weight =
+        descends ? call.parameters->value(segments_[0]) : call.parameters->gradient(segments_[0]);
     DenseGradients<T> gradients;
     gradients.x = call.grad_inputs[0];
     gradients.accumulate_x = call.accumulate_input[0] != 0;
     gradients.derivative_x = call.input_derivative[0];
     gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
-    gradients.accumulate_weight = call.accumulate_segment[0] != 0;
+    gradients.accumulate_weight = descends || call.accumulate_segment[0] != 0;
+    gradients.weight_scale = descends ? call.descent : T{1};
     if (has_bias_) {
       gradients.bias = call.parameters->gradient(segments_[1]).data;
       gradients.accumulate_bias = call.accumulate_segment[1] != 0;

@@ -1,11 +1,10 @@
-#include "nncore/optimizers.hpp"
+#include "optimizers.hpp"
 
 #include <cmath>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 
-#include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -17,7 +16,8 @@ struct Traits {
 };
 
 /// In the order of OptimizerKind.
-constexpr Traits kTraits[] = {{"sgd", 0}, {"momentum", 1}, {"nesterov", 1}, {"adam", 2}, {"adamw", 2}};
+constexpr Traits kTraits[kOptimizerKindCount] = {
+    {"sgd", 0}, {"momentum", 1}, {"nesterov", 1}, {"adam", 2}, {"adamw", 2}};
 
 const Traits& traits(OptimizerKind kind) { return kTraits[static_cast<int>(kind)]; }
 
@@ -33,27 +33,8 @@ void check_field(const char* field, double value, bool allowed, const char* rang
 /// x^n by squaring: the C library's pow may differ between machines.
 double power(double x, std::int64_t n) {
   double result = 1.0;
-  for (; n > 0; n /= 2, x *= x)
-    if (n % 2 == 1) result *= x;
+  for (; n > 0; n /= 2, x *= x) result *= n % 2 == 1 ? x : 1.0;  // a branch would often be mispredicted
   return result;
-}
-
-template <class T>
-kernels::UpdateScalars<T> update_scalars(const Optimizer& o, std::int64_t step, double learning_rate,
-                                         bool decay) {
-  const bool is_adam = moment_count(o.kind) == 2;
-  const double correction1 = is_adam ? 1.0 - power(o.beta1, step) : 1.0;
-  const double correction2 = is_adam ? 1.0 - power(o.beta2, step) : 1.0;
-  const bool decays = o.kind == OptimizerKind::adamw && decay;
-  return {.learning_rate = static_cast<T>(learning_rate / correction1),
-          .momentum = static_cast<T>(o.momentum),
-          .beta1 = static_cast<T>(o.beta1),
-          .beta2 = static_cast<T>(o.beta2),
-          .one_minus_beta1 = static_cast<T>(1.0 - o.beta1),
-          .one_minus_beta2 = static_cast<T>(1.0 - o.beta2),
-          .inverse_root_correction2 = static_cast<T>(1.0 / std::sqrt(correction2)),
-          .epsilon = static_cast<T>(o.epsilon),
-          .decay_factor = static_cast<T>(decays ? 1.0 - learning_rate * o.weight_decay : 1.0)};
 }
 
 }  // namespace
@@ -81,6 +62,40 @@ void validate(const Optimizer& o) {
 }
 
 template <class T>
+OptimizerStep<T>::OptimizerStep(const Optimizer& o, std::int64_t step) : optimizer(o) {
+  const bool is_adam = moment_count(o.kind) == 2;
+  correction1 = is_adam ? 1.0 - power(o.beta1, step) : 1.0;
+  root_correction2 = is_adam ? std::sqrt(1.0 - power(o.beta2, step)) : 1.0;
+}
+
+template <class T>
+kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multiplier, bool decay) const {
+  const Optimizer& o = optimizer;
+  const double learning_rate = o.learning_rate * learning_rate_multiplier;
+  const bool decays = o.kind == OptimizerKind::adamw && decay;
+  return {.learning_rate = static_cast<T>(learning_rate / correction1),
+          .momentum = static_cast<T>(o.momentum),
+          .beta1 = static_cast<T>(o.beta1),
+          .beta2 = static_cast<T>(o.beta2),
+          .one_minus_beta1 = static_cast<T>(1.0 - o.beta1),
+          .one_minus_beta2 = static_cast<T>(1.0 - o.beta2),
+          .inverse_root_correction2 = static_cast<T>(1.0 / root_correction2),
+          .epsilon = static_cast<T>(o.epsilon),
+          .decay_factor = static_cast<T>(decays ? 1.0 - learning_rate * o.weight_decay : 1.0)};
+}
+
+template <class T>
+void OptimizerStep<T>::update(const kernels::UpdateScalars<T>& scalars, T* parameters, const T* gradients,
+                              T* first_moment, T* second_moment, std::int64_t count) const {
+  const auto kernel = kernels::active<T>().update[static_cast<int>(optimizer.kind)];
+  const auto at = [](T* moment, std::int64_t begin) { return moment != nullptr ? moment + begin : nullptr; };
+  parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    kernel(scalars, parameters + begin, gradients + begin, at(first_moment, begin), at(second_moment, begin),
+           end - begin);
+  });
+}
+
+template <class T>
 void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* parameters, const T* gradients,
                       T* first_moment, T* second_moment, std::int64_t count, double learning_rate_multiplier,
                       bool decay) {
@@ -94,29 +109,17 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
                                   name(optimizer.kind));
 
   const FloatingPointMode mode;
-  const double learning_rate = optimizer.learning_rate * learning_rate_multiplier;
-  const auto scalars = update_scalars<T>(optimizer, step, learning_rate, decay);
-  const kernels::Kernels<T>& kernels = kernels::active<T>();
-  parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    T* const p = parameters + begin;
-    const T* const g = gradients + begin;
-    switch (optimizer.kind) {
-      case OptimizerKind::sgd:
-        return kernels.sgd(scalars, p, g, end - begin);
-      case OptimizerKind::momentum:
-        return kernels.momentum(scalars, p, g, first_moment + begin, end - begin);
-      case OptimizerKind::nesterov:
-        return kernels.nesterov(scalars, p, g, first_moment + begin, end - begin);
-      case OptimizerKind::adam:
-      case OptimizerKind::adamw:
-        return kernels.adam(scalars, p, g, first_moment + begin, second_moment + begin, end - begin);
-    }
-  });
+  const OptimizerStep<T> one(optimizer, step);
+  one.update(one.scalars(learning_rate_multiplier, decay), parameters, gradients, first_moment, second_moment,
+             count);
 }
 
-template void optimizer_update(const Optimizer&, std::int64_t, float*, const float*, float*, float*,
-                               std::int64_t, double, bool);
-template void optimizer_update(const Optimizer&, std::int64_t, double*, const double*, double*, double*,
-                               std::int64_t, double, bool);
+#define NNCORE_INSTANTIATE(T)                                                                                \
+  template struct OptimizerStep<T>;                                                                          \
+  template void optimizer_update(const Optimizer&, std::int64_t, T*, const T*, T*, T*, std::int64_t, double, \
+                                 bool);
+NNCORE_INSTANTIATE(float)
+NNCORE_INSTANTIATE(double)
+#undef NNCORE_INSTANTIATE
 
 }  // namespace nncore

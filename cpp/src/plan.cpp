@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <set>
+#include <map>
 
 #include "nncore/operation.hpp"
 
@@ -80,7 +80,7 @@ void plan_backward(const Graph& graph, Plan& plan) {
   for (const int sink : plan.sinks) plan.accumulate_sink.push_back(writers[at(sink)]++ > 0);
   plan.accumulate_edge.assign(plan.edge_value.size(), 0);
   plan.edge_derivative.assign(plan.edge_value.size(), Activation::identity);
-  std::set<int> written_segments;
+  std::map<int, int> uses;  // of segments
   for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
     const Operation& operation = *graph.node(step->node).operation;
     for (std::size_t i = 0; i < graph.node(step->node).inputs.size(); ++i) {
@@ -88,12 +88,15 @@ void plan_backward(const Graph& graph, Plan& plan) {
       plan.accumulate_edge[edge] = writers[at(plan.edge_value[edge])]++ > 0;
     }
     for (std::size_t i = 0; i < operation.segments().size(); ++i) {
-      plan.accumulate_segment[step->first_segment_use + i] =
-          !written_segments.insert(operation.segments()[i]).second;
+      plan.accumulate_segment[step->first_segment_use + i] = uses[operation.segments()[i]]++ > 0;
     }
   }
   plan.accumulate_all.assign(plan.accumulate_segment.size(), 1);
-  plan.segments.assign(written_segments.begin(), written_segments.end());
+  for (const auto& [segment, count] : uses) plan.segments.push_back(segment);
+  for (PlannedStep& step : plan.steps) {
+    const std::span<const int> segments = graph.node(step.node).operation->segments();
+    step.owns_segment = !segments.empty() && uses[segments[0]] == 1;
+  }
 
   // Where one step alone writes a gradient, it may multiply by the derivative of what made the value.
   for (const PlannedStep& reader : plan.steps) {

@@ -20,6 +20,8 @@ struct PlannedStep {
   bool derivative_done = false;
   std::size_t first_edge = 0;         ///< its inputs are edges first_edge, first_edge + 1, ...
   std::size_t first_segment_use = 0;  ///< likewise its segments
+  /// No other use of its first segment: a step may update that as soon as its gradient is known.
+  bool owns_segment = false;
 };
 
 struct Plan {

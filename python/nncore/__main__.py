@@ -1,11 +1,13 @@
-"""The command line: `python -m nncore demo` and `python -m nncore config`."""
+"""The command line: `python -m nncore demo`, `bench` and `config`."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from ._core import show_config
+from .workloads import GRID
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -19,6 +21,12 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from . import bench
+
+    return bench.run(options.only, options.rounds, options.seconds)
+
+
 def _config(_: argparse.Namespace) -> int:
     for name, value in show_config().items():
         print(f"{name}: {', '.join(value) if isinstance(value, (list, tuple)) else value}")
@@ -30,6 +38,21 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
     return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {number}")
+    return number
+
+
+def _workloads(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in GRID:
+            raise argparse.ArgumentTypeError(f"unknown {name!r}; there are {', '.join(GRID)}")
+    return names
 
 
 def _seed(text: str) -> int:
@@ -53,6 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--split", type=_seed, default=0, help="which images are held out (%(default)s)")
     demo.add_argument("--epochs", type=_positive, default=60, help="passes over the data (%(default)s)")
     demo.set_defaults(run=_demo)
+    bench = commands.add_parser("bench", help="compare training and predicting with NumPy, on one thread")
+    bench.add_argument(
+        "--only", type=_workloads, default=list(GRID), metavar="W,...", help=f"some of {', '.join(GRID)}"
+    )
+    bench.add_argument("--rounds", type=_positive, default=9, help="turns of each side (%(default)s)")
+    bench.add_argument("--seconds", type=_seconds, default=0.05, help="a turn, about (%(default)s)")
+    bench.set_defaults(run=_bench)
     config = commands.add_parser("config", help="print the version, compiler, instruction sets and threads")
     config.set_defaults(run=_config)
     options = parser.parse_args(arguments)

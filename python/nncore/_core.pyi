@@ -331,6 +331,29 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
     ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
     def update(self, optimizer: Optimizer, state: _OptimizerState[F]) -> None: ...
+
+    # The same of one array each, whatever x, y and out are; None, and nothing done, unless the network has
+    # one float input and one output and all of them are arrays that fit. x (I,) is one sample.
+    def try_predict(self, x: object, out: object = None) -> NDArray[F] | None: ...
+    def try_forward(self, x: object) -> NDArray[F] | None: ...
+    def try_backward(self, grad_output: object, accumulate: bool = False) -> NDArray[F] | None: ...
+    def try_loss_and_gradients(
+        self,
+        objective: Objective,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        accumulate: bool = False,
+    ) -> float | None: ...
+    def try_train_step(
+        self,
+        objective: Objective,
+        x: object,
+        y: object,
+        optimizer: Optimizer,
+        state: _OptimizerState[F],
+        sample_weight: object = None,
+    ) -> float | None: ...
     def train_step_with(
         self,
         loss: Callable[[list[NDArray[F]]], tuple[float, Sequence[NDArray[F]]]],

@@ -155,12 +155,18 @@ class Model:
         tuple or dict of them where the model has several inputs. The outputs are returned as one array, or as
         a list where there are several. Several threads may predict on one model at the same time.
         """
+        output = self.network.try_predict(x, out)  # all of it, where x is one array that the core takes
+        if output is not None:
+            return output
         tables = self._tables(x)
         given = None if out is None else [out] if len(self.outputs) == 1 else list(out)
         return self._unwrap(self.network.predict(tables, given))
 
     def forward(self, x: Any) -> Any:
         """As predict, and keeps what `backward` needs."""
+        output = self.network.try_forward(x)
+        if output is not None:
+            return output
         return self._unwrap(self.network.forward(self._tables(x)))
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
@@ -176,6 +182,9 @@ class Model:
         >>> model[0].grad_weight
         array([[1., 2.]], dtype=float32)
         """
+        gradient = self.network.try_backward(grad_output, accumulate)
+        if gradient is not None:
+            return gradient
         pairs = each(grad_output, self.output_names, "grad_output")
         arrays = [np.ascontiguousarray(item, dtype=self.dtype) for _, item in pairs]
         gradients = self.network.backward(arrays, accumulate)
@@ -197,6 +206,9 @@ class Model:
         (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient).
         """
         objective = self._objective(loss, loss_weights)
+        value = objective.try_loss_and_gradients(x, y, sample_weight, accumulate)
+        if value is not None:
+            return value
         return objective.loss_and_gradients(self.as_samples(objective, x, y, sample_weight), accumulate)
 
     # Copies and files ---------------------------------------------------------------------------------

@@ -67,6 +67,14 @@ class Objective(Protocol):
     def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
 
+    # The same from what the user gives; None, and nothing done, where it is not arrays that the core takes.
+
+    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
+        """As loss_and_gradients."""
+
+    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
+        """As train_step."""
+
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
@@ -95,6 +103,7 @@ class PlannedObjective(Objective):
         self._store, self._network = model.store, model.network
         rows = [(term.loss.kind, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
         self._plan = self._network.plan(rows)
+        self._stepping: tuple[Optimizer, Any] | None = None  # the optimizer of the last step, and its state
 
     def loss(self, samples: Samples) -> float:
         """The loss, from some thousand rows at a time."""
@@ -119,6 +128,17 @@ class PlannedObjective(Objective):
         x, y, weight = samples
         state = optimizer.state(self._store)
         return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight)
+
+    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
+        """As loss_and_gradients, of one array each."""
+        return self._network.try_loss_and_gradients(self._plan, x, y, sample_weight, accumulate)
+
+    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
+        """As train_step, on one array each."""
+        if self._stepping is None or self._stepping[0] is not optimizer:
+            self._stepping = optimizer, optimizer.state(self._store)
+        state = self._stepping[1]
+        return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight)
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
@@ -155,6 +175,14 @@ class PythonObjective(Objective):
         """One whole step; returns its loss."""
         _refuse_weights(samples)
         return self._step(samples.x, samples.y, optimizer, None)
+
+    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
+        """Python functions are given tables, as fit gives them."""
+        return None
+
+    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
+        """Likewise."""
+        return None
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick

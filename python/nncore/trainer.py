@@ -127,6 +127,9 @@ class Trainer:
 
         Raises FloatingPointError, and makes no step, where the loss is not finite.
         """
+        loss = self.objective.try_train_step(x, y, sample_weight, self.optimizer)
+        if loss is not None:
+            return loss
         return self.objective.train_step(self._samples(x, y, sample_weight), self.optimizer)
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:

@@ -264,6 +264,57 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
   CHECK(state.steps == 3 * 2 * 4);  // a batch of no rows is no step
 }
 
+namespace {
+
+/// An encoder of 160 to 128, with weights large enough to be changed while their gradient is formed, and its
+/// decoder, whose weight is its own, that of the encoder (then it is changed once both gradients are there),
+/// or stored the other way round.
+enum class Decoder { own, tied, transposed };
+
+template <class T>
+std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
+  std::vector<Segment> segments{weight_segment("a.weight", 128, 160), bias_segment("a.bias", 128),
+                                bias_segment("b.bias", 160)};
+  if (decoder == Decoder::own) segments.push_back(weight_segment("b.weight", 160, 128));
+  if (decoder == Decoder::transposed) segments.push_back(weight_segment("b.weight", 128, 160));
+  auto parameters = std::make_shared<Parameters<T>>(segments);
+  parameters->initialize(11);
+  const int weight = decoder == Decoder::tied ? 0 : 3;
+  std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, 128),
+                          activation_node("t", 1, Activation::tanh),
+                          dense_node("b", 2, weight, 2, 128, 160, decoder != Decoder::own)};
+  const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
+  const std::vector<T> x = numbers<T>(rows * 160, 12);
+  const Table table_x = table(x.data(), rows, 160);
+  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const auto objective = network.plan(terms);
+  const Optimizer optimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01};
+  OptimizerState<T> state(optimizer.kind, parameters->count());
+  Workspace<T> workspace;
+  for (int step = 0; step < 3; ++step) {
+    const Batch batch{{&table_x, 1}, {&table_x, 1}, nullptr, nullptr, 0, rows};
+    if (in_one_step) {
+      network.train_step(*objective, batch, optimizer, state, workspace);
+    } else {
+      network.loss_and_gradients(*objective, batch, false, workspace);
+      network.update(optimizer, state);
+    }
+  }
+  CHECK(state.steps == 3);
+  return {parameters->values(), parameters->values() + parameters->count()};
+}
+
+}  // namespace
+
+TEST(descent_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards) {
+  for (const Decoder decoder : {Decoder::own, Decoder::tied, Decoder::transposed}) {
+    for (const std::int64_t rows : {1, 33, 1100}) {  // the last is more than one chain
+      CHECK(descend<float>(decoder, rows, true) == descend<float>(decoder, rows, false));
+      CHECK(descend<double>(decoder, rows, true) == descend<double>(decoder, rows, false));
+    }
+  }
+}
+
 TEST(a_loss_that_is_not_finite_changes_nothing) {
   auto parameters = std::make_shared<Parameters<float>>(std::vector<Segment>{weight_segment("w", 2, 2)});
   parameters->initialize(9);

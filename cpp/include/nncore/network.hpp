@@ -62,6 +62,9 @@ struct WeightedLoss {
 /// return false to stop there.
 using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
+template <class T>
+struct StepUpdate;  // the library's own
+
 struct EpochResult {
   double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
   std::int64_t steps = 0;
@@ -111,7 +114,9 @@ class Network {
                             Workspace<T>& workspace) const;
 
   /// One step over a checked batch: forward, loss, backward, update. A loss that is not finite is returned
-  /// and nothing is updated; nor is it for a batch of no rows, or of no weight.
+  /// and nothing is updated; nor is it for a batch of no rows, or of no weight. The store's gradients are not
+  /// those of loss_and_gradients: large weights are updated while their gradient is formed, and it is not
+  /// stored.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 
@@ -136,9 +141,13 @@ class Network {
 
   void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
   void run_forward(const Plan& plan, bool training, Workspace<T>& workspace) const;
-  void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace) const;
+  /// Where there is an `update`, weights may be updated on the way; workspace.updated tells which.
+  void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,
+                    const StepUpdate<T>* update = nullptr) const;
   WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
-                        bool accumulate, Workspace<T>& workspace) const;
+                        Workspace<T>& workspace) const;
+  void check_update(const Optimizer& optimizer, const OptimizerState<T>& state) const;
+  void update_rest(const Plan& plan, const StepUpdate<T>& update, const std::vector<char>& updated) const;
   WeightedLoss step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 

@@ -28,6 +28,9 @@ struct NodeCall {
   /// Multiply by the derivative of the activation that made inputs[i] (only where fuses_activation()).
   std::span<const Activation> input_derivative{};
   std::span<const char> accumulate_segment{};  ///< parallel to segments()
+  /// Not 0: the first of segments() += descent times its gradient, which is not stored (only where
+  /// fuses_descent()).
+  T descent = 0;
 
   Parameters<T>* parameters = nullptr;
   Scratch scratch{};
@@ -49,6 +52,8 @@ class Operation {
   virtual bool reads_integers() const { return false; }
   /// Whether forward can apply an elementwise activation to its result, and backward that of its input.
   virtual bool fuses_activation() const { return false; }
+  /// Whether backward over `rows` samples can make the step of gradient descent on the first of segments().
+  virtual bool fuses_descent(std::int64_t /*rows*/) const { return false; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
   /// Bytes of scratch that each worker needs for a batch of `rows`.

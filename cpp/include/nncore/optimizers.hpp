@@ -7,6 +7,7 @@
 namespace nncore {
 
 enum class OptimizerKind { sgd, momentum, nesterov, adam, adamw };
+inline constexpr int kOptimizerKindCount = 5;
 
 /// The one name an optimizer has in C++, Python, files and docs: "sgd", "adamw", ...
 const char* name(OptimizerKind kind);

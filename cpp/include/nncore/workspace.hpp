@@ -35,9 +35,12 @@ struct Workspace {
   // per loss term:
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;
+  // per segment of the store: the running step has updated it already
+  std::vector<char> updated;
 
   T* sample_weight = nullptr;
   Scratch scratch;
+  std::vector<Matrix<T>> own_outputs;  ///< where they lie while predict computes them elsewhere
 
   /// What the pointers above were laid out for. Plans are numbered from 1.
   struct Layout {

@@ -38,6 +38,39 @@ void multiply_add(const T* a, const T* b, T* out, int64_t count) {
   });
 }
 
+/// Vectors registers of columns; the last one has `rest` of them.
+template <class T, int Vectors>
+NNCORE_INLINE void sum_columns(const T* in, int64_t row_stride, int64_t rows, int rest, T* sums,
+                               bool accumulate) {
+  constexpr int lanes = kLanes<T>;
+  const auto load_row = [rest](const T* row, int v) __attribute__((always_inline)) {
+    return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
+  };
+  Vec<T> sum[Vectors] = {};
+  for (int64_t r = 0; r < rows; ++r, in += row_stride) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sum[v] = sum[v] + load_row(in, v);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) {
+    const Vec<T> result = accumulate ? load_row(sums, v) + sum[v] : sum[v];
+    store_first(sums + v * lanes, result, v == Vectors - 1 ? rest : lanes);
+  }
+}
+
+/// One addition waits for the last: several registers of columns go side by side.
+template <class T>
+void sum_rows(const T* in, int64_t row_stride, int64_t rows, int64_t columns, T* sums, bool accumulate) {
+  constexpr int lanes = kLanes<T>, wide = 8 * lanes;
+  for (; columns >= wide; columns -= wide, in += wide, sums += wide)
+    sum_columns<T, 8>(in, row_stride, rows, lanes, sums, accumulate);
+  for (; columns > lanes; columns -= 2 * lanes, in += 2 * lanes, sums += 2 * lanes) {
+    const auto rest = static_cast<int>(columns < 2 * lanes ? columns - lanes : lanes);
+    sum_columns<T, 2>(in, row_stride, rows, rest, sums, accumulate);
+  }
+  if (columns > 0) sum_columns<T, 1>(in, row_stride, rows, static_cast<int>(columns), sums, accumulate);
+}
+
 // Activations of one element, and grad_out times the derivative there, from the output a.
 
 template <class T>
@@ -204,6 +237,7 @@ constexpr void add_elementwise_kernels(nncore::kernels::Kernels<T>& k) {
   k.add = map<T, sum_of<T>>;
   k.multiply = map<T, product_of<T>>;
   k.multiply_add = multiply_add<T>;
+  k.sum_rows = sum_rows<T>;
 
   const auto forward = [&k](Activation a) -> auto& { return k.activation_forward[static_cast<int>(a)]; };
   forward(Activation::identity) = ::forward<T, identity<T>>;

@@ -9,6 +9,7 @@
 //
 #include "elementwise.hpp"
 #include "loss_rows.hpp"
+#include "outer_product.hpp"
 #include "pack.hpp"
 #include "tile.hpp"
 #include "update.hpp"
@@ -20,6 +21,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   nncore::kernels::Kernels<T> k{};
   k.lanes = kLanes<T>;
   add_tile_kernels<T>(k);
+  add_outer_product_kernels<T>(k);
   add_pack_kernels<T>(k);
   add_elementwise_kernels<T>(k);
   add_loss_kernels<T>(k);

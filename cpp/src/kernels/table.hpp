@@ -9,6 +9,7 @@
 
 #include "nncore/activations.hpp"
 #include "nncore/losses.hpp"
+#include "nncore/optimizers.hpp"
 
 namespace nncore::kernels {
 
@@ -91,6 +92,9 @@ struct Kernels {
   int tile_rows[kMaxTileVectors];
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
 
+  /// For depth 1 and no resume: `rows` rows and any number of columns.
+  void (*outer_product)(const TileCall<T>&, std::int64_t rows);
+
   /// panel[k * width + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
   /// columns <= j < width; one of the two strides is 1, width is a multiple of lanes.
   void (*pack)(const T* source, std::int64_t depth_stride, std::int64_t column_stride, std::int64_t depth,
@@ -109,15 +113,17 @@ struct Kernels {
   void (*multiply)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a b
   /// out += a b, product and sum each rounded (as add after multiply would give).
   void (*multiply_add)(const T* a, const T* b, T* out, std::int64_t count);
+  /// sums[j] = (or +=) in(0, j) + in(1, j) + ..., in order.
+  void (*sum_rows)(const T* in, std::int64_t row_stride, std::int64_t rows, std::int64_t columns, T* sums,
+                   bool accumulate);
 
   /// Null for softmax_cross_entropy.
   double (*element_loss[kLossCount])(const ElementLossCall<T>&);
   void (*softmax_cross_entropy)(const RowLossCall<T>&, double* losses);
 
-  void (*sgd)(const UpdateScalars<T>&, T* p, const T* g, std::int64_t count);
-  void (*momentum)(const UpdateScalars<T>&, T* p, const T* g, T* m, std::int64_t count);
-  void (*nesterov)(const UpdateScalars<T>&, T* p, const T* g, T* m, std::int64_t count);
-  void (*adam)(const UpdateScalars<T>&, T* p, const T* g, T* m, T* v, std::int64_t count);
+  /// Moments that the optimizer does not have are not touched.
+  void (*update[kOptimizerKindCount])(const UpdateScalars<T>&, T* p, const T* g, T* m, T* v,
+                                      std::int64_t count);
 };
 
 /// One instruction set: its name, its two tables. Constant-initialised in its own object file.

@@ -21,14 +21,14 @@ NNCORE_INLINE Vec<T> without_subnormals(Vec<T> v) {
 }
 
 template <class T>
-void sgd_update(const UpdateScalars<T>& s, T* p, const T* g, int64_t count) {
+void sgd_update(const UpdateScalars<T>& s, T* p, const T* g, T*, T*, int64_t count) {
   for_each_vector<T>(count, [=, rate = s.learning_rate](auto load, auto store)
                                 __attribute__((always_inline)) { store(p, load(p) - rate * load(g)); });
 }
 
 /// momentum, or with the look-ahead of Nesterov.
 template <class T, bool kNesterov>
-void momentum_update(const UpdateScalars<T>& scalars, T* p, const T* g, T* m, int64_t count) {
+void momentum_update(const UpdateScalars<T>& scalars, T* p, const T* g, T* m, T*, int64_t count) {
   for_each_vector<T>(count, [=, s = scalars](auto load, auto store) __attribute__((always_inline)) {
     const Vec<T> gradient = load(g);
     const Vec<T> moment = without_subnormals<T>(s.momentum * load(m) + gradient);
@@ -53,10 +53,12 @@ void adam_update(const UpdateScalars<T>& scalars, T* p, const T* g, T* m, T* v, 
 
 template <class T>
 constexpr void add_update_kernels(nncore::kernels::Kernels<T>& k) {
-  k.sgd = sgd_update<T>;
-  k.momentum = momentum_update<T, false>;
-  k.nesterov = momentum_update<T, true>;
-  k.adam = adam_update<T>;
+  using nncore::OptimizerKind;
+  const auto update = [&k](OptimizerKind kind) -> auto& { return k.update[static_cast<int>(kind)]; };
+  update(OptimizerKind::sgd) = sgd_update<T>;
+  update(OptimizerKind::momentum) = momentum_update<T, false>;
+  update(OptimizerKind::nesterov) = momentum_update<T, true>;
+  update(OptimizerKind::adam) = update(OptimizerKind::adamw) = adam_update<T>;
 }
 
 }  // namespace

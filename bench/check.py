@@ -1,0 +1,46 @@
+"""Whether a peer computes the same as the reference: NumPy in float64, from the same parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nncore.workloads import WORKLOADS
+
+from . import functions
+from .peers import numpy_peer
+
+# By what fraction of their length two lists of numbers may differ. Changes are loose because the first steps
+# of Adam turn gradients near zero, whose sign is a matter of rounding, into whole steps; an epoch's mean loss
+# depends a little on its order.
+TOLERANCES = {"changes": 0.05, "epoch loss": 1e-2}
+TOLERANCE = 1e-5  # everything else: the rounding of float32
+
+
+def compare(
+    mode: str, case: Mapping[str, Any], variant: Mapping[str, str], found: Mapping[str, Sequence[float]]
+) -> str:
+    """What differs by how much, or nothing."""
+    if not found:
+        return ""
+    expected = _expected(mode, json.dumps(case), json.dumps(variant))
+    for name, numbers in found.items():
+        theirs = np.asarray(expected[name][: len(numbers)])  # a peer may tell the first losses only
+        difference = float(np.linalg.norm(np.subtract(numbers, theirs)) / np.linalg.norm(theirs))
+        allowed = TOLERANCES.get(name, TOLERANCE)
+        if not difference <= allowed:
+            return f"{name} by {difference:.1e}, more than {allowed:.0e}"
+    return ""
+
+
+@cache
+def _expected(mode: str, case: str, variant: str) -> dict[str, list[float]]:
+    arguments = json.loads(case)
+    if "function" in arguments:
+        return functions.reference(arguments["function"], arguments["shape"])
+    workload = WORKLOADS[arguments.pop("workload")]._replace(**json.loads(variant))
+    return numpy_peer.reference(mode, workload, **arguments)

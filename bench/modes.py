@@ -1,0 +1,120 @@
+"""What is measured, mode by mode."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nncore.workloads import MNIST, Workload
+
+from . import functions, report, startup
+from .session import Process, Session, undisturbed_turn
+
+Peers = Sequence[tuple[str, int]]
+PREDICT_ROWS = (1, 64, 4096)
+
+
+class Scope(NamedTuple):
+    """What the command line chose."""
+
+    grid: Sequence[Workload]
+    epochs: int  # of fit
+    most_samples: int  # of growth
+
+
+class Mode(NamedTuple):
+    """A title, what measures, what prints, and which peers it needs on how many threads."""
+
+    title: str
+    run: Callable[[Session, Scope], None]
+    table: Callable[[Sequence[Mapping[str, Any]], bool], str] = report.ratio_table
+    team: Callable[[Sequence[str], int], Peers] = lambda names, threads: [(name, threads) for name in names]
+
+
+def epoch(session: Session, scope: Scope) -> None:
+    """Training in each peer's own loop."""
+    for workload in scope.grid:
+        session.measure("epoch", {"workload": workload.name}, ("fma", "cache", "memory"))
+
+
+def step(session: Session, scope: Scope) -> None:
+    """Training step by step from Python."""
+    for workload in scope.grid:
+        session.measure("step", {"workload": workload.name})
+
+
+def predict(session: Session, scope: Scope) -> None:
+    """Predictions from Python."""
+    for workload in scope.grid:
+        for rows in PREDICT_ROWS:
+            session.measure("predict", {"workload": workload.name, "rows": rows})
+
+
+def matmul(session: Session, scope: Scope) -> None:
+    """Matrix products alone: the grid's, and squares."""
+    for name, shape in functions.product_cases(scope.grid):
+        session.measure("matmul", {"function": name, "shape": list(shape)})
+
+
+def functional(session: Session, scope: Scope) -> None:
+    """The plain functions, at the grid's shapes."""
+    for name, shape in functions.function_cases(scope.grid):
+        session.measure("functional", {"function": name, "shape": list(shape)}, ())
+
+
+def fit(session: Session, scope: Scope) -> None:
+    """Whole trainings, a unit each: a few rounds are enough."""
+    session.measure("fit", {"workload": MNIST.name, "epochs": scope.epochs}, rounds=min(3, session.rounds))
+
+
+def growth(session: Session, scope: Scope) -> None:
+    """The cost of a sample, and memory, in a new process for every number of samples."""
+    for exponent in itertools.takewhile(lambda e: 10**e <= scope.most_samples, itertools.count(3)):
+        process = Process("nncore", 1)
+        case = {"workload": "tabular", "samples": 10**exponent}
+        process.ask("prepare", key="", mode="growth", case=case)
+        process.ask("peak")
+        before = process.ask("peak")["now"]
+        with session.alone(process):
+            count = process.ask("calibrate", key="", seconds=session.seconds)["count"]
+            rounds = range(min(5, session.rounds))
+            turns = [undisturbed_turn(process, "", count)["seconds"] for _ in rounds]
+        added = process.ask("peak")["most"] - before
+        process.close()
+        session.add("growth", case, "nncore", turns, before=before, added=added)
+
+
+def threads(session: Session, scope: Scope) -> None:
+    """One thread and two of nncore and of the probe, and the peers on two."""
+    for workload in scope.grid:
+        session.measure("threads", {"workload": workload.name}, job="epoch")
+
+
+def threads_team(names: Sequence[str], _: int) -> Peers:
+    """nncore and the probe twice."""
+    return [(name, count) for name in names for count in (1, 2) if count == 2 or name in ("nncore", "probe")]
+
+
+def imports(session: Session, _: Scope) -> None:
+    """Imports in new processes, and installed sizes."""
+    with session.alone():
+        times = startup.measure(min(5, session.rounds))
+    interpreter = statistics.median(times.pop(""))
+    for module, seconds in times.items():
+        beyond = [second - interpreter for second in seconds]
+        session.add("import", {"module": module}, module, beyond, bytes=sum(startup.sizes(module).values()))
+
+
+MODES: Mapping[str, Mode] = {
+    "epoch": Mode("Training in the peer's own loop, µs a step", epoch),
+    "step": Mode("Training step by step from Python, µs a step", step),
+    "predict": Mode("Predictions from Python, µs a call", predict),
+    "matmul": Mode("Matrix products alone, µs each", matmul),
+    "functional": Mode("Plain functions, µs a call", functional),
+    "fit": Mode("fit of 784-128-10 on 59,904 samples, batch 128, µs a step", fit),
+    "growth": Mode("Growth: tabular, shuffled", growth, report.growth_table, lambda names, threads: []),
+    "threads": Mode("Two threads: own loops, µs a step", threads, report.threads_table, threads_team),
+    "import": Mode("Import and installed size", imports, report.import_table, lambda names, threads: []),
+}

@@ -1,0 +1,237 @@
+"""The processes of several peers, measured in turns.
+
+A process each, because libraries in one process share settings, allocators and thread pools: here a peer
+sleeps on a pipe while another is measured, with the environment that suits it, and may crash alone. The time
+that the threads of a sleeping peer take all the same is measured and reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nncore.bench import OVERRIDES, SINGLE
+
+from .check import compare
+
+ROOT = Path(__file__).parents[1]
+LEAST_ROUNDS, LONG = 5, 60.0  # after so many rounds and seconds a median is good enough
+TRIES, ALONE = 4, 0.97  # turns, and the part of the processor's time that counts as all of it
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What makes every library use so many threads."""
+    kept = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
+    several = "true" if threads > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
+    return kept | dict.fromkeys(SINGLE, str(threads)) | {"XLA_FLAGS": flags}
+
+
+class Failure(Exception):  # noqa: N818 - of a peer, not of this program
+    """A peer failed or disagreed: nothing that was measured beside it counts."""
+
+
+class Process:
+    """A worker, seen from here."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        self.idle = 0.0  # seconds of its processor time while others were measured
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker", name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment(threads),
+        )
+        self.hello = self._reply()
+
+    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """One request and its reply."""
+        assert self.process.stdin is not None
+        try:
+            print(json.dumps({"op": op, **arguments}), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            raise Failure(f"{self.name} ended before {op}") from None
+        reply = self._reply()
+        self.idle += reply.pop("idle", 0.0) if op == "turn" else 0.0
+        return reply
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _reply(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure(f"{self.name} ended with status {self.process.wait()}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise Failure(f"{self.name} failed:\n{reply['error']}")
+        return reply
+
+
+class Job(NamedTuple):
+    """A job that a process has prepared."""
+
+    process: Process
+    mode: str
+    variant: Mapping[str, str]  # what of the case it does otherwise
+
+
+def is_alone(process: Process, turn: Mapping[str, float]) -> bool:
+    """Whether no one else computed on the processor of a peer of one thread; of more, one cannot tell."""
+    return process.threads > 1 or turn["load"] > ALONE
+
+
+def undisturbed_turn(process: Process, key: str, count: int) -> dict[str, float]:
+    """A turn in which one thread had the processor to itself, or the one of a few that was nearest to it."""
+    turns: list[dict[str, float]] = []
+    while len(turns) < TRIES:
+        turns.append(process.ask("turn", key=key, count=count))
+        if is_alone(process, turns[-1]):
+            break
+    return max(turns, key=lambda turn: turn["load"])
+
+
+class Session:
+    """Peers that are installed, and how they are measured."""
+
+    def __init__(
+        self,
+        peers: Sequence[tuple[str, int]],
+        *,
+        rounds: int,
+        seconds: float,
+        cpus: Sequence[int],
+        lock: str | None,
+    ) -> None:
+        self.rounds, self.seconds, self.cpus, self.lock = rounds, seconds, list(cpus), lock
+        self.processes: list[Process] = []
+        self.missing: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
+        self.results: list[dict[str, Any]] = []
+        for name, threads in peers:
+            process = Process(name, threads)
+            if "missing" in process.hello:
+                self.missing[name] = process.hello["missing"]
+                process.close()
+            else:
+                self.processes.append(process)
+                self.versions.update(process.hello["versions"])
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.close()
+
+    def measure(
+        self,
+        mode: str,
+        case: Mapping[str, Any],
+        probes: Sequence[str] = ("fma",),
+        *,
+        job: str = "",
+        rounds: int = 0,
+    ) -> None:
+        """Every peer that can: checked, then timed in alternating rounds, doing `job` if it is not `mode`."""
+        begin = time.monotonic()
+        jobs = self._prepare(job or mode, case, probes)
+        with self.alone():
+            counts = {
+                key: job.process.ask("calibrate", key=key, seconds=self.seconds)["count"]
+                for key, job in jobs.items()
+            }
+        before = {key: job.process.ask("spent") for key, job in jobs.items()}
+        turns: dict[str, list[dict[str, float]]] = {key: [] for key in jobs}
+        first_turn = time.monotonic()
+        for number in range(rounds or self.rounds):
+            if number >= LEAST_ROUNDS and time.monotonic() - first_turn > LONG:
+                break
+            first = number % len(jobs)
+            keys = list(jobs)[first:] + list(jobs)[:first]
+            with self.alone():
+                for key in keys:
+                    turns[key].append(undisturbed_turn(jobs[key].process, key, counts[key]))
+        print(f"{mode} {dict(case)}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
+        for key, job in jobs.items():
+            self._report(mode, case, job, turns[key], before[key])
+            job.process.ask("release", key=key)
+
+    def add(self, mode: str, case: Mapping[str, Any], peer: str, turns: Sequence[float], **more: Any) -> None:
+        """Keeps a result: seconds of a call, turn by turn."""
+        us = [seconds * 1e6 for seconds in turns]
+        result = {
+            "mode": mode,
+            "case": dict(case),
+            "peer": peer,
+            "us": statistics.median(us),
+            "rounds": us,
+            **more,
+        }
+        self.results.append({"threads": 1, "variant": {}} | result)
+
+    def _prepare(self, mode: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:
+        """The jobs of all peers that can, by a name."""
+        jobs = {}
+        for process in self.processes:
+            is_probe = process.name == "probe"
+            for job_mode in probes if is_probe else (mode,):
+                key = f"{process.name} {process.threads} {job_mode}"
+                reply = process.ask("prepare", key=key, mode=job_mode, case={} if is_probe else dict(case))
+                if "unsupported" in reply:
+                    continue
+                if difference := compare(mode, case, reply["variant"], reply["check"]):
+                    raise Failure(f"{process.name} differs in {mode} of {dict(case)}: {difference}")
+                jobs[key] = Job(process, job_mode, reply["variant"])
+        return jobs
+
+    def _report(
+        self,
+        mode: str,
+        case: Mapping[str, Any],
+        job: Job,
+        turns: Sequence[Mapping[str, float]],
+        before: Mapping[str, float],
+    ) -> None:
+        """Adds a result, from the turns that others left alone if there are any."""
+        after = job.process.ask("spent")
+        spent = [seconds - before.get(thread, 0.0) for thread, seconds in after.items()]
+        self.add(
+            mode,
+            case,
+            f"probe {job.mode}" if job.process.name == "probe" else job.process.name,
+            [turn["seconds"] for turn in turns if is_alone(job.process, turn)]
+            or [turn["seconds"] for turn in turns],
+            threads=job.process.threads,
+            variant=job.variant,
+            disturbed=sum(not is_alone(job.process, turn) for turn in turns) / len(turns),
+            busy_threads=sum(spent) / max(spent),
+        )
+
+    @contextlib.contextmanager
+    def alone(self, *others: Process) -> Iterator[None]:
+        """On the processors for measuring, and while holding the lock, if there are any."""
+        before = sorted(os.sched_getaffinity(0))
+        with open(self.lock or os.devnull, "a") as lock:  # noqa: PTH123 - a device or a file
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for process in (*self.processes, *others):
+                process.ask("pin", cpus=self.cpus[: process.threads])
+            yield
+            for process in (*self.processes, *others):
+                process.ask("pin", cpus=before)

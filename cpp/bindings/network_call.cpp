@@ -1,0 +1,160 @@
+#include "network_call.hpp"
+
+#include <string>
+
+namespace nncore::bindings {
+namespace {
+
+/// One array of a sequence is called by the sequence's own name.
+Argument element(const char* name, std::size_t size, std::size_t index) {
+  return {name, size == 1 ? -1 : static_cast<py::ssize_t>(index)};
+}
+
+void check_count(const char* name, std::size_t given, std::size_t needed) {
+  if (given != needed)
+    throw py::value_error(std::string(name) + " holds " + std::to_string(given) +
+                          " arrays; needed: " + std::to_string(needed));
+}
+
+std::int64_t output_features(const Graph& graph, std::size_t index) {
+  return graph.node(graph.outputs()[index]).features;
+}
+
+}  // namespace
+
+template <class T>
+std::int64_t NetworkCall<T>::read_inputs(const Graph& graph, Items x, bool row_allowed) {
+  const std::size_t size = graph.inputs().size();
+  check_count("x", x.size(), size);
+  std::int64_t rows = kAny;
+  for (std::size_t i = 0; i < size; ++i) {
+    const Argument argument = element("x", size, i);
+    const Node& node = graph.node(graph.inputs()[i]);
+    const TableWanted wanted{
+        .rows = rows, .columns = node.features, .integers = node.is_integer, .row_allowed = row_allowed};
+    arrays.push_back(as_array(x[i], argument));
+    inputs.push_back(as_table(arrays.back(), argument, wanted));
+    rows = inputs.back().rows;
+  }
+  return rows;
+}
+
+template <class T>
+Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size_t terms, py::handle rows,
+                                 py::handle weight, bool row_allowed) {
+  Batch batch;
+  const std::int64_t row_count = read_inputs(graph, x, row_allowed);
+  check_count("y", y.size(), terms);
+  for (std::size_t i = 0; i < terms; ++i) {
+    const Argument argument = element("y", terms, i);
+    arrays.push_back(as_array(y[i], argument));
+    targets.push_back(as_table(arrays.back(), argument, {.rows = row_count, .vector_allowed = true}));
+  }
+  batch.inputs = inputs;
+  batch.targets = targets;
+  batch.count = row_count;
+  if (OptionalArray indices = as_optional_array(rows, "rows")) {
+    batch.rows = as_rows(*indices, "rows", row_count);
+    batch.count = indices->shape(0);
+    arrays.push_back(std::move(*indices));
+  }
+  if (OptionalArray weights = as_optional_array(weight, "sample_weight")) {
+    sample_weight =
+        as_table(*weights, "sample_weight", {.rows = row_count, .columns = 1, .vector_allowed = true});
+    if (weights->ndim() != 1)
+      throw py::value_error("sample_weight has shape (" + std::to_string(row_count) + ", 1); needed: (" +
+                            std::to_string(row_count) + ",)");
+    check_sample_weight(sample_weight, batch.rows, batch.count);
+    batch.sample_weight = &sample_weight;
+    arrays.push_back(std::move(*weights));
+  }
+  return batch;
+}
+
+template <class T>
+std::int64_t NetworkCall<T>::take_rows(py::handle rows, std::int64_t row_count) {
+  const py::array indices = as_array(rows, "rows");
+  as_rows(indices, "rows", row_count);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    arrays[i] = arrays[i].attr("take")(indices, 0);
+    inputs[i] = as_table(arrays[i], element("x", inputs.size(), i), {});
+  }
+  return indices.shape(0);
+}
+
+template <class T>
+void NetworkCall<T>::new_outputs(const Graph& graph, std::int64_t rows) {
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+    const std::int64_t features = output_features(graph, i);
+    results.push_back(new_array<T>(rows, features));
+    outputs.push_back({static_cast<T*>(results.back().mutable_data()), rows, features});
+  }
+}
+
+template <class T>
+void NetworkCall<T>::read_outputs(const Graph& graph, const Parameters<T>& store, Items out,
+                                  std::int64_t rows) {
+  const std::size_t size = graph.outputs().size();
+  const std::size_t input_count = arrays.size();
+  check_count("out", out.size(), size);
+  for (std::size_t i = 0; i < size; ++i) {
+    const Argument argument = element("out", size, i);
+    py::array array = as_array(out[i], argument);
+    outputs.push_back(
+        output_matrix<T>(array, argument, {Layout::contiguous_rows, rows, output_features(graph, i)}));
+    for (std::size_t j = 0; j < input_count; ++j)
+      check_no_overlap(array, argument, arrays[j], element("x", input_count, j));
+    for (const py::array& other : results) check_no_overlap(array, argument, other, "another array of out");
+    if (touches(array, store.values(), store.count() * static_cast<std::int64_t>(sizeof(T))))
+      throw py::value_error(argument.text() + " shares memory with the model's parameters");
+    results.push_back(std::move(array));
+  }
+}
+
+template <class T>
+void NetworkCall<T>::read_grad_outputs(const Graph& graph, const char* name, Items gradients,
+                                       std::int64_t rows) {
+  const std::size_t size = graph.outputs().size();
+  check_count(name, gradients.size(), size);
+  for (std::size_t i = 0; i < size; ++i) {
+    const Argument argument = element(name, size, i);
+    arrays.push_back(as_array(gradients[i], argument));
+    grad_outputs.push_back(
+        input_matrix<T>(arrays.back(), argument, {Layout::contiguous_rows, rows, output_features(graph, i)}));
+  }
+}
+
+template <class T>
+void NetworkCall<T>::new_input_gradients(const Graph& graph, std::int64_t rows, bool wanted) {
+  for (const int index : graph.inputs()) {
+    const Node& node = graph.node(index);
+    if (!wanted || node.is_integer) {
+      outputs.emplace_back();
+      continue;
+    }
+    results.push_back(new_array<T>(rows, node.features));
+    outputs.push_back({static_cast<T*>(results.back().mutable_data()), rows, node.features});
+  }
+}
+
+template <class T>
+py::list NetworkCall<T>::list_of_results() const {
+  py::list list(results.size());
+  for (std::size_t i = 0; i < results.size(); ++i) list[i] = results[i];
+  return list;
+}
+
+template <class T>
+void NetworkCall<T>::forget_arguments() {
+  inputs.clear();
+  targets.clear();
+  outputs.clear();
+  grad_outputs.clear();
+  arrays.clear();
+  results.clear();
+}
+
+template struct NetworkCall<float>;
+template struct NetworkCall<double>;
+
+}  // namespace nncore::bindings

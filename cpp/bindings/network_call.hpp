@@ -1,0 +1,65 @@
+// What a call of a network works with: its workspace, and its arguments once they have been checked.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "arrays.hpp"
+#include "nncore/graph.hpp"
+#include "nncore/network.hpp"
+
+namespace nncore::bindings {
+
+/// Borrowed objects that must be arrays, one a graph input, output or loss term.
+using Items = std::span<PyObject* const>;
+
+/// The objects of a sequence, held while they are read: another thread may change a list.
+class Sequence {
+ public:
+  explicit Sequence(const py::object& given) : held_(given) {}
+  operator Items() const { return {PySequence_Fast_ITEMS(held_.ptr()), held_.size()}; }
+
+ private:
+  py::tuple held_;
+};
+
+/// Everything that a running call needs, kept for the next call so that it need not allocate. The functions
+/// that read arguments raise TypeError and ValueError, and have written nothing then.
+template <class T>
+struct NetworkCall {
+  Workspace<T> workspace;
+  std::vector<Table> inputs, targets;
+  Table sample_weight;
+  std::vector<Matrix<T>> outputs;
+  std::vector<Matrix<const T>> grad_outputs;
+  std::vector<py::array> arrays;   ///< what the tables and matrices point into
+  std::vector<py::array> results;  ///< what the call returns
+
+  /// Fills `inputs` and returns the number of rows that all of them have. `row_allowed`: 1-D is one row.
+  std::int64_t read_inputs(const Graph& graph, Items x, bool row_allowed = false);
+
+  /// Fills `inputs`, `targets` and `sample_weight`. rows, weight: None or null for all rows, for no weights.
+  Batch read_batch(const Graph& graph, Items x, Items y, std::size_t terms, py::handle rows,
+                   py::handle weight, bool row_allowed = false);
+
+  /// Replaces `inputs` by the rows that are asked for, and returns their number.
+  std::int64_t take_rows(py::handle rows, std::int64_t row_count);
+
+  /// Fills `outputs` and `results` with new arrays.
+  void new_outputs(const Graph& graph, std::int64_t rows);
+
+  /// Fills them with the caller's, which must not share memory with anything that the call reads.
+  void read_outputs(const Graph& graph, const Parameters<T>& store, Items out, std::int64_t rows);
+
+  void read_grad_outputs(const Graph& graph, const char* name, Items gradients, std::int64_t rows);
+
+  /// Fills `outputs` and `results` with new arrays for the gradients of float inputs, if `wanted`.
+  void new_input_gradients(const Graph& graph, std::int64_t rows, bool wanted);
+
+  py::list list_of_results() const;
+
+  /// Needs the GIL, as arrays are let go.
+  void forget_arguments();
+};
+
+}  // namespace nncore::bindings

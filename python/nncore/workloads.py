@@ -1,0 +1,108 @@
+"""The grid of training problems that the benchmarks measure, and what a step of each costs at least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# So small that thousands of steps do not end in gradients of nearly zero, where all would compute with
+# subnormal numbers; for SGD not so small that float32 parameters stay as they are.
+LEARNING_RATES = {"adam": 1e-6, "sgd": 1e-3}
+
+
+class Workload(NamedTuple):
+    """A network, its loss and optimizer, the rows of a batch, and the batches of an epoch."""
+
+    name: str
+    sizes: tuple[int, ...]
+    activation: str  # of the hidden layers
+    loss: str
+    batch: int
+    batches: int  # so many that what an epoch costs beside its steps is small
+    output: str = "identity"
+    optimizer: str = "adam"
+
+    @property
+    def label(self) -> str:
+        """As people would say it."""
+        return f"{'-'.join(map(str, self.sizes))} {self.activation}, {self.loss}, batch {self.batch}"
+
+    @property
+    def learning_rate(self) -> float:
+        """Of its optimizer."""
+        return LEARNING_RATES[self.optimizer]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
+
+    @property
+    def step_flops(self) -> int:
+        """Of the products of a step: forward, and gradients of all weights and all but the first inputs."""
+        return sum(2 * rows * inner * outputs for rows, inner, outputs in self.products())
+
+    @property
+    def step_bytes(self) -> int:
+        """What a step must move: parameters and moments read and written, inputs read."""
+        arrays = 3 if self.optimizer == "adam" else 1
+        return 4 * (2 * arrays * self.parameters + self.batch * self.sizes[0])
+
+    def predict_flops(self, rows: int) -> int:
+        """Of the products of a prediction."""
+        return sum(2 * rows * inputs * outputs for inputs, outputs in pairwise(self.sizes))
+
+    def products(self) -> Iterator[tuple[int, int, int]]:
+        """The shapes (M, K, N) of a step's matrix products."""
+        for number, (inputs, outputs) in enumerate(pairwise(self.sizes)):
+            yield self.batch, inputs, outputs
+            yield inputs, self.batch, outputs
+            if number:
+                yield self.batch, outputs, inputs
+
+
+GRID = {
+    workload.name: workload
+    for workload in (
+        Workload("tiny", (1, 16, 16, 1), "tanh", "mean_squared_error", 32, 1024),
+        Workload("online", (784, 100, 10), "sigmoid", "half_squared_error", 1, 1024, "sigmoid", "sgd"),
+        Workload("rl", (8, 64, 64, 4), "tanh", "mean_squared_error", 64, 256),
+        Workload("rl256", (17, 256, 256, 6), "relu", "mean_squared_error", 256, 32),
+        Workload("tabular", (100, 256, 128, 1), "relu", "sigmoid_cross_entropy", 256, 32),
+        Workload("digits", (784, 128, 10), "relu", "softmax_cross_entropy", 64, 64),
+        Workload("digits2", (784, 512, 512, 10), "relu", "softmax_cross_entropy", 128, 16),
+        Workload("wide1k", (1024, 1024, 1024, 1024, 10), "relu", "softmax_cross_entropy", 512, 4),
+        Workload("wide4k", (4096, 4096, 4096, 10), "relu", "softmax_cross_entropy", 256, 2),
+    )
+}
+# 468 whole batches of what is elsewhere 60,000 images.
+MNIST = Workload("mnist", (784, 128, 10), "relu", "softmax_cross_entropy", 128, 468)
+WORKLOADS = GRID | {MNIST.name: MNIST}
+
+
+def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Random inputs (rows, I), and targets: classes (rows,), or values (rows, O)."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((rows, workload.sizes[0]), np.float32)
+    if workload.loss == "softmax_cross_entropy":
+        return x, random.integers(0, workload.sizes[-1], rows)
+    if workload.loss == "sigmoid_cross_entropy":
+        return x, random.integers(0, 2, (rows, workload.sizes[-1])).astype(np.float32)
+    return x, random.random((rows, workload.sizes[-1]), np.float32)
+
+
+def initial_parameters(workload: Workload) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Weights (I, O) and biases (O,) that every side starts from."""
+    random = np.random.default_rng(1)
+    weights = [
+        random.standard_normal((inputs, outputs), np.float32) * np.float32(inputs**-0.5)
+        for inputs, outputs in pairwise(workload.sizes)
+    ]
+    biases = [random.standard_normal(outputs, np.float32) * np.float32(0.1) for outputs in workload.sizes[1:]]
+    return weights, biases

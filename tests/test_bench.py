@@ -1,0 +1,205 @@
+"""The benchmarks: whether both sides compute the same, what percentages count, how runs are compared.
+
+Nothing here depends on the time that something takes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nncore import bench
+from nncore.__main__ import main
+from nncore.workloads import GRID, MNIST, data, initial_parameters
+
+ROOT = Path(__file__).parents[1]
+SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "digits")]
+
+
+@pytest.fixture
+def suite(monkeypatch):
+    """The modules of bench/, which are not installed."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from bench import baseline, check, functions, picture, report
+
+    modules = (baseline, check, functions, picture, report)
+    return {module.__name__.removeprefix("bench."): module for module in modules}
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.name)
+def test_the_numpy_net_has_the_gradients_of_central_differences(workload):
+    rows, step = 5, 1e-6
+    x, y = data(workload, rows)
+    net = bench.make_numpy_net(workload, rows, np.float64)
+    net.learning_rate = 0.0
+    net.step(x.astype(np.float64), y)
+    gradient = net.grad.copy()
+    for index in np.random.default_rng(0).choice(net.flat.size, 40, replace=False):
+        losses = []
+        for sign in (1, -1):
+            net.flat[index] += sign * step
+            losses.append(net.step(x.astype(np.float64), y))
+            net.flat[index] -= sign * step
+        # The loss is known to some units in the last place, the quotient to that over the step.
+        np.testing.assert_allclose(
+            gradient[index], (losses[0] - losses[1]) / (2 * step), rtol=1e-5, atol=2e-15 / step
+        )
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.name)
+def test_both_sides_of_a_comparison_compute_the_same(workload):
+    calls = [(sides.call, sides.rows) for sides in bench.make_sides(workload)]
+    assert calls == [("step", workload.batch), ("predict", 1), ("predict", 64)]
+
+
+def test_sides_that_differ_are_noticed(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "os", type("Os", (), {"environ": bench.SINGLE}))
+    forward = bench.NumpyNet.forward
+    monkeypatch.setattr(bench.NumpyNet, "forward", lambda self, x: forward(self, x) + np.float32(0.1))
+    assert bench.run(["tiny"], 1, 1e-4) == 1
+    assert "nncore and NumPy differ: losses by" in capsys.readouterr().err
+
+
+def test_the_command_prints_a_line_for_every_call(capfd):
+    assert main(["bench", "--only", "tiny,online", "--rounds", "1", "--seconds", "0.001"]) == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert "1 thread" in printed[0]
+    table = [line.split() for line in printed[printed.index("") + 2 :]]
+    assert [line[:3] for line in table] == [
+        [workload.name, call, str(rows)]
+        for workload in (GRID["tiny"], GRID["online"])
+        for call, rows in (("step", workload.batch), ("predict", 1), ("predict", 64))
+    ]
+    for *_, theirs, ours, ratio in table:
+        assert float(ratio) == pytest.approx(float(theirs) / float(ours), rel=0.1)  # of rounded figures
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--only", "large"], ["--rounds", "0"], ["--seconds", "0"], ["--seconds", "nan"]]
+)
+def test_other_options_are_usage_errors(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", *arguments])
+    assert stop.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_flops_and_bytes_are_those_of_the_products():
+    tiny = GRID["tiny"]  # 1-16-16-1, batch 32, Adam
+    forward = 1 * 16 + 16 * 16 + 16 * 1
+    assert tiny.step_flops == 2 * 32 * (2 * forward + 16 * 16 + 16 * 1)
+    assert tiny.predict_flops(7) == 2 * 7 * forward
+    assert tiny.parameters == forward + 33
+    assert tiny.step_bytes == 4 * (6 * (forward + 33) + 32)
+    online = GRID["online"]  # SGD: one array, read and written
+    assert online.step_bytes == 4 * (2 * online.parameters + 784)
+    assert MNIST.parameters == sum(a.size for arrays in initial_parameters(MNIST) for a in arrays)
+
+
+def test_a_ratio_counts_as_worse_beyond_ten_percent(suite):
+    before = {"a": 2.0, "b": 2.0, "c": 2.0, "gone": 1.0}
+    now = {"a": 1.81, "b": 1.79, "c": 1.0, "new": 0.1}
+    assert suite["baseline"].worse(now, before) == ["c: 1.00 of 2.00 (-50 %)", "b: 1.79 of 2.00 (-10 %)"]
+    assert suite["baseline"].worse(before, before) == []
+
+
+def result(peer, us, variant=(), threads=1):
+    return {
+        "mode": "epoch",
+        "case": {"workload": "tiny"},
+        "peer": peer,
+        "threads": threads,
+        "us": us,
+        "variant": dict(variant),
+    }
+
+
+def test_the_ratio_is_that_of_the_best_peer_that_did_the_same(suite):
+    results = [
+        result("nncore", 2.0),
+        result("train_epoch", 1.0),  # nncore too
+        result("NumPy", 9.0),
+        result("JAX", 5.0),
+        result("nn-engine-core", 3.0, {"activation": "relu"}),
+        result("probe fma", 1e-5),
+        result("nncore", 4.0, threads=2),
+    ]
+    one, two = suite["report"].make_rows(results)
+    assert (one.best_peer, one.ratio) == ("JAX", 2.5)
+    assert one.probes == {"fma": pytest.approx(100.0)}  # GFLOP/s
+    assert one.share == pytest.approx(GRID["tiny"].step_flops / 2e-6 / 100e9)
+    assert (two.best_peer, two.ratio, two.share) == (None, None, None)
+    assert suite["report"].ratios(results) == {"epoch: tiny, 1 thread": 2.5}
+    table = suite["report"].ratio_table(results, markdown=True).splitlines()
+    assert table[2] == "| tiny | 2.00 | 1.00 | 9.00 | 5.00 | 3.00* | JAX | 2.50 | 27% |"
+
+
+def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
+    results = [
+        result("nncore", 5.0),
+        result("NumPy", 30.0),
+        result("probe fma", 1e-5),
+        result("probe cache", 1e-5),
+        result("probe memory", 1e-4),
+    ]
+    suite["picture"].draw({"results": results}, tmp_path / "one.png")
+    suite["picture"].draw({"results": [r for r in results if r["peer"] != "NumPy"]}, tmp_path / "alone.png")
+    for name in ("one.png", "alone.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="needs the mode epoch"):
+        suite["picture"].draw({"results": []}, tmp_path / "none.png")
+
+
+def test_every_function_of_the_suite_has_a_reference(suite):
+    functions = suite["functions"]
+    for name, shape in functions.function_cases(SMALL) + functions.product_cases(SMALL)[:8]:
+        for numbers in functions.reference(name, shape).values():
+            assert np.isfinite(numbers).all()
+
+
+def test_a_peer_that_differs_is_named(suite):
+    compare = suite["check"].compare
+    case = {"workload": "tiny", "rows": 3}
+    right = suite["check"].numpy_peer.reference("predict", GRID["tiny"], 3)
+    assert compare("predict", case, {}, right) == ""
+    wrong = {"outputs": [number * 1.01 for number in right["outputs"]]}
+    assert compare("predict", case, {}, wrong) == "outputs by 1.0e-02, more than 1e-05"
+    assert compare("predict", case, {}, {"outputs": [float("nan")] * 3}).startswith("outputs by nan")
+    assert compare("predict", case, {"activation": "relu"}, right) != ""
+
+
+def run_suite(*arguments):
+    command = [sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "0.001", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=dict(os.environ))
+
+
+def test_the_suite_measures_checks_and_compares_with_a_run_of_before(tmp_path):
+    file = tmp_path / "now.json"
+    chosen = ("epoch", "step", "predict", "--only", "tiny", "--peers", "NumPy")
+    first = run_suite(*chosen, "--json", str(file))
+    assert first.returncode == 0, first.stderr
+    report = json.loads(file.read_text())
+    assert {result["peer"] for result in report["results"]} >= {"nncore", "NumPy", "probe fma"}
+    assert set(report["ratios"]) == {
+        "epoch: tiny, 1 thread",
+        "step: tiny, 1 thread",
+        *(f"predict: tiny {rows}, 1 thread" for rows in (1, 64, 4096)),
+    }
+    for result in report["results"]:
+        assert all(us > 0 for us in result["rounds"])
+    report["ratios"] = dict.fromkeys(report["ratios"], 1e9)
+    file.write_text(json.dumps(report))
+    second = run_suite(*chosen, "--against", str(file))
+    assert second.returncode == 1
+    assert second.stdout.count("worse than") == len(report["ratios"])
+
+
+def test_the_suite_refuses_names_that_it_does_not_know():
+    for arguments in (["large"], ["epoch", "--only", "large"], ["epoch", "--peers", "Torch"]):
+        answer = run_suite(*arguments)
+        assert answer.returncode == 2
+        assert "there are" in answer.stderr

@@ -1,0 +1,349 @@
+"""Calls from loops: what they take as it is, what they leave to others, and that they hold on to nothing."""
+
+import gc
+import inspect
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike, NDArray
+
+import nncore as nc
+from nncore import _core
+from nncore import functional as F
+from small_networks import DTYPES, chain, draw, snapshot, unchanged
+
+# One array each ----------------------------------------------------------------------------------------
+
+
+ARRANGEMENTS: dict[str, Callable[[NDArray], NDArray]] = {
+    "as it is": np.ascontiguousarray,
+    "columns in order": np.asfortranarray,
+    "reversed": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+    "every other": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+}
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("number", ["?", "i2", "u8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_both_forms_take_the_same_arrays(rows: int, number: str, arrangement: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (
+        ARRANGEMENTS[arrangement](rng.integers(0, 2, (rows, columns)).astype(number)) for columns in (3, 2)
+    )
+    one, other = chain([3, 4, 2]), chain([3, 4, 2])
+    (expected,) = one.network.predict([x])
+    for _ in range(2):  # the second call finds the workspace laid out
+        assert np.array_equal(one.network.try_predict(x), expected)
+        out = np.full((rows, 2), np.nan, np.float32)
+        assert one.network.try_predict(x, out) is out
+        assert np.array_equal(out, expected)
+
+    assert np.array_equal(one.network.try_forward(x), other.network.forward([x])[0])
+    gradient = draw(rows, 2)
+    for accumulate in (False, True):
+        if accumulate:
+            one.network.try_forward(x)
+            other.network.forward([x])
+        grad_x = one.network.try_backward(gradient, accumulate)
+        assert np.array_equal(grad_x, other.network.backward([gradient], accumulate)[0])
+        assert snapshot(one) == snapshot(other)
+
+    weight = rng.uniform(0.5, 1.0, rows)
+    for options in ((None, False), (weight, True)):
+        value = one.network.try_loss_and_gradients(one.objective, x, y, *options)
+        assert value == other.network.loss_and_gradients(other.objective, [x], [y], *options)
+        assert snapshot(one) == snapshot(other)
+    for given in (None, weight):
+        value = one.network.try_train_step(one.objective, x, y, one.optimizer, one.state, given)
+        arguments = (other.objective, [x], [y], other.optimizer, other.state, None, given)
+        assert value == other.network.train_step(*arguments)
+        assert snapshot(one) == snapshot(other)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_sample(dtype: DTypeLike) -> None:
+    model = chain([3, 2], dtype)
+    x = draw(3, 6, dtype=dtype)[:, ::2]
+    expected = model.network.predict([x])[0]
+    for row in range(3):
+        for sample in (x[row], x[row].copy(), x[row : row + 1]):
+            result = model.network.try_predict(sample)
+            assert result.shape == (1, 2)
+            assert np.array_equal(result[0], expected[row])
+
+
+X, Y = draw(4, 3), draw(4, 2)
+NOT_TAKEN: dict[str, Any] = {
+    "nothing": None,
+    "a list": X.tolist(),
+    "a list of arrays": [X],
+    "a tuple of arrays": (X,),
+    "a dict": {"x": X},
+    "a number": 1.0,
+    "complex numbers": X.astype(complex),
+    "objects": X.astype(object),
+    "another byte order": X.astype(">f4"),
+    "another width": draw(4, 5),
+    "a vector of another width": draw(5),
+    "three dimensions": X[None],
+    "no dimension": np.array(1.0),
+}
+
+
+@pytest.mark.parametrize("case", NOT_TAKEN)
+def test_what_is_not_taken_changes_nothing(case: str) -> None:
+    model, wrong = chain([3, 2]), NOT_TAKEN[case]
+    network, step = model.network, (model.optimizer, model.state)
+    network.try_forward(X)
+    out = np.full((4, 2), 7.0, np.float32)
+    with unchanged(model):
+        assert network.try_predict(wrong) is None
+        assert network.try_predict(wrong, out) is None
+        assert network.try_forward(wrong) is None
+        assert network.try_backward(wrong) is None
+        assert network.try_loss_and_gradients(model.objective, wrong, Y) is None
+        assert network.try_train_step(model.objective, wrong, Y, *step) is None
+        if case != "another width":  # the loss decides how wide y is, and says so
+            assert network.try_loss_and_gradients(model.objective, X, wrong) is None
+            assert network.try_train_step(model.objective, X, wrong, *step) is None
+        if wrong is not None:
+            assert network.try_predict(X, wrong) is None
+            assert network.try_train_step(model.objective, X, Y, *step, wrong) is None
+            assert network.try_train_step(model.objective, X, Y, *step, np.ones((4, 1))) is None
+    assert np.all(out == 7.0)
+    assert network.try_backward(Y) is not None  # the forward pass is still there
+
+
+def test_out_that_is_not_taken() -> None:
+    model = chain([3, 2])
+    memory = np.zeros(25, np.float32)
+    x_there = memory[:12].reshape(4, 3)
+    read_only = np.zeros((4, 2), np.float32)
+    read_only.flags.writeable = False
+    for out in (
+        np.zeros((4, 2)),
+        np.zeros((3, 2), np.float32),
+        np.zeros((2, 4), np.float32).T,
+        memory[11:19].reshape(4, 2),
+        model.store.values.reshape(4, 2),
+        read_only,
+    ):
+        with unchanged(model):
+            before = out.tobytes()
+            assert model.network.try_predict(x_there, out) is None
+            assert out.tobytes() == before
+
+
+def test_networks_of_several_inputs_or_outputs() -> None:
+    two_in = [_core.Node.input("a", 2), _core.Node.input("b", 2), _core.Node.add("sum", [0, 1])]
+    two_out = [_core.Node.input("a", 2), _core.Node.activation("r", 0, "relu")]
+    integer = [_core.Node.input("a", 2, True), _core.Node.input("b", 2), _core.Node.add("sum", [1, 1])]
+    for nodes, outputs in ((two_in, [2]), (two_out, [0, 1])):
+        network = _core.Network_float32(_core.Graph(nodes, outputs), _core.Parameters_float32([]))
+        assert network.try_predict(draw(4, 2)) is None
+        assert network.try_forward(draw(4, 2)) is None
+        assert network.try_backward(draw(4, 2)) is None
+    with pytest.raises(ValueError, match="'a'"):
+        _core.Graph(integer, [2])
+
+
+def test_what_is_wrong_otherwise_is_said() -> None:
+    model, other = chain([3, 2]), chain([3, 2])
+    step = (model.optimizer, model.state)
+    nan = Y.copy()
+    nan[2, 1] = np.nan
+    with unchanged(model):
+        with pytest.raises(RuntimeError, match="call forward first"):
+            model.network.try_backward(Y)
+        with pytest.raises(ValueError, match=r"y has shape \(4, 5\); expected \(4, 2\)"):
+            model.network.try_train_step(model.objective, X, draw(4, 5), *step)
+        with pytest.raises(ValueError, match="y is NaN in row 2, column 1"):
+            model.network.try_train_step(model.objective, X, nan, *step)
+        with pytest.raises(FloatingPointError, match="the loss is nan in step 1"):
+            model.network.try_train_step(model.objective, X + np.float32(np.nan), Y, *step)
+    for wrong in (3, X, model.state):
+        with pytest.raises(TypeError, match=r"objective is of type .*; needed: .*Objective"):
+            model.network.try_loss_and_gradients(wrong, X, Y)
+    with pytest.raises(TypeError, match=r"state is of type .*OptimizerState_float64; needed: .*_float32"):
+        model.network.try_train_step(model.objective, X, Y, model.optimizer, chain([3, 2], np.float64).state)
+    with pytest.raises(TypeError, match="optimizer is of type"):
+        model.network.update(model.state, model.state)
+    assert model.network.try_train_step(other.objective, X, Y, *step) is None
+
+
+def test_a_store_in_use() -> None:
+    model = chain([3, 2])
+    calls: list[Callable[[], object]] = [
+        lambda: model.network.try_predict(X),
+        lambda: model.network.try_forward(X),
+        lambda: model.network.try_backward(Y),
+        lambda: model.network.try_loss_and_gradients(model.objective, X, Y),
+        lambda: model.network.try_train_step(model.objective, X, Y, model.optimizer, model.state),
+    ]
+    for call in calls:
+        with unchanged(model), pytest.raises(RuntimeError, match=r"by another call|another call is using"):
+            model.network.train_step_with(lambda _, call=call: call(), [X], model.optimizer, model.state)
+
+
+# Models ------------------------------------------------------------------------------------------------
+
+
+def test_models_give_the_same_for_arrays_and_lists() -> None:
+    one, other = (nc.mlp([3, 4, 2], "tanh", seed=0) for _ in range(2))
+    x, y = X.astype(np.float64), Y.astype(np.float64)
+    trainers = [nc.Trainer(model, "mean_squared_error", nc.Adam(0.1)) for model in (one, other)]
+    for _ in range(2):
+        assert trainers[0].step(x, y) == trainers[1].step(x.tolist(), y.tolist())
+        assert np.array_equal(one.predict(x), other.predict(x.tolist()))
+        assert np.array_equal(one.predict(x[0]), other.predict(x[0].tolist()))
+        loss = one.loss_and_gradients(x, y, "mean_squared_error")
+        assert loss == other.loss_and_gradients(x.tolist(), y.tolist(), "mean_squared_error")
+        assert np.array_equal(one.gradients, other.gradients)
+        assert np.array_equal(one.forward(x), other.forward(x.tolist()))
+        assert np.array_equal(one.backward(Y), other.backward(Y.tolist()))
+        assert np.array_equal(one.gradients, other.gradients)
+        assert np.array_equal(one.parameters, other.parameters)
+
+
+def test_another_optimizer_has_its_own_state() -> None:
+    trainer = nc.Trainer(nc.mlp([3, 2], seed=0), "mean_squared_error", nc.Adam())
+    first = trainer.optimizer
+    trainer.step(X, Y)
+    trainer.optimizer = nc.Adam()
+    trainer.step(X, Y)
+    trainer.step(X, Y)
+    store = trainer.model.store
+    assert (first.state(store).steps, trainer.optimizer.state(store).steps) == (1, 2)
+
+
+def test_threads_predict_on_one_model() -> None:
+    model = nc.mlp([3, 16, 2], "tanh", seed=0)
+    inputs = [draw(rows, 3, seed=rows) for rows in (1, 1, 2, 7)]
+    expected = [model.predict(x) for x in inputs]
+    wrong: list[int] = []
+    ready = threading.Barrier(len(inputs))
+
+    def work(index: int) -> None:
+        ready.wait()
+        out = np.empty_like(expected[index])
+        for _ in range(2000):
+            model.predict(inputs[index], out)
+            if not np.array_equal(out, expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# The calling convention --------------------------------------------------------------------------------
+
+
+def test_calls_that_do_not_fit() -> None:
+    for given, keywords, message in (
+        ((), {}, r"argument 'z' is missing: \(z, \*, out=None\)"),
+        ((X, X), {}, "2 arguments are given without names; at most 1 may be"),
+        ((X,), {"z": X}, "argument 'z' is given twice"),
+        ((X,), {"output": X}, "argument 'output' is unknown; allowed:"),
+        ((), {"out": X}, "argument 'z' is missing"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            F.tanh(*given, **keywords)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="activation is of type int; a string is needed"):
+        F.dense_forward(X, X, activation=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="out is of type list; a tuple of three arrays is needed"):
+        F.dense_backward(Y, X, draw(2, 3), out=[X, X, X])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="truth value"):
+        F.tanh_backward(X, X, accumulate=X)  # type: ignore[arg-type]
+
+
+def test_names_and_None_for_arguments() -> None:
+    weight, bias = draw(2, 3), draw(2)
+    expected = F.dense_forward(X, weight, bias)
+    assert np.array_equal(F.dense_forward(bias=bias, weight=weight, x=X, out=None), expected)
+    assert np.array_equal(F.dense_forward(X, weight, None), F.dense_forward(X, weight))
+
+
+def test_functions_show_their_signatures() -> None:
+    signature = "(x, weight, bias=None, *, activation='identity', out=None)"
+    assert str(inspect.signature(F.dense_forward)) == signature
+    assert str(inspect.signature(_core.Network_float32.try_predict)) == "(self, /, x, out=None)"
+    assert F.tanh.__doc__.startswith("tanh: a = tanh(z).")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name in F.__all__ if callable(getattr(F, name))])
+def test_functions_can_be_pickled(name: str) -> None:
+    function = getattr(F, name)
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert function.__name__ == name
+
+
+def test_calls_hold_on_to_nothing() -> None:
+    """Neither what is taken nor what is refused changes a reference count, whichever way a call ends."""
+    model = chain([3, 2])
+    network, objective, optimizer, state = model.network, model.objective, model.optimizer, model.state
+    x, y, out, weight = draw(4, 3), draw(4, 2), np.zeros((4, 2), np.float32), np.ones(4)
+    list_x, wrong, label = x.tolist(), draw(4, 5), np.array([0, 1, 0, 9])
+    outs = (draw(4, 3), draw(2, 3), draw(2))
+    matrix = draw(2, 3)
+    core = (network, objective, optimizer, state)
+    watched = [x, y, out, weight, list_x, wrong, label, matrix, outs, *outs, *core]
+
+    def refused(function: Callable[..., object], *arguments: Any, **keywords: Any) -> None:
+        try:  # pytest.raises remembers what it has seen
+            function(*arguments, **keywords)
+        except (TypeError, ValueError):
+            return
+        raise AssertionError("nothing was refused")
+
+    def calls() -> None:
+        for given in (x, list_x, wrong):
+            network.try_predict(given)
+            network.try_predict(given, out)
+            network.try_predict(x=given, out=wrong)
+            network.try_forward(given)
+            network.try_backward(given)
+            network.try_forward(x)
+            network.try_backward(y)
+            network.try_loss_and_gradients(objective, given, y, weight, False)
+            network.try_train_step(objective, given, y, optimizer, state, sample_weight=weight)
+        network.update(optimizer, state)
+        network.predict([x], [out])
+        network.train_step(objective, [x], [y], optimizer, state)
+        F.tanh(y, out=out)
+        F.tanh_backward(y, y, out=out, accumulate=True)
+        F.dense_forward(x, matrix, out=out)
+        F.dense_backward(y, x, matrix, out=outs)
+        F.half_squared_error(y, y, sample_weight=np.ones(4, np.float32))
+        F.half_squared_error_and_gradient(y, y, reduction="none", out=out)
+        refused(F.tanh, y, z=y)
+        refused(F.tanh, list_x, out=out)
+        refused(F.tanh, y, out=x)
+        refused(F.dense_forward, x, wrong, out=out)
+        refused(F.dense_backward, y, x, matrix, out=(x, x))
+        refused(F.softmax_cross_entropy, y, label)
+        refused(network.try_loss_and_gradients, optimizer, x, y)
+        refused(network.predict, [list_x], [out])
+
+    def counts() -> list[int]:
+        return [sys.getrefcount(thing) for thing in watched]
+
+    for _ in range(20):
+        calls()
+    gc.collect()
+    before, nones, blocks = counts(), sys.getrefcount(None), sys.getallocatedblocks()
+    for _ in range(400):
+        calls()
+    gc.collect()
+    assert counts() == before
+    assert abs(sys.getrefcount(None) - nones) < 100
+    assert sys.getallocatedblocks() - blocks < 200
