@@ -273,14 +273,16 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   if (!product.packs_b && m <= kernels.tile_rows[kernels::kMaxTileVectors - 1])
     product.panel_width = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
 
-  std::int64_t height = m <= kRowBlock ? m : divide_up(m, divide_up(m, kRowBlock));
-  std::int64_t width = product.panel_width;
+  std::int64_t tallest = kRowBlock, width = product.panel_width;
   if (product.packs_a) {
-    height = kLeftBytes / (chain_length(k) * kSize<T>) / kernels.lanes * kernels.lanes;
+    tallest = kLeftBytes / (chain_length(k) * kSize<T>) / kernels.lanes * kernels.lanes;
     width = n;
   } else if (!product.packs_b) {
     width = threads == 1 ? n : divide_up(divide_up(n, threads), width) * width;
   }
+  const std::int64_t blocks = std::max(m <= tallest ? 1 : divide_up(m, tallest),
+                                       threads == 1 ? 1 : divide_up(threads, divide_up(n, width)));
+  const std::int64_t height = blocks == 1 ? m : divide_up(m, blocks);
   for_each_block(m, height, n, width, threads,
                  [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -113,20 +114,39 @@ Region* region;               // written by the owner of the pool while no worke
 int started = 1;              // of workers, counting the caller; the owner's
 std::atomic<bool> owned{false};
 
-/// A moment of waiting: about 2,000 of them before sleeping, and now and then way for others.
-constexpr int kSpins = 2000;
-void pause(int spin) {
-  constexpr int kSpinsPerYield = 100;
-  if (spin % kSpinsPerYield == kSpinsPerYield - 1) {
+/// Waiting without sleep, for a while: a sleeping thread takes about 50 us to wake on a virtual machine, so
+/// that a worker which slept between the products of a step would come too late for each. Now and then way is
+/// made for other threads and processes.
+class Spin {
+ public:
+  /// False once it is time to sleep.
+  bool wait() {
+    if (++count_ % kPausesPerYield != 0) {
+      pause();
+      return true;
+    }
     std::this_thread::yield();
-    return;
+    const Clock::time_point now = Clock::now();
+    if (end_ == Clock::time_point{}) end_ = now + kLongest;
+    return now < end_;
   }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::microseconds kLongest{200};
+  static constexpr int kPausesPerYield = 100;
+
+  static void pause() {
 #if defined(__x86_64__)
-  __builtin_ia32_pause();
+    __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  __asm__ __volatile__("yield");
+    __asm__ __volatile__("yield");
 #endif
-}
+  }
+
+  int count_ = 0;
+  Clock::time_point end_{};
+};
 
 bool begin(Worker& self) {
   std::uint32_t expected = posted;
@@ -136,10 +156,10 @@ bool begin(Worker& self) {
 
 void await_post(Worker& self) {
   for (;;) {
-    for (int spin = 0; spin < kSpins; ++spin) {
+    Spin spin;
+    do {
       if (begin(self)) return;
-      pause(spin);
-    }
+    } while (spin.wait());
     std::uint32_t expected = idle;
     if (self.state.compare_exchange_strong(expected, sleeping, std::memory_order_relaxed))
       self.state.wait(sleeping, std::memory_order_relaxed);
@@ -164,10 +184,10 @@ void post(Worker& worker) {
 void retire(Worker& worker) {
   std::uint32_t seen = posted;
   if (worker.state.compare_exchange_strong(seen, idle, std::memory_order_acquire)) return;
-  for (int spin = 0; spin < kSpins; ++spin) {
+  Spin spin;
+  do {
     if (worker.state.load(std::memory_order_acquire) != running) return;
-    pause(spin);
-  }
+  } while (spin.wait());
   seen = running;
   if (worker.state.compare_exchange_strong(seen, awaited, std::memory_order_acquire))
     worker.state.wait(awaited, std::memory_order_acquire);
