@@ -20,6 +20,9 @@ constexpr std::int64_t kSpreadBytes = 160 << 10;
 constexpr std::int64_t kCachedBytes = 1 << 23;
 constexpr std::int64_t kBandDepth = 8;
 
+/// Of a narrow result.
+constexpr std::int64_t kPartDepth = 64;
+
 /// Work below this stays on the calling thread.
 constexpr double kMinimumFlops = 4e5;
 
@@ -162,9 +165,12 @@ void Product<T>::run_narrow(Range rows, int worker) const {
   call.c_row_stride = panel_width;
   call.scale = options.scale;
   call.columns = rows.count;
-  for (std::int64_t k = 0; k < a.columns; k += chain) {
-    call.depth = std::min(chain, a.columns - k);
-    call.resume = k == 0 && !options.accumulate;
+  // A single chain may go on in parts, whose packed panel stays in the L1 cache.
+  const bool in_parts = a.columns <= chain && !options.accumulate;
+  const std::int64_t step = in_parts ? std::min(chain, kPartDepth) : chain;
+  for (std::int64_t k = 0; k < a.columns; k += step) {
+    call.depth = std::min(step, a.columns - k);
+    call.resume = in_parts || (k == 0 && !options.accumulate);
     call.add = !call.resume;
     call.b = &a(rows.first, k);
     if (a.row_stride != 1) {

@@ -15,27 +15,51 @@ struct MakeIndices<0, I...> {
   typedef Indices<I...> type;
 };
 
-/// a0 b0 a1 b1 ... of the lower or higher halves.
-template <class T, bool High, int... I>
-NNCORE_INLINE Vec<T> zip(Vec<T> a, Vec<T> b, Indices<I...>) {
-  constexpr int half = kLanes<T> / 2;
-  return __builtin_shufflevector(a, b, (I / 2 + (High ? half : 0) + (I % 2) * kLanes<T>)...);
+/// What 16 bytes hold. Registers are transposed within each such part: across parts costs twice as much.
+template <class T>
+inline constexpr int kPart = 16 / static_cast<int>(sizeof(T));
+template <class T>
+using Part = typename VectorType<T, kPart<T>>::type;
+
+/// part(0), part(1), ... side by side.
+template <class T, class F>
+NNCORE_INLINE Vec<T> join_parts(F part) {
+#if NNCORE_VECTOR_BYTES == 64
+  __m512 all = _mm512_castps128_ps512(bit_cast<__m128>(part(0)));
+  all = _mm512_insertf32x4(all, bit_cast<__m128>(part(1)), 1);
+  all = _mm512_insertf32x4(all, bit_cast<__m128>(part(2)), 2);
+  return bit_cast<Vec<T>>(_mm512_insertf32x4(all, bit_cast<__m128>(part(3)), 3));
+#elif NNCORE_VECTOR_BYTES == 32
+  const __m256 low = _mm256_castps128_ps256(bit_cast<__m128>(part(0)));
+  return bit_cast<Vec<T>>(_mm256_insertf128_ps(low, bit_cast<__m128>(part(1)), 1));
+#else
+  return part(0);
+#endif
 }
 
-/// rows[i][j] becomes rows[j][i]: log2(lanes) rounds, each zipping register i with register i + lanes / 2.
+/// a0 b0 a1 b1 ... of the lower or higher half of each part.
+template <class T, bool High, int... I>
+NNCORE_INLINE Vec<T> zip(Vec<T> a, Vec<T> b, Indices<I...>) {
+  constexpr int size = kPart<T>;
+  return __builtin_shufflevector(
+      a, b, (I / size * size + I % size / 2 + (High ? size / 2 : 0) + (I % 2) * kLanes<T>)...);
+}
+
+/// In each part, rows[i][j] becomes rows[j][i]: log2(size) rounds, each zipping register i with i + size / 2.
 template <class T>
-NNCORE_INLINE void transpose(Vec<T> (&rows)[kLanes<T>]) {
-  constexpr int lanes = kLanes<T>;
-  typedef typename MakeIndices<lanes>::type All;
-  for (int round = lanes; round > 1; round /= 2) {
-    Vec<T> next[lanes];
-#pragma GCC unroll 8
-    for (int i = 0; i < lanes / 2; ++i) {
-      next[2 * i] = zip<T, false>(rows[i], rows[i + lanes / 2], All{});
-      next[2 * i + 1] = zip<T, true>(rows[i], rows[i + lanes / 2], All{});
+NNCORE_INLINE void transpose(Vec<T> (&rows)[kPart<T>]) {
+  constexpr int size = kPart<T>;
+  typedef typename MakeIndices<kLanes<T>>::type All;
+#pragma GCC unroll 2
+  for (int round = size; round > 1; round /= 2) {
+    Vec<T> next[size];
+#pragma GCC unroll 2
+    for (int i = 0; i < size / 2; ++i) {
+      next[2 * i] = zip<T, false>(rows[i], rows[i + size / 2], All{});
+      next[2 * i + 1] = zip<T, true>(rows[i], rows[i + size / 2], All{});
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) rows[i] = next[i];
+#pragma GCC unroll 4
+    for (int i = 0; i < size; ++i) rows[i] = next[i];
   }
 }
 
@@ -55,27 +79,44 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
   }
 }
 
-/// The source's columns are contiguous along the depth: transpose lanes x lanes blocks.
+/// A register's worth of columns, of which `present` exist, contiguous along the depth.
+template <class T, bool Whole>
+NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t depth, int64_t present,
+                              int64_t width, T* panel) {
+  constexpr int lanes = kLanes<T>, size = kPart<T>;
+  int64_t k = 0;
+  for (; k + size <= depth; k += size) {
+    Vec<T> rows[size];
+#pragma GCC unroll 4
+    for (int i = 0; i < size; ++i) {
+      rows[i] = join_parts<T>([=](int part) __attribute__((always_inline)) {
+        const int column = part * size + i;
+        Part<T> values{};
+        if (Whole || column < present)
+          __builtin_memcpy(&values, source + column * column_stride + k, sizeof values);
+        return values;
+      });
+    }
+    transpose<T>(rows);
+#pragma GCC unroll 4
+    for (int i = 0; i < size; ++i) store(panel + (k + i) * width, rows[i]);
+  }
+  for (; k < depth; ++k)
+    for (int j = 0; j < lanes; ++j)
+      panel[k * width + j] = Whole || j < present ? source[j * column_stride + k] : T{0};
+}
+
+/// The source's columns are contiguous along the depth: transpose.
 template <class T>
 NNCORE_INLINE void pack_columns(const T* source, int64_t column_stride, int64_t depth, int64_t columns,
                                 int64_t width, T* panel) {
   constexpr int lanes = kLanes<T>;
   for (int64_t j = 0; j < width; j += lanes) {
-    const int64_t present = columns - j < lanes ? columns - j : lanes;
-    for (int64_t k = 0; k < depth; k += lanes) {
-      const int deep = depth - k < lanes ? static_cast<int>(depth - k) : lanes;
-      Vec<T> block[lanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i) {
-        const T* from = source + (j + i) * column_stride + k;
-        block[i] = i >= present ? Vec<T>{} : deep == lanes ? load(from) : load_first(from, deep);
-      }
-      transpose<T>(block);
-#pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i) {
-        if (i < deep) store(panel + (k + i) * width + j, block[i]);
-      }
-    }
+    const T* const from = source + j * column_stride;
+    if (columns - j >= lanes)
+      pack_lanes<T, true>(from, column_stride, depth, lanes, width, panel + j);
+    else
+      pack_lanes<T, false>(from, column_stride, depth, columns - j, width, panel + j);
   }
 }
 
