@@ -25,7 +25,7 @@ constexpr auto enumerators() {
 
 inline constexpr auto kActivations = enumerators<Activation, kActivationCount - 1>();
 inline constexpr auto kLosses = enumerators<Loss, kLossCount - 1>();
-inline constexpr auto kOptimizers = enumerators<OptimizerKind, static_cast<int>(OptimizerKind::adamw)>();
+inline constexpr auto kOptimizers = enumerators<OptimizerKind, kOptimizerKindCount - 1>();
 inline constexpr auto kInitializers =
     enumerators<InitializerKind, static_cast<int>(InitializerKind::he_normal)>();
 

@@ -451,7 +451,8 @@ void register_class(py::module_& m, const char* name) {
            "The loss; fills (or adds to) the store's gradients.")
       .def("train_step", &Bound::train_step, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("optimizer"), py::arg("state"), py::arg("rows") = none, py::arg("sample_weight") = none,
-           "Forward, loss, backward and update; returns the loss.")
+           "Forward, loss, backward and update; returns the loss. Plain sgd stores no gradient of large "
+           "weights.")
       .def("train_epoch", &Bound::train_epoch, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("batch_size"), py::arg("optimizer"), py::arg("state"), py::arg("rows") = none,
            py::arg("sample_weight") = none, py::arg("tick") = none,

@@ -44,7 +44,7 @@ template <class T>
 struct MatmulOptions {
   const T* bias = nullptr;  ///< (N): where each chain of the first part of the depth starts
   bool accumulate = false;  ///< c += scale a b, chain by chain (then bias must be null)
-  T scale = 1;
+  T scale = 1;              ///< not 1 only where K is one chain and c accumulates
   Finish<T> finish{};
 };
 
@@ -54,8 +54,9 @@ constexpr bool packs_left(std::int64_t m, std::int64_t n, std::int64_t k) {
   return m >= 512 && n >= 512 && k >= 64;
 }
 
-/// Scratch of a worker: one tile, a packed panel of the right operand (whatever the instruction set no wider
-/// than kPanelRowBytes, with min(K, kMaxChain) rows), and a packed block of the left one.
+/// Scratch of a worker: the transpose of some rows of a narrow result, a packed panel of the right operand
+/// (whatever the instruction set no wider than kPanelRowBytes, with min(K, kMaxChain) rows), and a packed
+/// block of the left one.
 inline constexpr std::int64_t kTileBytes = 4096;
 inline constexpr std::int64_t kPanelRowBytes = 256;
 inline constexpr std::int64_t kLeftBytes = 3 << 17;
@@ -65,8 +66,7 @@ constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std:
 }
 
 /// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a bias), b
-/// has one unit stride, a any strides. c overlaps nothing else. Where c.data is null the tiles exist for the
-/// finish alone; K is then at most kMaxChain.
+/// has one unit stride, a any strides. c overlaps nothing else.
 template <class T>
 void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
             Scratch scratch);

@@ -316,7 +316,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
         sample_weight: NDArray[Any] | None = None,
-    ) -> float: ...
+    ) -> float: ...  # plain sgd stores no gradient of large weights
     def train_epoch(
         self,
         objective: Objective,

@@ -130,7 +130,11 @@ class Model:
 
     @property
     def gradients(self) -> NDArray[Any]:
-        """The gradients of all P parameters, flat, in the same order: a writable view."""
+        """The gradients of all P parameters, flat, in the same order: a writable view.
+
+        `loss_and_gradients` and `backward` fill it. `Trainer.fit` and `Trainer.step` use it as they like:
+        plain SGD changes large weights while their gradient is formed, and does not store that.
+        """
         return self.store.core.gradients
 
     @gradients.setter
@@ -200,7 +204,8 @@ class Model:
         loss_weights: LossWeights = None,
         accumulate: bool = False,
     ) -> float:
-        """The loss over a batch; fills `gradients` with its gradient (adds with `accumulate`).
+        """The loss over a batch; fills `gradients` with its gradient (adds with `accumulate`: to what
+        `loss_and_gradients` or `backward` left there, as a trainer leaves no whole gradient).
 
         x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
         (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient).

@@ -125,6 +125,9 @@ class Trainer:
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on one batch of any size; returns its loss, of before the step. Arguments as for fit.
 
+        `model.gradients` need not hold the batch's gradient afterwards: plain SGD does not store that of
+        large weights. To look at it, or change it, call `model.loss_and_gradients` and `optimizer.step`.
+
         Raises FloatingPointError, and makes no step, where the loss is not finite.
         """
         loss = self.objective.try_train_step(x, y, sample_weight, self.optimizer)

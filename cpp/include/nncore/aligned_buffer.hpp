@@ -7,9 +7,10 @@
 
 namespace nncore {
 
-/// Memory on a cache line, zero; large memory on large pages where the system has them. Throws
-/// std::bad_alloc.
+/// Memory that begins a cache line, zero; from 4 MB on it lies on large pages where the system has them.
+/// Throws std::bad_alloc.
 void* allocate(std::size_t bytes);
+/// Gives back what allocate(bytes) gave.
 void release(void* memory, std::size_t bytes) noexcept;
 
 /// An owned array of plain numbers, aligned to a cache line, zero when made.

@@ -114,14 +114,14 @@ class Network {
                             Workspace<T>& workspace) const;
 
   /// One step over a checked batch: forward, loss, backward, update. A loss that is not finite is returned
-  /// and nothing is updated; nor is it for a batch of no rows, or of no weight. The store's gradients are not
-  /// those of loss_and_gradients: large weights are updated while their gradient is formed, and it is not
-  /// stored.
+  /// and nothing is updated; nor is it for a batch of no rows, or of no weight. With sgd the store's
+  /// gradients are not all those of loss_and_gradients afterwards: a large weight of one use is updated while
+  /// its gradient is formed, which is not stored; what was in its place before stays there.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 
-  /// Steps over a checked batch, `batch_size` rows at a time. `tick` is called between steps, after the first
-  /// and then at least every 50 ms (or after the current step, where one takes longer).
+  /// Such steps over a checked batch, `batch_size` rows at a time. `tick` is called between steps, after the
+  /// first and then at least every 50 ms (or after the current step, where one takes longer).
   EpochResult train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
                           const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                           const EpochTick& tick = {}) const;

@@ -35,7 +35,7 @@ struct Workspace {
   // per loss term:
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;
-  // per segment of the store: the running step has updated it already
+  // per segment of the store: whether the running step has updated it already
   std::vector<char> updated;
 
   T* sample_weight = nullptr;
