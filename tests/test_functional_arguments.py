@@ -1,5 +1,6 @@
 """nncore.functional refuses arrays that do not fit, says which, and has then written nothing."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,7 +104,9 @@ def assert_refused(
     before = {name: memory(array) for name, array in given.items()}
     with pytest.raises(error) as raised:
         call(function, given, **options)
-    assert argument in str(raised.value), f"the message does not name {argument}: {raised.value}"
+    message = str(raised.value)
+    named = re.search(rf"(?<!\w){re.escape(argument)}(?!\w)", message)
+    assert named, f"the message does not name {argument}: {message}"
     assert {name: memory(array) for name, array in given.items()} == before
 
 
@@ -150,7 +153,7 @@ def test_mixed_precisions(function: str) -> None:
     for argument, given in each_argument(function):
         if len(given) > 1:
             given[argument] = given[argument].astype(np.float32)
-            assert_refused(function, "float", given, TypeError)
+            assert_refused(function, "float32", given, TypeError)
 
 
 @pytest.mark.parametrize("function", SIGNATURES)

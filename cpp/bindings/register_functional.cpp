@@ -104,7 +104,7 @@ struct ActivationRow {
 };
 
 /// In the order of enum Activation.
-constexpr ActivationRow kActivationRows[kActivationCount] = {
+constexpr ActivationRow kActivationRows[] = {
     {"a = z", "f' = 1"},
     {"a = 1 / (1 + exp(-z))", "f' = a (1 - a)"},
     {"a = tanh(z)", "f' = 1 - a^2"},
@@ -112,6 +112,7 @@ constexpr ActivationRow kActivationRows[kActivationCount] = {
     {"a_i = exp(z_i) / sum_k exp(z_k), over each row", "grad_z_i = a_i (g_i - sum_k g_k a_k)"},
     {"a_i = z_i - log sum_k exp(z_k), over each row", "grad_z_i = g_i - exp(a_i) sum_k g_k"},
 };
+static_assert(std::size(kActivationRows) == kActivationCount);
 
 constexpr const char* kArrayRules =
     "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
@@ -183,10 +184,7 @@ py::object bound_dense_forward(const Arguments<5>& arguments) {
     const Matrix<const T> w = input_matrix<T>(weight, "weight", {.columns = inputs.columns});
     const T* b = bias ? input_vector<T>(*bias, "bias", w.rows) : nullptr;
     py::array result = out ? *out : new_array<T>(inputs.rows, w.rows);
-    // Activations work on rows, so the output's must be contiguous as soon as there is one.
-    const Layout layout =
-        activation == Activation::identity ? Layout::one_unit_stride : Layout::contiguous_rows;
-    const Matrix<T> output = output_matrix<T>(result, "out", {layout, inputs.rows, w.rows});
+    const Matrix<T> output = output_matrix<T>(result, "out", {Layout::contiguous_rows, inputs.rows, w.rows});
     if (out) {
       check_no_overlap(result, "out", x, "x");
       check_no_overlap(result, "out", weight, "weight");
@@ -363,7 +361,7 @@ struct LossRowText {
 };
 
 /// In the order of enum Loss; a is the prediction, or z where it holds logits; p = softmax(z).
-constexpr LossRowText kLossRows[kLossCount] = {
+constexpr LossRowText kLossRows[] = {
     {"1/2 sum_k (a_k - y_k)^2", "a - y"},
     {"1/O sum_k (a_k - y_k)^2", "2/O (a - y)"},
     {"-sum_k y_k log a_k, from probabilities; y_k = 0 adds 0", "-y / a"},
@@ -371,6 +369,7 @@ constexpr LossRowText kLossRows[kLossCount] = {
     {"-sum_k y_k log p_k with p = softmax(z), from logits", "p sum_k y_k - y"},
     {"sum_k (max(z_k, 0) - z_k y_k + log(1 + exp(-|z_k|))), from logits", "sigmoid(z) - y"},
 };
+static_assert(std::size(kLossRows) == kLossCount);
 
 template <Loss loss>
 void register_loss(py::module_& m) {

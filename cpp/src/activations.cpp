@@ -1,6 +1,7 @@
 #include "nncore/activations.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
@@ -16,10 +17,11 @@ struct Traits {
 };
 
 /// In the order of Activation.
-constexpr Traits kTraits[kActivationCount] = {
+constexpr Traits kTraits[] = {
     {"identity", true, 1 << 16}, {"sigmoid", true, 1 << 14},  {"tanh", true, 1 << 14},
     {"relu", true, 1 << 16},     {"softmax", false, 1 << 14}, {"log_softmax", false, 1 << 14},
 };
+static_assert(std::size(kTraits) == kActivationCount);
 
 const Traits& traits(Activation activation) { return kTraits[static_cast<int>(activation)]; }
 

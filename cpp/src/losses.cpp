@@ -1,6 +1,7 @@
 #include "nncore/losses.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
@@ -18,11 +19,12 @@ struct Traits {
 };
 
 /// In the order of Loss.
-constexpr Traits kTraits[kLossCount] = {
+constexpr Traits kTraits[] = {
     {"half_squared_error", false, false},   {"mean_squared_error", false, true},
     {"cross_entropy", true, false},         {"binary_cross_entropy", false, false},
     {"softmax_cross_entropy", true, false}, {"sigmoid_cross_entropy", false, false},
 };
+static_assert(std::size(kTraits) == kLossCount);
 
 const Traits& traits(Loss loss) { return kTraits[static_cast<int>(loss)]; }
 
@@ -105,7 +107,7 @@ struct Gathered {
       const std::int64_t row = chunk.row + i;
       std::copy_n(&request.prediction(row, chunk.column), chunk.columns, prediction + at);
       std::fill_n(weight + at, chunk.columns, static_cast<T>(request.weight_of(row)));
-      if (request.gradient.data != nullptr)
+      if (request.gradient.data != nullptr && request.accumulate)
         std::copy_n(&request.gradient(row, chunk.column), chunk.columns, gradient + at);
       if (request.target.labels == nullptr) {
         std::copy_n(&request.target.values(row, chunk.column), chunk.columns, target + at);

@@ -170,7 +170,7 @@ void Network<T>::run_forward(const Plan& plan, bool training, Workspace<T>& work
 template <class T>
 T descent_of(const PlannedStep& step, const Operation& operation, std::int64_t rows,
              const Parameters<T>& store, const StepUpdate<T>& update) {
-  if (update.step.optimizer.kind != OptimizerKind::sgd) return 0;
+  if (!update.step.is_descent()) return 0;
   if (!step.owns_segment || !operation.fuses_descent(rows)) return 0;
   const Segment& segment = store.segments()[at(operation.segments()[0])];
   if (!segment.trainable || segment.size() < kSmallSegment) return 0;
@@ -389,7 +389,7 @@ template <class T>
 void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
   check_update(optimizer, state);
   const FloatingPointMode mode;
-  update_rest(*plan_, StepUpdate<T>(optimizer, state), std::vector<char>(parameters_->segments().size(), 0));
+  update_rest(*plan_, StepUpdate<T>(optimizer, state), {});
   ++state.steps;
 }
 
@@ -404,27 +404,28 @@ void Network<T>::check_update(const Optimizer& optimizer, const OptimizerState<T
   }
 }
 
-/// The update of the plan's trainable segments that have not been `updated` yet.
+/// The update of the plan's trainable segments that have not been `updated` yet (empty: none has).
 template <class T>
 void Network<T>::update_rest(const Plan& plan, const StepUpdate<T>& update,
-                             const std::vector<char>& updated) const {
+                             std::span<const char> updated) const {
   const std::vector<Segment>& segments = parameters_->segments();
-  const bool may_decay = update.step.optimizer.kind == OptimizerKind::adamw;
+  const bool may_decay = update.step.decays();
   const auto same_treatment = [may_decay](const Segment& a, const Segment& b) {
     return a.trainable == b.trainable && a.learning_rate_multiplier == b.learning_rate_multiplier &&
            (a.decay == b.decay || !may_decay);
   };
+  const auto is_done = [updated](int segment) { return !updated.empty() && updated[at(segment)] != 0; };
   for (std::size_t i = 0; i < plan.segments.size();) {  // neighbours that are treated alike are one array
     const Segment& segment = segments[at(plan.segments[i])];
     const std::int64_t begin = parameters_->offset(plan.segments[i]);
-    if (!segment.trainable || updated[at(plan.segments[i])] != 0) {
+    if (!segment.trainable || is_done(plan.segments[i])) {
       ++i;
       continue;
     }
     std::int64_t end = begin;
     for (; i < plan.segments.size(); ++i) {
       const int next = plan.segments[i];
-      const bool joins = parameters_->offset(next) == end && updated[at(next)] == 0;
+      const bool joins = parameters_->offset(next) == end && !is_done(next);
       if (!joins || !same_treatment(segment, segments[at(next)])) break;
       end += segments[at(next)].size();
     }

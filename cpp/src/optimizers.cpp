@@ -1,6 +1,7 @@
 #include "optimizers.hpp"
 
 #include <cmath>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -13,11 +14,16 @@ namespace {
 struct Traits {
   const char* name;
   int moments;
+  bool decays;
+  bool is_descent;
 };
 
 /// In the order of OptimizerKind.
-constexpr Traits kTraits[kOptimizerKindCount] = {
-    {"sgd", 0}, {"momentum", 1}, {"nesterov", 1}, {"adam", 2}, {"adamw", 2}};
+constexpr Traits kTraits[] = {
+    {"sgd", 0, false, true},   {"momentum", 1, false, false}, {"nesterov", 1, false, false},
+    {"adam", 2, false, false}, {"adamw", 2, true, false},
+};
+static_assert(std::size(kTraits) == kOptimizerKindCount);
 
 const Traits& traits(OptimizerKind kind) { return kTraits[static_cast<int>(kind)]; }
 
@@ -58,7 +64,7 @@ void validate(const Optimizer& o) {
     check_field("epsilon", o.epsilon, std::isfinite(o.epsilon) && o.epsilon > 0.0,
                 "a finite number greater than 0");
   }
-  if (o.kind == OptimizerKind::adamw) check_finite("weight_decay", o.weight_decay);
+  if (traits(o.kind).decays) check_finite("weight_decay", o.weight_decay);
 }
 
 template <class T>
@@ -69,10 +75,20 @@ OptimizerStep<T>::OptimizerStep(const Optimizer& o, std::int64_t step) : optimiz
 }
 
 template <class T>
+bool OptimizerStep<T>::decays() const {
+  return traits(optimizer.kind).decays;
+}
+
+template <class T>
+bool OptimizerStep<T>::is_descent() const {
+  return traits(optimizer.kind).is_descent;
+}
+
+template <class T>
 kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multiplier, bool decay) const {
   const Optimizer& o = optimizer;
   const double learning_rate = o.learning_rate * learning_rate_multiplier;
-  const bool decays = o.kind == OptimizerKind::adamw && decay;
+  const bool applies_decay = decays() && decay;
   return {.learning_rate = static_cast<T>(learning_rate / correction1),
           .momentum = static_cast<T>(o.momentum),
           .beta1 = static_cast<T>(o.beta1),
@@ -81,7 +97,7 @@ kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multipl
           .one_minus_beta2 = static_cast<T>(1.0 - o.beta2),
           .inverse_root_correction2 = static_cast<T>(1.0 / root_correction2),
           .epsilon = static_cast<T>(o.epsilon),
-          .decay_factor = static_cast<T>(decays ? 1.0 - learning_rate * o.weight_decay : 1.0)};
+          .decay_factor = static_cast<T>(applies_decay ? 1.0 - learning_rate * o.weight_decay : 1.0)};
 }
 
 template <class T>

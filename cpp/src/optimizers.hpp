@@ -13,6 +13,10 @@ struct OptimizerStep {
   /// `step` counts from 1; the optimizer is valid and outlives this.
   OptimizerStep(const Optimizer& optimizer, std::int64_t step);
 
+  /// Whether weight decay applies where a segment asks for it.
+  bool decays() const;
+  /// Whether the update is all in p -= learning_rate times the gradient.
+  bool is_descent() const;
   /// For all parameters that are treated in one way.
   kernels::UpdateScalars<T> scalars(double learning_rate_multiplier, bool decay) const;
   /// Moments that the optimizer does not have are not read.

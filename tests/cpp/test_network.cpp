@@ -266,23 +266,23 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
 
 namespace {
 
-/// An encoder of 160 to 128, with weights large enough to be changed while their gradient is formed, and its
+/// An encoder of 160 to 130, with weights large enough to be changed while their gradient is formed, and its
 /// decoder, whose weight is its own, that of the encoder (then it is changed once both gradients are there),
 /// or stored the other way round.
 enum class Decoder { own, tied, transposed };
 
 template <class T>
 std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
-  std::vector<Segment> segments{weight_segment("a.weight", 128, 160), bias_segment("a.bias", 128),
+  std::vector<Segment> segments{weight_segment("a.weight", 130, 160), bias_segment("a.bias", 130),
                                 bias_segment("b.bias", 160)};
-  if (decoder == Decoder::own) segments.push_back(weight_segment("b.weight", 160, 128));
-  if (decoder == Decoder::transposed) segments.push_back(weight_segment("b.weight", 128, 160));
+  if (decoder == Decoder::own) segments.push_back(weight_segment("b.weight", 160, 130));
+  if (decoder == Decoder::transposed) segments.push_back(weight_segment("b.weight", 130, 160));
   auto parameters = std::make_shared<Parameters<T>>(segments);
   parameters->initialize(11);
   const int weight = decoder == Decoder::tied ? 0 : 3;
-  std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, 128),
+  std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, 130),
                           activation_node("t", 1, Activation::tanh),
-                          dense_node("b", 2, weight, 2, 128, 160, decoder != Decoder::own)};
+                          dense_node("b", 2, weight, 2, 130, 160, decoder != Decoder::own)};
   const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
   const std::vector<T> x = numbers<T>(rows * 160, 12);
   const Table table_x = table(x.data(), rows, 160);

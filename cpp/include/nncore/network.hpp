@@ -147,7 +147,7 @@ class Network {
   WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
                         Workspace<T>& workspace) const;
   void check_update(const Optimizer& optimizer, const OptimizerState<T>& state) const;
-  void update_rest(const Plan& plan, const StepUpdate<T>& update, const std::vector<char>& updated) const;
+  void update_rest(const Plan& plan, const StepUpdate<T>& update, std::span<const char> updated) const;
   WeightedLoss step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 

@@ -51,12 +51,59 @@ NNCORE_INLINE void outer_product_of(const nncore::kernels::TileCall<T>& call, in
   }
 }
 
+/// Elements of a repeated row that outer_product_as_one makes room for.
+inline constexpr int64_t kRepeated = 2048;
+
+/// How many rows without gaps fill whole registers.
+template <class T>
+NNCORE_INLINE int64_t rows_of_whole_registers(int64_t columns) {
+  const int64_t power = columns & -columns;  // the largest power of two that divides columns
+  return power >= kLanes<T> ? 1 : kLanes<T> / power;
+}
+
+/// c += scale a b where the rows of c are no whole registers but lie without gaps: as one array, by registers
+/// that may hold the end of a row and the beginning of the next, so that none crosses a cache line.
+template <class T>
+NNCORE_INLINE void outer_product_as_one(const nncore::kernels::TileCall<T>& call, int64_t rows,
+                                        int64_t period) {
+  constexpr int lanes = kLanes<T>;
+  alignas(64) T b[kRepeated];
+  for (int64_t r = 0; r < period; ++r)
+    for (int64_t j = 0; j < call.columns; ++j) b[r * call.columns + j] = call.b[j];
+  const T scale = call.scale;
+  const int64_t columns = call.columns, a_row_stride = call.a_row_stride;
+  T* c = call.c;
+  const auto add = [&c, &b, scale](Vec<T> a, int64_t i) __attribute__((always_inline)) {
+    store(c + i, load(c + i) + scale * fma(a, load(b + i), Vec<T>{}));
+  };
+  const T* a = call.a;
+  for (int64_t row = 0; row < rows; row += period, c += period * columns) {
+    int64_t i = 0;
+    for (int64_t end = columns; end <= period * columns; end += columns, a += a_row_stride) {
+      const Vec<T> left = broadcast<T>(*a);
+      for (; i + lanes <= end; i += lanes) add(left, i);
+      if (i == end) continue;
+      const auto in_row = lane_numbers<T>() < broadcast_int<T>(static_cast<Int<T>>(end - i));
+      add(in_row ? left : broadcast<T>(a[a_row_stride]), i);
+      i += lanes;
+    }
+  }
+}
+
 template <class T>
 void outer_product(const nncore::kernels::TileCall<T>& call, int64_t rows) {
-  if (call.add)
-    outer_product_of<T, true>(call, rows);
-  else
-    outer_product_of<T, false>(call, rows);
+  if (!call.add) return outer_product_of<T, false>(call, rows);
+  nncore::kernels::TileCall<T> rest = call;
+  const int64_t period = rows_of_whole_registers<T>(call.columns);
+  if (period > 1 && call.c_row_stride == call.columns && call.columns >= kLanes<T> &&
+      period * call.columns <= kRepeated) {
+    const int64_t whole = rows / period * period;
+    outer_product_as_one<T>(call, whole, period);
+    rest.a += whole * call.a_row_stride;
+    rest.c += whole * call.c_row_stride;
+    rows -= whole;
+  }
+  outer_product_of<T, true>(rest, rows);
 }
 
 template <class T>
