@@ -41,11 +41,17 @@ class Failure(Exception):  # noqa: N818 - of a peer, not of this program
 
 
 class Process:
-    """A worker, seen from here."""
+    """A worker, seen from here.
+
+    It starts on as many processors as it has threads, by which libraries size their pools: beside one that
+    it may not use, XLA hands work to a thread that competes with it (measured: small steps took twice as
+    long).
+    """
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
         self.idle = 0.0  # seconds of its processor time while others were measured
+        processors = sorted(os.sched_getaffinity(0), reverse=True)[:threads]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.worker", name, str(threads)],
             stdin=subprocess.PIPE,
@@ -53,6 +59,7 @@ class Process:
             text=True,
             cwd=ROOT,
             env=environment(threads),
+            preexec_fn=lambda: os.sched_setaffinity(0, processors),
         )
         self.hello = self._reply()
 

@@ -175,8 +175,8 @@ class BitSequence {
   explicit BitSequence(RandomStream stream) : stream_(stream) {}
 
   std::uint64_t next() {
-    if (taken_ % 2 == 0) bits_ = block_bits(stream_, taken_ / 2);
-    return bits_[taken_++ % 2];
+    if (taken_ % bits_.size() == 0) draw();
+    return bits_[taken_++ % bits_.size()];
   }
 
   /// Uniform in [0, bound), every value equally likely: the high word of bound x bits, drawn again
@@ -192,9 +192,18 @@ class BitSequence {
   }
 
  private:
+  /// Several blocks at once: each is a chain of multiplications, and they do not wait for each other.
+  void draw() {
+    for (std::size_t i = 0; i < bits_.size(); i += 2) {
+      const auto block = block_bits(stream_, (taken_ + i) / 2);
+      bits_[i] = block[0];
+      bits_[i + 1] = block[1];
+    }
+  }
+
   RandomStream stream_;
   std::uint64_t taken_ = 0;
-  std::array<std::uint64_t, 2> bits_{};
+  std::array<std::uint64_t, 16> bits_{};
 };
 
 }  // namespace
