@@ -15,10 +15,8 @@ constexpr std::int64_t kRowBlock = 512;
 constexpr std::int64_t kPackRows = 32;
 constexpr std::int64_t kSpreadBytes = 160 << 10;
 
-/// In place, a part of b that is larger than this comes from memory, and is walked in bands of this many
-/// rows.
-constexpr std::int64_t kCachedBytes = 1 << 23;
-constexpr std::int64_t kBandDepth = 8;
+/// In place, a part of b that is larger than this comes from memory.
+constexpr std::int64_t kCachedBytes = 1 << 22;
 
 /// Of a narrow result.
 constexpr std::int64_t kPartDepth = 64;
@@ -48,6 +46,8 @@ struct Product {
 
   void run_task(Range rows, Range columns, int worker) const;
   void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const;
+  void run_bands(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* own) const;
+  bool takes_bands(Range rows, Range columns) const;
   void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
   void run_narrow(Range rows, int worker) const;
   void run_outer(Range rows) const;
@@ -57,6 +57,8 @@ struct Product {
   std::int64_t vectors_of(std::int64_t elements) const {
     return (elements + kernels.lanes - 1) >> std::countr_zero(static_cast<unsigned>(kernels.lanes));
   }
+  /// As many as the widest tiles have.
+  bool is_few(std::int64_t rows) const { return rows <= kernels.tile_rows[kernels::kMaxTileVectors - 1]; }
   T* tile_of(int worker) const {
     return reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
   }
@@ -93,29 +95,54 @@ void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
   call.b_depth_stride = width;
 }
 
-/// One chain of a task, panel by panel. In place, a large b is walked in bands of rows, each from left to
-/// right, so that memory is read in order and once; a chain is left in c between bands. (One that is added
-/// at its end cannot be.)
+/// One chain of a task, panel by panel.
 template <class T>
 void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const {
   const kernels::TileCall<T> chain = call;
-  const auto bytes = chain.depth * columns.count * kSize<T>;
-  const bool in_bands = !packs_b && bytes > kCachedBytes && columns.count > panel_width && !chain.add;
-  const std::int64_t band = in_bands ? kBandDepth : chain.depth;
-  for (std::int64_t k = 0; k < chain.depth; k += band) {
-    call.depth = std::min(band, chain.depth - k);
+  for (std::int64_t column = 0; column < columns.count; column += panel_width) {
+    call.b = chain.b + column * b.column_stride;
+    call.b_depth_stride = b.row_stride;
+    call.c = chain.c + column;
+    call.bias = chain.bias != nullptr ? chain.bias + column : nullptr;
+    call.columns = std::min(panel_width, columns.count - column);
+    if (packs_b) pack_b(call, panel);
+    run_rows(call, rows, columns.first + column, last);
+  }
+}
+
+/// One chain of a task of few rows whose b comes from memory: in bands of rows of b, so that it is read in
+/// order and once. The chain is left in c between bands; one that is added at its end, in `own`.
+template <class T>
+void Product<T>::run_bands(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* own) const {
+  const kernels::TileCall<T> chain = call;
+  T* const sums = chain.add ? own : chain.c;
+  const std::int64_t stride = chain.add ? columns.count : chain.c_row_stride;
+  call.columns = columns.count;
+  call.b_depth_stride = b.row_stride;
+  for (std::int64_t k = 0; k < chain.depth; k += kernels::kBandDepth) {
+    call.depth = std::min<std::int64_t>(kernels::kBandDepth, chain.depth - k);
+    call.b = chain.b + k * b.row_stride;
     call.resume = k > 0;
-    for (std::int64_t column = 0; column < columns.count; column += panel_width) {
-      call.a = chain.a + k * chain.a_depth_stride;
-      call.b = chain.b + k * b.row_stride + column * b.column_stride;
-      call.b_depth_stride = b.row_stride;
-      call.c = chain.c + column;
-      call.bias = chain.bias != nullptr ? chain.bias + column : nullptr;
-      call.columns = std::min(panel_width, columns.count - column);
-      if (packs_b) pack_b(call, panel);
-      run_rows(call, rows, columns.first + column, last && k + call.depth == chain.depth);
+    for (std::int64_t row = 0; row < rows.count; ++row) {
+      call.a = chain.a + row * chain.a_row_stride + k * chain.a_depth_stride;
+      call.c = sums + row * stride;
+      kernels.band(call);
     }
   }
+  for (std::int64_t row = 0; chain.add && row < rows.count; ++row) {
+    T* const c_row = chain.c + row * chain.c_row_stride;
+    kernels.add(c_row, own + row * stride, c_row, columns.count);
+  }
+  if (last && options.finish)
+    options.finish({chain.c, rows.count, columns.count, chain.c_row_stride}, rows.first, columns.first);
+}
+
+/// Whether run_bands is the way: few rows, much of b, and room for the sums in a panel's place.
+template <class T>
+bool Product<T>::takes_bands(Range rows, Range columns) const {
+  const std::int64_t depth = chain_length(a.columns);
+  return !packs_b && is_few(rows.count) && depth * columns.count * kSize<T> > kCachedBytes &&
+         rows.count * columns.count * kSize<T> <= depth * kPanelRowBytes && options.scale == T{1};
 }
 
 template <class T>
@@ -141,7 +168,11 @@ void Product<T>::run_task(Range rows, Range columns, int worker) const {
     call.b = &b(k, columns.first);
     call.bias = k == 0 && options.bias != nullptr ? options.bias + columns.first : nullptr;
     call.add = k > 0 || options.accumulate;
-    run_chain(call, rows, columns, k + call.depth == a.columns, panel_of(worker));
+    const bool last = k + call.depth == a.columns;
+    if (takes_bands(rows, columns))
+      run_bands(call, rows, columns, last, panel_of(worker));
+    else
+      run_chain(call, rows, columns, last, panel_of(worker));
   }
 }
 
@@ -276,7 +307,7 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   const bool is_spread = b.row_stride > panel_width && k * b.row_stride * kSize<T> > kSpreadBytes;
   product.packs_b = b.column_stride != 1 || (m >= kPackRows && is_spread);
   product.packs_a = a.row_stride == 1 && a.column_stride >= 512 && packs_left(m, n, k);
-  if (!product.packs_b && m <= kernels.tile_rows[kernels::kMaxTileVectors - 1])
+  if (!product.packs_b && product.is_few(m))
     product.panel_width = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
 
   std::int64_t tallest = kRowBlock, width = product.panel_width;

@@ -7,6 +7,7 @@
 //
 #include "elementary.hpp"
 //
+#include "band.hpp"
 #include "elementwise.hpp"
 #include "loss_rows.hpp"
 #include "outer_product.hpp"
@@ -22,6 +23,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   k.lanes = kLanes<T>;
   add_tile_kernels<T>(k);
   add_outer_product_kernels<T>(k);
+  add_band_kernels<T>(k);
   add_pack_kernels<T>(k);
   add_elementwise_kernels<T>(k);
   add_loss_kernels<T>(k);

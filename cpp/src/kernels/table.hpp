@@ -15,6 +15,7 @@ namespace nncore::kernels {
 
 inline constexpr int kMaxTileVectors = 8;
 inline constexpr int kMaxTileRows = 12;
+inline constexpr int kBandDepth = 8;
 
 /// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
 /// N <= V vectors, V fixed by the tile; of the last vector only N - (V - 1) * lanes columns exist.
@@ -91,6 +92,9 @@ struct Kernels {
   int panel_vectors;
   int tile_rows[kMaxTileVectors];
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
+
+  /// For one row, any number of columns, and a depth of at most kBandDepth; nothing is added.
+  void (*band)(const TileCall<T>&);
 
   /// For depth 1 and no resume: `rows` rows and any number of columns.
   void (*outer_product)(const TileCall<T>&, std::int64_t rows);
