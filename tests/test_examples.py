@@ -96,7 +96,7 @@ def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_pages_name_are_there(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    parts = ("cpp", "python", "tests", "cmake", "docs")
+    parts = ("bench", "cpp", "python", "tests", "cmake", "docs")
     tree = [str(file) for part in parts for file in (REPOSITORY / part).rglob("*")]
     named = re.findall(r"`([\w./]+\.(?:hpp|cpp|py|pyi|cmake|md)|cpp/[\w./]*|tests/[\w./]*)`", text)
     linked = re.findall(r"\]\(([^)#:]+)\)", text)
