@@ -51,7 +51,7 @@ def sizes(module: str) -> dict[str, int]:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             if name == PACKAGES[module]:  # a build beside its sources
-                folder = Path(importlib.util.find_spec(module).origin or "").parent  # type: ignore[union-attr]
+                folder = Path(importlib.util.find_spec(module).origin or "").parent
                 found[name] = _total(path for path in folder.rglob("*") if path.is_file())
                 wanted += ["numpy", "safetensors", "tqdm"]
             continue

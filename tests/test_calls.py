@@ -257,13 +257,13 @@ def test_calls_that_do_not_fit() -> None:
         ((), {"out": X}, "argument 'z' is missing"),
     ):
         with pytest.raises(TypeError, match=message):
-            F.tanh(*given, **keywords)  # type: ignore[arg-type]
+            F.tanh(*given, **keywords)
     with pytest.raises(TypeError, match="activation is of type int; a string is needed"):
-        F.dense_forward(X, X, activation=3)  # type: ignore[arg-type]
+        F.dense_forward(X, X, activation=3)
     with pytest.raises(TypeError, match="out is of type list; a tuple of three arrays is needed"):
-        F.dense_backward(Y, X, draw(2, 3), out=[X, X, X])  # type: ignore[arg-type]
+        F.dense_backward(Y, X, draw(2, 3), out=[X, X, X])
     with pytest.raises(ValueError, match="truth value"):
-        F.tanh_backward(X, X, accumulate=X)  # type: ignore[arg-type]
+        F.tanh_backward(X, X, accumulate=X)
 
 
 def test_names_and_None_for_arguments() -> None:
@@ -277,7 +277,7 @@ def test_functions_show_their_signatures() -> None:
     signature = "(x, weight, bias=None, *, activation='identity', out=None)"
     assert str(inspect.signature(F.dense_forward)) == signature
     assert str(inspect.signature(_core.Network_float32.try_predict)) == "(self, /, x, out=None)"
-    assert F.tanh.__doc__.startswith("tanh: a = tanh(z).")  # type: ignore[attr-defined]
+    assert F.tanh.__doc__.startswith("tanh: a = tanh(z).")
 
 
 @pytest.mark.parametrize("name", [name for name in F.__all__ if callable(getattr(F, name))])

@@ -20,7 +20,7 @@ LOSSES = {
 }
 
 
-class Network(nnengine.Module):  # type: ignore[misc]
+class Network(nnengine.Module):
     """The workload's network."""
 
     def __init__(self, workload: Workload) -> None:

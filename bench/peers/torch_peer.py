@@ -88,7 +88,7 @@ def compiled(function: Any, workload: Workload) -> Any:
 
 def tensors(workload: Workload, rows: int) -> tuple[Any, Any]:
     """The data."""
-    return tuple(torch.from_numpy(array) for array in workloads.data(workload, rows))  # type: ignore[return-value]
+    return tuple(torch.from_numpy(array) for array in workloads.data(workload, rows))
 
 
 def epoch(workload: Workload, *, variant: str) -> Job:
