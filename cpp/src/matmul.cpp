@@ -18,7 +18,7 @@ constexpr std::int64_t kSpreadBytes = 160 << 10;
 /// In place, a part of b that is larger than this comes from memory.
 constexpr std::int64_t kCachedBytes = 1 << 22;
 
-/// Of a narrow result.
+/// Depth of the panels that are transposed for a narrow result: one fits half of an L1 cache.
 constexpr std::int64_t kPartDepth = 64;
 
 /// Work below this stays on the calling thread.
