@@ -125,11 +125,11 @@ void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
   if (source.rows < 0) refuse("the table's number of rows", source.rows, "at least 0");
   if (source.columns < 0) refuse("the table's number of columns", source.columns, "at least 0");
   if (count < 0) refuse("count", count, "at least 0");
-  const std::string range = "in [0, " + std::to_string(source.rows) + ")";
   if (rows == nullptr && count > source.rows)
     refuse("count", count, "at most the table's " + std::to_string(source.rows) + " rows");
   for (std::int64_t i = 0; rows != nullptr && i < count; ++i)
-    if (rows[i] < 0 || rows[i] >= source.rows) refuse("rows[" + std::to_string(i) + "]", rows[i], range);
+    if (rows[i] < 0 || rows[i] >= source.rows)
+      refuse("rows[" + std::to_string(i) + "]", rows[i], "in [0, " + std::to_string(source.rows) + ")");
 }
 
 }  // namespace

@@ -68,6 +68,14 @@ std::string shape(const Table& table) {
   return "(" + std::to_string(table.rows) + ", " + std::to_string(table.columns) + ")";
 }
 
+/// std::find_if for what is rarely there: whether it is, is a loop without branches.
+template <class V, class IsBad>
+std::int64_t find_if_any(const V* values, std::int64_t count, IsBad is_bad) {
+  bool any = false;
+  for (std::int64_t i = 0; i < count; ++i) any |= is_bad(values[i]);
+  return any ? std::find_if(values, values + count, is_bad) - values : count;
+}
+
 void check_rows(const std::string& argument, const Table& table, const Batch& batch) {
   if (batch.rows == nullptr) {
     if (batch.first < 0 || batch.count < 0 || batch.first + batch.count > table.rows) {
@@ -77,11 +85,10 @@ void check_rows(const std::string& argument, const Table& table, const Batch& ba
     }
     return;
   }
-  for (std::int64_t i = 0; i < batch.count; ++i) {
-    if (batch.rows[i] < 0 || batch.rows[i] >= table.rows) {
-      throw std::invalid_argument("rows[" + std::to_string(i) + "] is " + std::to_string(batch.rows[i]) +
-                                  "; " + argument + " has rows 0 to " + std::to_string(table.rows - 1));
-    }
+  const auto is_outside = [&table](std::int64_t row) { return row < 0 || row >= table.rows; };
+  if (const std::int64_t i = find_if_any(batch.rows, batch.count, is_outside); i < batch.count) {
+    throw std::invalid_argument("rows[" + std::to_string(i) + "] is " + std::to_string(batch.rows[i]) + "; " +
+                                argument + " has rows 0 to " + std::to_string(table.rows - 1));
   }
 }
 
@@ -98,9 +105,10 @@ void gather(const Table& table, const Batch& batch, To* out) {
   gather_rows<To>(from, batch.rows, batch.count, out);
 }
 
-/// visit(row in the batch, column, value) for every element of the selection, converted to To.
-template <class To, class Visit>
-void for_each_element(const Table& table, const Batch& batch, Visit visit) {
+/// refuse(row in the batch, column, value) for the first element of the selection, converted to To, that
+/// is_bad.
+template <class To, class IsBad, class Refuse>
+void check_elements(const Table& table, const Batch& batch, IsBad is_bad, Refuse refuse) {
   std::array<To, 512> block;
   const std::int64_t columns = std::min<std::int64_t>(table.columns, block.size());
   const std::int64_t rows = columns > 0 ? static_cast<std::int64_t>(block.size()) / columns : 0;
@@ -114,8 +122,9 @@ void for_each_element(const Table& table, const Batch& batch, Visit visit) {
       piece.first = batch.first + row;
       piece.count = std::min(rows, batch.count - row);
       gather<To>(part, piece, block.data());
-      for (std::int64_t i = 0; i < piece.count * part.columns; ++i) {
-        visit(row + i / part.columns, column + i % part.columns, block[static_cast<std::size_t>(i)]);
+      const std::int64_t count = piece.count * part.columns;
+      if (const std::int64_t i = find_if_any(block.data(), count, is_bad); i < count) {
+        refuse(row + i / part.columns, column + i % part.columns, block[static_cast<std::size_t>(i)]);
       }
     }
   }
@@ -125,13 +134,13 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
                   const Batch& batch) {
   check_rows(argument, target, batch);
   if (holds_labels(term, target)) {
-    for_each_element<std::int64_t>(target, batch, [&](std::int64_t row, std::int64_t, std::int64_t label) {
-      if (label < 0 || label >= term.features) {
-        throw std::invalid_argument(argument + " has label " + std::to_string(label) + " in row " +
-                                    std::to_string(row_of(batch, row)) + "; allowed are 0 to " +
-                                    std::to_string(term.features - 1));
-      }
-    });
+    const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
+    check_elements<std::int64_t>(
+        target, batch, is_bad, [&](std::int64_t row, std::int64_t, std::int64_t label) {
+          throw std::invalid_argument(argument + " has label " + std::to_string(label) + " in row " +
+                                      std::to_string(row_of(batch, row)) + "; allowed are 0 to " +
+                                      std::to_string(term.features - 1));
+        });
     return;
   }
   if (target.columns != term.features) {
@@ -140,11 +149,10 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
                                 (takes_labels(term.loss) ? ", or one column of integer class indices" : ""));
   }
   if (target.type == ScalarType::boolean || is_integer(target.type)) return;
-  for_each_element<double>(target, batch, [&](std::int64_t row, std::int64_t column, double value) {
-    if (std::isnan(value)) {
-      throw std::invalid_argument(argument + " is NaN in row " + std::to_string(row_of(batch, row)) +
-                                  ", column " + std::to_string(column));
-    }
+  const auto is_bad = [](double value) { return std::isnan(value); };
+  check_elements<double>(target, batch, is_bad, [&](std::int64_t row, std::int64_t column, double) {
+    throw std::invalid_argument(argument + " is NaN in row " + std::to_string(row_of(batch, row)) +
+                                ", column " + std::to_string(column));
   });
 }
 
@@ -193,13 +201,13 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
   if (batch.sample_weight == nullptr) return;
   if (batch.sample_weight->columns != 1) throw std::invalid_argument("sample_weight must have one column");
   check_rows("sample_weight", *batch.sample_weight, batch);
-  for_each_element<double>(*batch.sample_weight, batch, [&](std::int64_t row, std::int64_t, double weight) {
-    if (!(weight >= 0.0) || std::isinf(weight)) {
-      throw std::invalid_argument("sample_weight is " + std::to_string(weight) + " in row " +
-                                  std::to_string(row_of(batch, row)) +
-                                  "; it must be finite and not negative");
-    }
-  });
+  const auto is_bad = [](double weight) { return !(weight >= 0.0) || std::isinf(weight); };
+  check_elements<double>(*batch.sample_weight, batch, is_bad,
+                         [&](std::int64_t row, std::int64_t, double weight) {
+                           throw std::invalid_argument("sample_weight is " + std::to_string(weight) +
+                                                       " in row " + std::to_string(row_of(batch, row)) +
+                                                       "; it must be finite and not negative");
+                         });
 }
 
 template <class T>
