@@ -18,6 +18,9 @@ constexpr std::int64_t kSpreadBytes = 160 << 10;
 /// In place, a part of b that is larger than this comes from memory.
 constexpr std::int64_t kCachedBytes = 1 << 22;
 
+/// As many rows of tiles are finished together: still hot, and enough for one call.
+constexpr std::int64_t kFinishRows = 40;
+
 /// Depth of the panels that are transposed for a narrow result: one fits half of an L1 cache.
 constexpr std::int64_t kPartDepth = 64;
 
@@ -74,15 +77,17 @@ void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t co
   const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
   const std::int64_t tiles = divide_up(rows.count, kernels.tile_rows[vectors - 1]);
   const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
-  std::int64_t row = rows.first;
+  Range done{rows.first, 0};  // and not finished
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
     kernels.tile[vectors - 1][height - 1](call);
-    if (last && options.finish)
-      options.finish({call.c, height, call.columns, call.c_row_stride}, row, column);
     call.a += height * call.a_row_stride;
-    call.c += height * c.row_stride;
-    row += height;
+    call.c += height * call.c_row_stride;
+    done.count += height;
+    if (!last || !options.finish || (done.count < kFinishRows && i + 1 < tiles)) continue;
+    T* const first = call.c - done.count * call.c_row_stride;
+    options.finish({first, done.count, call.columns, call.c_row_stride}, done.first, column);
+    done = {done.first + done.count, 0};
   }
 }
 
@@ -297,8 +302,7 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
     return for_each_block(m, divide_up(m, threads), n, n, threads,
                           [&](Range rows, Range, int) { product.run_outer(rows); });
   }
-  // The other way round, lanes are rows of a: they lie side by side, or must be transposed.
-  const bool is_narrow = a.row_stride == 1 ? 4 * n <= 3 * kernels.lanes : 2 * n <= kernels.lanes;
+  const bool is_narrow = 4 * n <= 3 * kernels.lanes;  // the other way round, all lanes are used
   if (is_narrow && m >= 2 * kernels.lanes) {
     return for_each_block(m, panel_width, n, n, threads,
                           [&](Range rows, Range, int worker) { product.run_narrow(rows, worker); });

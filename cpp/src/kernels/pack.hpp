@@ -15,6 +15,14 @@ struct MakeIndices<0, I...> {
   typedef Indices<I...> type;
 };
 
+/// Transposing takes registers of at most 32 bytes: where wider ones exist, a shuffle of one takes as long as
+/// two.
+inline constexpr int kPackBytes = NNCORE_VECTOR_BYTES < 32 ? NNCORE_VECTOR_BYTES : 32;
+template <class T>
+inline constexpr int kPackLanes = kPackBytes / static_cast<int>(sizeof(T));
+template <class T>
+using PackVec = typename VectorType<T, kPackLanes<T>>::type;
+
 /// What 16 bytes hold. Registers are transposed within each such part: across parts costs twice as much.
 template <class T>
 inline constexpr int kPart = 16 / static_cast<int>(sizeof(T));
@@ -23,15 +31,10 @@ using Part = typename VectorType<T, kPart<T>>::type;
 
 /// part(0), part(1), ... side by side.
 template <class T, class F>
-NNCORE_INLINE Vec<T> join_parts(F part) {
-#if NNCORE_VECTOR_BYTES == 64
-  __m512 all = _mm512_castps128_ps512(bit_cast<__m128>(part(0)));
-  all = _mm512_insertf32x4(all, bit_cast<__m128>(part(1)), 1);
-  all = _mm512_insertf32x4(all, bit_cast<__m128>(part(2)), 2);
-  return bit_cast<Vec<T>>(_mm512_insertf32x4(all, bit_cast<__m128>(part(3)), 3));
-#elif NNCORE_VECTOR_BYTES == 32
+NNCORE_INLINE PackVec<T> join_parts(F part) {
+#if NNCORE_VECTOR_BYTES >= 32
   const __m256 low = _mm256_castps128_ps256(bit_cast<__m128>(part(0)));
-  return bit_cast<Vec<T>>(_mm256_insertf128_ps(low, bit_cast<__m128>(part(1)), 1));
+  return bit_cast<PackVec<T>>(_mm256_insertf128_ps(low, bit_cast<__m128>(part(1)), 1));
 #else
   return part(0);
 #endif
@@ -39,20 +42,20 @@ NNCORE_INLINE Vec<T> join_parts(F part) {
 
 /// a0 b0 a1 b1 ... of the lower or higher half of each part.
 template <class T, bool High, int... I>
-NNCORE_INLINE Vec<T> zip(Vec<T> a, Vec<T> b, Indices<I...>) {
+NNCORE_INLINE PackVec<T> zip(PackVec<T> a, PackVec<T> b, Indices<I...>) {
   constexpr int size = kPart<T>;
   return __builtin_shufflevector(
-      a, b, (I / size * size + I % size / 2 + (High ? size / 2 : 0) + (I % 2) * kLanes<T>)...);
+      a, b, (I / size * size + I % size / 2 + (High ? size / 2 : 0) + (I % 2) * kPackLanes<T>)...);
 }
 
 /// In each part, rows[i][j] becomes rows[j][i]: log2(size) rounds, each zipping register i with i + size / 2.
 template <class T>
-NNCORE_INLINE void transpose(Vec<T> (&rows)[kPart<T>]) {
+NNCORE_INLINE void transpose(PackVec<T> (&rows)[kPart<T>]) {
   constexpr int size = kPart<T>;
-  typedef typename MakeIndices<kLanes<T>>::type All;
+  typedef typename MakeIndices<kPackLanes<T>>::type All;
 #pragma GCC unroll 2
   for (int round = size; round > 1; round /= 2) {
-    Vec<T> next[size];
+    PackVec<T> next[size];
 #pragma GCC unroll 2
     for (int i = 0; i < size / 2; ++i) {
       next[2 * i] = zip<T, false>(rows[i], rows[i + size / 2], All{});
@@ -83,10 +86,10 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
 template <class T, bool Whole>
 NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t depth, int64_t present,
                               int64_t width, T* panel) {
-  constexpr int lanes = kLanes<T>, size = kPart<T>;
+  constexpr int lanes = kPackLanes<T>, size = kPart<T>;
   int64_t k = 0;
   for (; k + size <= depth; k += size) {
-    Vec<T> rows[size];
+    PackVec<T> rows[size];
 #pragma GCC unroll 4
     for (int i = 0; i < size; ++i) {
       rows[i] = join_parts<T>([=](int part) __attribute__((always_inline)) {
@@ -99,7 +102,7 @@ NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t de
     }
     transpose<T>(rows);
 #pragma GCC unroll 4
-    for (int i = 0; i < size; ++i) store(panel + (k + i) * width, rows[i]);
+    for (int i = 0; i < size; ++i) __builtin_memcpy(panel + (k + i) * width, &rows[i], sizeof rows[i]);
   }
   for (; k < depth; ++k)
     for (int j = 0; j < lanes; ++j)
@@ -110,7 +113,7 @@ NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t de
 template <class T>
 NNCORE_INLINE void pack_columns(const T* source, int64_t column_stride, int64_t depth, int64_t columns,
                                 int64_t width, T* panel) {
-  constexpr int lanes = kLanes<T>;
+  constexpr int lanes = kPackLanes<T>;
   for (int64_t j = 0; j < width; j += lanes) {
     const T* const from = source + j * column_stride;
     if (columns - j >= lanes)
