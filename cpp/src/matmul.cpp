@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "nncore/runtime.hpp"
 
@@ -30,6 +31,10 @@ constexpr double kMinimumFlops = 4e5;
 template <class T>
 constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
 
+/// Elements in a line of the cache.
+template <class T>
+constexpr std::int64_t kLine = 64 / kSize<T>;
+
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// Columns first .. first + count of the result.
@@ -48,7 +53,8 @@ struct Product {
   bool packs_a, packs_b;
 
   void run_task(Range rows, Range columns, int worker) const;
-  void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const;
+  void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, const T* after,
+                 T* panel) const;
   void run_bands(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* own) const;
   bool takes_bands(Range rows, Range columns) const;
   void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
@@ -71,16 +77,27 @@ struct Product {
   }
 };
 
-/// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5.
+/// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5. The first one
+/// fills call.panel, if given; the last ones ask for what is read next, at call.ahead.
 template <class T>
 void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const {
   const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
   const std::int64_t tiles = divide_up(rows.count, kernels.tile_rows[vectors - 1]);
   const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
+  const T* const next = call.ahead;
+  const std::int64_t lines = next != nullptr ? panel_width / kLine<T> : 0;  // of each of its rows
   Range done{rows.first, 0};  // and not finished
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
-    kernels.tile[vectors - 1][height - 1](call);
+    const std::int64_t line = i - (tiles - lines);
+    call.ahead = line >= 0 ? next + line * kLine<T> : nullptr;
+    if (call.panel != nullptr) {
+      kernels.packing_tile[height - 1](call);
+      call.b = std::exchange(call.panel, nullptr);
+      call.b_depth_stride = panel_width;
+    } else {
+      kernels.tile[vectors - 1][height - 1](call);
+    }
     call.a += height * call.a_row_stride;
     call.c += height * call.c_row_stride;
     done.count += height;
@@ -100,17 +117,22 @@ void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
   call.b_depth_stride = width;
 }
 
-/// One chain of a task, panel by panel.
+/// One chain of a task, panel by panel. `after` is what the task reads next.
 template <class T>
-void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* panel) const {
+void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, const T* after,
+                           T* panel) const {
   const kernels::TileCall<T> chain = call;
+  call.ahead_stride = b.row_stride;
   for (std::int64_t column = 0; column < columns.count; column += panel_width) {
     call.b = chain.b + column * b.column_stride;
     call.b_depth_stride = b.row_stride;
     call.c = chain.c + column;
     call.bias = chain.bias != nullptr ? chain.bias + column : nullptr;
     call.columns = std::min(panel_width, columns.count - column);
-    if (packs_b) pack_b(call, panel);
+    const bool whole_rows = packs_b && b.column_stride == 1 && call.columns == panel_width;
+    call.panel = whole_rows ? panel : nullptr;
+    call.ahead = !whole_rows ? nullptr : column + panel_width < columns.count ? call.b + panel_width : after;
+    if (packs_b && !whole_rows) pack_b(call, panel);
     run_rows(call, rows, columns.first + column, last);
   }
 }
@@ -174,10 +196,13 @@ void Product<T>::run_task(Range rows, Range columns, int worker) const {
     call.bias = k == 0 && options.bias != nullptr ? options.bias + columns.first : nullptr;
     call.add = k > 0 || options.accumulate;
     const bool last = k + call.depth == a.columns;
+    const std::int64_t next_column = columns.first + columns.count;
+    const T* const next_task = next_column < c.columns ? &b(0, next_column) : nullptr;
+    const T* const after = last ? next_task : &b(k + call.depth, columns.first);
     if (takes_bands(rows, columns))
       run_bands(call, rows, columns, last, panel_of(worker));
     else
-      run_chain(call, rows, columns, last, panel_of(worker));
+      run_chain(call, rows, columns, last, after, panel_of(worker));
   }
 }
 

@@ -34,6 +34,11 @@ struct TileCall {
   bool add;       ///< c += scale times the chain, instead of c = the chain
   T scale;
   std::int64_t columns;  ///< N
+  T* panel;              ///< packing_tile: where b is copied to, row by row
+  /// Tiles of panel_vectors: one line of the cache is asked for here, and ahead_stride further on at each
+  /// step of the depth; null: none.
+  const T* ahead;
+  std::int64_t ahead_stride;
 };
 
 /// Scalars of one optimizer update, rounded to T once.
@@ -92,6 +97,8 @@ struct Kernels {
   int panel_vectors;
   int tile_rows[kMaxTileVectors];
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
+  /// A tile of panel_vectors whole vectors that packs its panel by the way.
+  void (*packing_tile[kMaxTileRows])(const TileCall<T>&);
 
   /// For one row, any number of columns, and a depth of at most kBandDepth; nothing is added.
   void (*band)(const TileCall<T>&);

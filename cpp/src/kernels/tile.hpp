@@ -25,7 +25,10 @@ inline constexpr int kPanelVectors = 2;  // an emulated fma needs the registers 
 inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {4, 4, 1, 1, 1, 1, 1, 1};
 #endif
 
-template <class T, int Rows, int Vectors, bool Partial>
+/// How many rows of b a packing tile asks for ahead of time.
+inline constexpr int64_t kRowsAhead = 16;
+
+template <class T, int Rows, int Vectors, bool Partial, bool Packs = false>
 NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
   constexpr int lanes = kLanes<T>;
   const int rest = static_cast<int>(call.columns - (Vectors - 1) * lanes);
@@ -67,10 +70,24 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
 #pragma GCC unroll 4
   for (int group = 0; group < (Rows + 2) / 3; ++group) a[group] = call.a + 3 * group * call.a_row_stride;
   const T* b = call.b;
+  T* panel = call.panel;
+  const T* ahead = call.ahead != nullptr ? call.ahead : call.b;
+  const int64_t ahead_stride = call.ahead != nullptr ? call.ahead_stride : 0;
   for (int64_t k = 0; k < call.depth; ++k) {
     Vec<T> row[Vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) row[v] = load_row(b, v);
+    if constexpr (Packs) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) {
+        __builtin_prefetch(b + kRowsAhead * call.b_depth_stride + v * lanes);
+        store(panel + v * lanes, row[v]);
+      }
+      panel += Vectors * lanes;
+    } else if constexpr (Vectors == kPanelVectors) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_stride;
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; ++r) {
       const Vec<T> left = broadcast<T>(a[r / 3][(r % 3) * call.a_row_stride]);
@@ -102,6 +119,19 @@ void tile(const nncore::kernels::TileCall<T>& call) {
   }
 }
 
+template <class T, int Rows>
+void packing_tile(const nncore::kernels::TileCall<T>& call) {
+  run_tile<T, Rows, kPanelVectors, false, true>(call);
+}
+
+template <class T, int Rows>
+constexpr void add_packing_tiles(nncore::kernels::Kernels<T>& k) {
+  if constexpr (Rows > 0) {
+    k.packing_tile[Rows - 1] = packing_tile<T, Rows>;
+    add_packing_tiles<T, Rows - 1>(k);
+  }
+}
+
 template <class T, int Vectors, int Rows>
 constexpr void add_tiles_of_width(nncore::kernels::Kernels<T>& k) {
   if constexpr (Rows > 0) {
@@ -123,6 +153,7 @@ template <class T>
 constexpr void add_tile_kernels(nncore::kernels::Kernels<T>& k) {
   k.panel_vectors = kPanelVectors;
   add_tiles<T, nncore::kernels::kMaxTileVectors>(k);
+  add_packing_tiles<T, kTileRows[kPanelVectors - 1]>(k);
 }
 
 }  // namespace
