@@ -105,6 +105,22 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
 }
 
 template <class T>
+void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
+                   const T* next_x, const T* bias, Matrix<T> output, Activation activation) {
+  kernels::active<T>().descend({.depth = weight.columns,
+                                .columns = weight.rows,
+                                .x = x.data,
+                                .grad_output = grad_output.data,
+                                .scale = descent,
+                                .next_x = next_x,
+                                .bias = bias,
+                                .weight = weight.data,
+                                .row_stride = weight.column_stride,
+                                .output = output.data});
+  if (activation != Activation::identity) activation_forward<T>(activation, output, output);
+}
+
+template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
                    Activation activation) {
   check_shape<T>("x", x, x.rows, x.columns, "(B, I)");
@@ -143,6 +159,8 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
   template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);       \
   template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                       \
                                   const DenseGradients<T>&, Scratch);                                      \
+  template void dense_advance<T>(Matrix<const T>, Matrix<const T>, T, Matrix<T>, const T*, const T*,       \
+                                 Matrix<T>, Activation);                                                   \
   template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>, \
                                   T*, bool);
 NNCORE_INSTANTIATE(float)

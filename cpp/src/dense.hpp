@@ -31,6 +31,12 @@ struct DenseGradients {
 /// Whether every entry of a weight's gradient over `rows` samples is known as soon as its tile is.
 constexpr bool is_one_chain(std::int64_t rows) { return rows <= kMaxChain; }
 
+/// Whether dense_advance is for a layer: one sample, sums of one chain, and a weight (I, O) of so few
+/// elements that its products would run on one thread.
+constexpr bool dense_advances(std::int64_t in_features, std::int64_t out_features, std::int64_t rows) {
+  return rows == 1 && in_features <= kMaxChain && in_features * out_features <= 400'000;
+}
+
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
                    Activation activation, Scratch scratch);
@@ -38,5 +44,11 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
 template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
                     const DenseGradients<T>& gradients, Scratch scratch);
+
+/// Of one sample: weight += descent grad_output^T x, as dense_backward does it, and then output =
+/// activation(next_x weight^T + bias), as dense_forward does. The weight (O, I) is laid out by columns.
+template <class T>
+void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
+                   const T* next_x, const T* bias, Matrix<T> output, Activation activation);
 
 }  // namespace nncore

@@ -86,7 +86,7 @@ void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t co
   const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
   const T* const next = call.ahead;
   const std::int64_t lines = next != nullptr ? panel_width / kLine<T> : 0;  // of each of its rows
-  Range done{rows.first, 0};  // and not finished
+  Range done{rows.first, 0};                                                // and not finished
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
     const std::int64_t line = i - (tiles - lines);

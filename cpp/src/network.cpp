@@ -62,12 +62,30 @@ void copy_rows(Matrix<const T> from, Matrix<T> to) {
   for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(&from(row, 0), from.columns, &to(row, 0));
 }
 
+/// At most `count` rows of a batch, from `start` on.
+Batch rows_of(Batch batch, std::int64_t start, std::int64_t count) {
+  start = std::min(start, batch.count);
+  if (batch.rows != nullptr) batch.rows += start;
+  batch.first += start;
+  batch.count = std::min(count, batch.count - start);
+  return batch;
+}
+
+/// The first sample of a batch, as a table.
+Table first_row(const Batch& batch, std::ptrdiff_t input) {
+  Table table = batch.inputs[static_cast<std::size_t>(input)];
+  const std::int64_t row = batch.rows != nullptr ? batch.rows[0] : batch.first;
+  table.data = static_cast<const std::byte*>(table.data) + row * table.row_stride;
+  table.rows = 1;
+  return table;
+}
+
 /// The table itself, where it already looks as a gathered one would.
 template <class T>
 const T* as_gathered(const Table& table) {
   const auto size = static_cast<std::int64_t>(sizeof(T));
   const bool same = table.type == scalar_type<T>() && (table.columns == 1 || table.column_stride == size) &&
-                    table.row_stride == table.columns * size &&
+                    (table.row_stride == table.columns * size || table.rows == 1) &&
                     reinterpret_cast<std::uintptr_t>(table.data) % alignof(T) == 0;
   return same ? static_cast<const T*>(table.data) : nullptr;
 }
@@ -93,6 +111,15 @@ struct StepUpdate {
   }
   OptimizerStep<T> step;
   OptimizerState<T>& state;
+};
+
+/// A step whose descent is made together with its forward for the next batch: that batch's one sample, where
+/// it lies in its table.
+template <class T>
+struct Ahead {
+  const PlannedStep* step = nullptr;
+  const T* sample = nullptr;
+  T descent = 0;
 };
 
 template <class T>
@@ -157,8 +184,9 @@ void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T
 }
 
 template <class T>
-void Network<T>::run_forward(const Plan& plan, bool training, Workspace<T>& workspace) const {
+void Network<T>::run_forward(const Plan& plan, bool training, Workspace<T>& workspace, int ready) const {
   for (const PlannedStep& step : plan.steps) {
+    if (step.value == ready) continue;
     NodeCall<T> call = make_call(*graph_, plan, step, *parameters_, workspace);
     call.training = training;
     graph_->node(step.node).operation->forward(call);
@@ -179,7 +207,8 @@ T descent_of(const PlannedStep& step, const Operation& operation, std::int64_t r
 
 template <class T>
 void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accumulate,
-                              Workspace<T>& workspace, const StepUpdate<T>* update) const {
+                              Workspace<T>& workspace, const StepUpdate<T>* update,
+                              const PlannedStep* left) const {
   const auto wanted = [&](int value) {
     return plan.reaches_parameters[at(value)] != 0 ||
            (input_gradients && plan.reaches_inputs[at(value)] != 0);
@@ -212,6 +241,7 @@ void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accum
                                operation.segments().size()};
     if (update != nullptr) {
       call.descent = descent_of(*step, operation, gradient.rows, *parameters_, *update);
+      call.leaves_descent = &*step == left;
       if (call.descent != T{0}) workspace.updated[at(operation.segments()[0])] = 1;
     }
     operation.backward(call);
@@ -308,10 +338,10 @@ void Network<T>::check_batch(const Objective& objective, const Batch& batch) con
 /// Forward and the loss, with its gradient if backward is to follow.
 template <class T>
 WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
-                                  bool gradients, Workspace<T>& workspace) const {
+                                  bool gradients, Workspace<T>& workspace, int ready) const {
   lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace);
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false}, workspace);
-  run_forward(objective.plan, training, workspace);
+  run_forward(objective.plan, training, workspace, ready);
   return run_losses<T>(objective, batch, gradients, workspace);
 }
 
@@ -331,14 +361,40 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
 }
 
 template <class T>
-WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
-                              OptimizerState<T>& state, Workspace<T>& workspace) const {
-  const WeightedLoss result = evaluate(objective, batch, true, true, workspace);
+Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
+                                const StepUpdate<T>& update) const {
+  if (batch.count != 1 || next.count != 1) return {};
+  for (const PlannedStep& step : plan.steps) {
+    const Node& node = graph_->node(step.node);
+    const auto input = std::find(graph_->inputs().begin(), graph_->inputs().end(), node.inputs[0]);
+    if (input == graph_->inputs().end() || !node.operation->advances(1)) continue;
+    const T descent = descent_of(step, *node.operation, 1, *parameters_, update);
+    const T* const sample = as_gathered<T>(first_row(next, input - graph_->inputs().begin()));
+    if (descent != T{0} && sample != nullptr) return {&step, sample, descent};
+  }
+  return {};
+}
+
+/// `ready` is the value of this batch that the last step has computed, and becomes that of `next`; -1: none.
+template <class T>
+WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Batch* next,
+                              const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
+                              int& ready) const {
+  const WeightedLoss result = evaluate(objective, batch, true, true, workspace, std::exchange(ready, -1));
   if (std::isfinite(result.loss) && result.weight > 0.0) {
     const StepUpdate<T> update(optimizer, state);
+    const Ahead<T> ahead = next != nullptr ? look_ahead(objective.plan, batch, *next, update) : Ahead<T>{};
     workspace.updated.assign(parameters_->segments().size(), 0);
-    run_backward(objective.plan, false, false, workspace, &update);
+    run_backward(objective.plan, false, false, workspace, &update, ahead.step);
     update_rest(objective.plan, update, workspace.updated);
+    if (ahead.step != nullptr) {
+      NodeCall<T> call = make_call(*graph_, objective.plan, *ahead.step, *parameters_, workspace);
+      call.grad_output = workspace.gradients[at(ahead.step->value)];
+      call.descent = ahead.descent;
+      call.next_input = ahead.sample;
+      graph_->node(ahead.step->node).operation->advance(call);
+      ready = ahead.step->value;
+    }
     ++state.steps;
   }
   return result;
@@ -349,7 +405,8 @@ double Network<T>::train_step(const Objective& objective, const Batch& batch, co
                               OptimizerState<T>& state, Workspace<T>& workspace) const {
   check_update(optimizer, state);
   const FloatingPointMode mode;
-  return step(objective, batch, optimizer, state, workspace).loss;
+  int ready = -1;
+  return step(objective, batch, nullptr, optimizer, state, workspace, ready).loss;
 }
 
 template <class T>
@@ -362,12 +419,11 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   EpochResult result;
   double loss_sum = 0.0, weight_sum = 0.0;
   Clock::time_point last_tick{};  // the clock's beginning: the first step is followed by a tick
+  int ready = -1;
   for (std::int64_t start = 0; start < batch.count; start += batch_size) {
-    Batch part = batch;
-    part.rows = batch.rows != nullptr ? batch.rows + start : nullptr;
-    part.first = batch.first + start;
-    part.count = std::min(batch_size, batch.count - start);
-    const WeightedLoss one = step(objective, part, optimizer, state, workspace);
+    const Batch part = rows_of(batch, start, batch_size),
+                next = rows_of(batch, start + batch_size, batch_size);
+    const WeightedLoss one = step(objective, part, &next, optimizer, state, workspace, ready);
     if (!std::isfinite(one.loss)) {
       result.bad_loss = one.loss;
       break;
@@ -379,6 +435,7 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
     if (!tick) continue;
     if (const Clock::time_point now = Clock::now(); now - last_tick >= kTickInterval) {
       last_tick = now;
+      ready = -1;  // whoever is called may change the parameters
       if (!tick(result.steps, result.mean_loss)) break;
     }
   }

@@ -27,6 +27,9 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   const char* kind() const override { return "dense"; }
   bool fuses_activation() const override { return true; }
   bool fuses_descent(std::int64_t rows) const override { return is_one_chain(rows); }
+  bool advances(std::int64_t rows) const override {
+    return !transposed_ && dense_advances(in_features_, out_features_, rows);
+  }
   std::span<const int> segments() const override { return {segments_, has_bias_ ? 2U : 1U}; }
   std::int64_t scratch_bytes(std::int64_t rows) const override {
     return dense_scratch_bytes(in_features_, out_features_, rows);
@@ -72,7 +75,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     gradients.x = call.grad_inputs[0];
     gradients.accumulate_x = call.accumulate_input[0] != 0;
     gradients.derivative_x = call.input_derivative[0];
-    gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
+    if (!call.leaves_descent) gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
     gradients.accumulate_weight = descends || call.accumulate_segment[0] != 0;
     gradients.weight_scale = descends ? call.descent : T{1};
     if (has_bias_) {
@@ -82,7 +85,15 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
   }
 
+  void advance(const NodeCall<float>& call) const override { compute_advance(call); }
+  void advance(const NodeCall<double>& call) const override { compute_advance(call); }
+
  private:
+  template <class T>
+  void compute_advance(const NodeCall<T>& call) const {
+    dense_advance<T>(call.grad_output, call.inputs[0], call.descent, call.parameters->value(segments_[0]),
+                     call.next_input, bias(call), call.output, call.fused);
+  }
   template <class T>
   Matrix<const T> weight(const NodeCall<T>& call) const {
     const Matrix<const T> stored = call.parameters->value(segments_[0]);

@@ -315,6 +315,53 @@ TEST(descent_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards
   }
 }
 
+namespace {
+
+/// Seven steps of one sample of type From, 160 to 130 to 10, by train_epoch or one at a time. Someone changes
+/// a weight after the first.
+template <class T, class From>
+std::vector<T> descend_by_sample(bool in_an_epoch) {
+  auto parameters = std::make_shared<Parameters<T>>(
+      std::vector<Segment>{weight_segment("a.weight", 130, 160), bias_segment("a.bias", 130),
+                           weight_segment("b.weight", 10, 130), bias_segment("b.bias", 10)});
+  parameters->initialize(13);
+  std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, 130),
+                          activation_node("t", 1, Activation::sigmoid), dense_node("b", 2, 2, 3, 130, 10)};
+  const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
+  const std::vector<From> x = numbers<From>(5 * 160, 14), y = numbers<From>(5 * 10, 15);
+  const std::int64_t rows[] = {3, 0, 0, 4, 2, 1, 3};
+  const Table input = table(x.data(), 5, 160), target = table(y.data(), 5, 10);
+  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const auto objective = network.plan(terms);
+  const Optimizer optimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01};
+  OptimizerState<T> state(optimizer.kind, parameters->count());
+  Workspace<T> workspace;
+  const auto change = [&parameters](std::int64_t steps) {
+    if (steps == 1) parameters->values()[5] = T(0.25);
+    return true;
+  };
+  if (in_an_epoch) {
+    const Batch all{{&input, 1}, {&target, 1}, nullptr, rows, 0, 7};
+    network.train_epoch(*objective, all, 1, optimizer, state, workspace,
+                        [&](std::int64_t steps, double) { return change(steps); });
+  }
+  for (int step = 0; !in_an_epoch && step < 7; ++step) {
+    const Batch one{{&input, 1}, {&target, 1}, nullptr, rows + step, 0, 1};
+    network.train_step(*objective, one, optimizer, state, workspace);
+    change(step + 1);
+  }
+  CHECK(state.steps == 7);
+  return {parameters->values(), parameters->values() + parameters->count()};
+}
+
+}  // namespace
+
+TEST(descent_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
+  CHECK((descend_by_sample<float, float>(true) == descend_by_sample<float, float>(false)));
+  CHECK((descend_by_sample<double, double>(true) == descend_by_sample<double, double>(false)));
+  CHECK((descend_by_sample<float, double>(true) == descend_by_sample<float, double>(false)));  // not done so
+}
+
 TEST(a_loss_that_is_not_finite_changes_nothing) {
   auto parameters = std::make_shared<Parameters<float>>(std::vector<Segment>{weight_segment("w", 2, 2)});
   parameters->initialize(9);

@@ -62,8 +62,12 @@ struct WeightedLoss {
 /// return false to stop there.
 using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
+// The library's own:
 template <class T>
-struct StepUpdate;  // the library's own
+struct StepUpdate;
+template <class T>
+struct Ahead;
+struct PlannedStep;
 
 struct EpochResult {
   double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
@@ -140,16 +144,21 @@ class Network {
   };
 
   void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
-  void run_forward(const Plan& plan, bool training, Workspace<T>& workspace) const;
-  /// Where there is an `update`, weights may be updated on the way; workspace.updated tells which.
+  /// The value `ready` is there already.
+  void run_forward(const Plan& plan, bool training, Workspace<T>& workspace, int ready = -1) const;
+  /// Where there is an `update`, weights may be updated on the way; workspace.updated tells which. The
+  /// descent of the step `left` is left to advance.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,
-                    const StepUpdate<T>* update = nullptr) const;
+                    const StepUpdate<T>* update = nullptr, const PlannedStep* left = nullptr) const;
   WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
-                        Workspace<T>& workspace) const;
+                        Workspace<T>& workspace, int ready = -1) const;
   void check_update(const Optimizer& optimizer, const OptimizerState<T>& state) const;
   void update_rest(const Plan& plan, const StepUpdate<T>& update, std::span<const char> updated) const;
-  WeightedLoss step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
-                    OptimizerState<T>& state, Workspace<T>& workspace) const;
+  Ahead<T> look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
+                      const StepUpdate<T>& update) const;
+  WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
+                    const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
+                    int& ready) const;
 
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<Parameters<T>> parameters_;

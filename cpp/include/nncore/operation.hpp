@@ -31,6 +31,8 @@ struct NodeCall {
   /// Not 0: the first of segments() += descent times its gradient, which is not stored (only where
   /// fuses_descent()).
   T descent = 0;
+  bool leaves_descent = false;    ///< advance() makes it, later
+  const T* next_input = nullptr;  ///< advance: the one sample of inputs[0] in the next step
 
   Parameters<T>* parameters = nullptr;
   Scratch scratch{};
@@ -54,6 +56,8 @@ class Operation {
   virtual bool fuses_activation() const { return false; }
   /// Whether backward over `rows` samples can make the step of gradient descent on the first of segments().
   virtual bool fuses_descent(std::int64_t /*rows*/) const { return false; }
+  /// Whether it has an advance for `rows` samples, for which it fuses_descent.
+  virtual bool advances(std::int64_t /*rows*/) const { return false; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
   /// Bytes of scratch that each worker needs for a batch of `rows`.
@@ -63,6 +67,10 @@ class Operation {
   virtual void forward(const NodeCall<double>& call) const = 0;
   virtual void backward(const NodeCall<float>& call) const = 0;
   virtual void backward(const NodeCall<double>& call) const = 0;
+  /// After a backward that left the descent, and the update of all other segments: the descent, and forward
+  /// for the next step.
+  virtual void advance(const NodeCall<float>&) const {}
+  virtual void advance(const NodeCall<double>&) const {}
 };
 
 /// Derived writes each pass once, as a template: compute_forward<T>(call), compute_backward<T>(call).

@@ -8,6 +8,7 @@
 #include "elementary.hpp"
 //
 #include "band.hpp"
+#include "descent.hpp"
 #include "elementwise.hpp"
 #include "loss_rows.hpp"
 #include "outer_product.hpp"
@@ -24,6 +25,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_tile_kernels<T>(k);
   add_outer_product_kernels<T>(k);
   add_band_kernels<T>(k);
+  add_descent_kernels<T>(k);
   add_pack_kernels<T>(k);
   add_elementwise_kernels<T>(k);
   add_loss_kernels<T>(k);

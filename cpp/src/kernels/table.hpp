@@ -41,6 +41,21 @@ struct TileCall {
   std::int64_t ahead_stride;
 };
 
+/// weight (depth, columns) += scale x^T grad_output, and then output = bias + next_x weight: the samples x,
+/// next_x (depth) and the vectors grad_output, bias, output (columns).
+template <class T>
+struct DescentCall {
+  std::int64_t depth, columns;
+  const T* x;
+  const T* grad_output;
+  T scale;
+  const T* next_x;
+  const T* bias;  ///< null: zero
+  T* weight;      ///< rows row_stride elements apart
+  std::int64_t row_stride;
+  T* output;
+};
+
 /// Scalars of one optimizer update, rounded to T once.
 template <class T>
 struct UpdateScalars {
@@ -105,6 +120,8 @@ struct Kernels {
 
   /// For depth 1 and no resume: `rows` rows and any number of columns.
   void (*outer_product)(const TileCall<T>&, std::int64_t rows);
+
+  void (*descend)(const DescentCall<T>&);
 
   /// panel[k * width + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
   /// columns <= j < width; one of the two strides is 1, width is a multiple of lanes.
