@@ -39,9 +39,12 @@ function(nncore_compile_options target)
   nncore_spell_options(exact -ffp-contract=off)
   # A host project without a build type gets optimised code all the same. -Wpsabi warns of passing
   # vectors between functions compiled for different sets, which never happens here.
+  # Two fields that were just written one by one, read as one vector, wait until they have reached the cache: a
+  # step of 1-16-16-1 took 4 % longer.
   # GCC 12's -Wrestrict warns of the standard library's own operator+ of strings.
   set(old_gcc $<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>)
-  nncore_spell_options(private -Wall -Wextra -Wno-psabi $<$<CONFIG:>:-O3> $<${old_gcc}:-Wno-restrict>)
+  nncore_spell_options(private -Wall -Wextra -Wno-psabi -fno-tree-slp-vectorize $<$<CONFIG:>:-O3>
+                       $<${old_gcc}:-Wno-restrict>)
   target_compile_options(${target} PUBLIC ${exact} PRIVATE ${private})
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)

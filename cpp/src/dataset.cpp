@@ -90,6 +90,14 @@ void convert_rows(const Selection& selection, To* out) {
       to[j] = convert<To>(value);
     }
   };
+  if (columns == 1) {  // labels, and targets of one output
+    for (std::int64_t i = selection.first; i < selection.last; ++i) {
+      From value;
+      std::memcpy(&value, selection.row(i), sizeof value);
+      *out++ = convert<To>(value);
+    }
+    return;
+  }
   for (std::int64_t i = selection.first; i < selection.last; ++i, out += columns) {
     const std::byte* const from = selection.row(i);
     if (ahead > 0 && i + ahead < selection.last) prefetch(selection.row(i + ahead), row_bytes);
