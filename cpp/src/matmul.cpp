@@ -12,12 +12,15 @@ namespace {
 /// Rows of a that one packed panel serves: enough to make packing cheap.
 constexpr std::int64_t kRowBlock = 512;
 
-/// From this many rows on, packing pays where a panel of b is spread over more memory than this.
-constexpr std::int64_t kPackRows = 32;
+/// Packing pays where a panel of b is spread over more memory than this and serves some rows: fewer of them
+/// where what a chain reads of b is so large that it comes from memory.
 constexpr std::int64_t kSpreadBytes = 160 << 10;
+constexpr std::int64_t kPackRows = 32;
+constexpr std::int64_t kMemoryPackRows = 9;
+constexpr std::int64_t kMemoryBytes = (1 << 22) + 1;
 
-/// In place, a part of b that is larger than this comes from memory.
-constexpr std::int64_t kCachedBytes = 1 << 22;
+/// Fewer than kMemoryPackRows walk such a b in bands, and one row also a b from the L3 cache.
+constexpr std::int64_t kOneRowBytes = 1 << 20;
 
 /// As many rows of tiles are finished together: still hot, and enough for one call.
 constexpr std::int64_t kFinishRows = 40;
@@ -168,7 +171,8 @@ void Product<T>::run_bands(kernels::TileCall<T> call, Range rows, Range columns,
 template <class T>
 bool Product<T>::takes_bands(Range rows, Range columns) const {
   const std::int64_t depth = chain_length(a.columns);
-  return !packs_b && is_few(rows.count) && depth * columns.count * kSize<T> > kCachedBytes &&
+  const std::int64_t least = rows.count == 1 ? kOneRowBytes : kMemoryBytes;
+  return !packs_b && rows.count < kMemoryPackRows && depth * columns.count * kSize<T> >= least &&
          rows.count * columns.count * kSize<T> <= depth * kPanelRowBytes && options.scale == T{1};
 }
 
@@ -334,7 +338,8 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   }
   // Rows of b that are no longer than a panel are packed already.
   const bool is_spread = b.row_stride > panel_width && k * b.row_stride * kSize<T> > kSpreadBytes;
-  product.packs_b = b.column_stride != 1 || (m >= kPackRows && is_spread);
+  const bool from_memory = chain_length(k) * n * kSize<T> >= kMemoryBytes;
+  product.packs_b = b.column_stride != 1 || (is_spread && m >= (from_memory ? kMemoryPackRows : kPackRows));
   product.packs_a = a.row_stride == 1 && a.column_stride >= 512 && packs_left(m, n, k);
   if (!product.packs_b && product.is_few(m))
     product.panel_width = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
