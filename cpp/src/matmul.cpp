@@ -22,6 +22,9 @@ constexpr std::int64_t kMemoryBytes = (1 << 22) + 1;
 /// Fewer than kMemoryPackRows walk such a b in bands, and one row also a b from the L3 cache.
 constexpr std::int64_t kOneRowBytes = 1 << 20;
 
+/// A second product for some columns pays where the left operand has as many entries.
+constexpr std::int64_t kApartEntries = 4096;
+
 /// As many rows of tiles are finished together: still hot, and enough for one call.
 constexpr std::int64_t kFinishRows = 40;
 
@@ -300,6 +303,22 @@ void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns
     parallel_for(tasks, 1, run_tasks, threads);
 }
 
+/// The first `whole` columns and the others, as two products.
+template <class T>
+void matmul_apart(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+                  Scratch scratch, std::int64_t whole) {
+  for (const Range columns : {Range{0, whole}, Range{whole, c.columns - whole}}) {
+    MatmulOptions<T> part = options;
+    if (options.bias != nullptr) part.bias = options.bias + columns.first;
+    const auto finish = [&options, columns](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+      options.finish(tile, row, columns.first + column);
+    };
+    if (options.finish) part.finish = finish;
+    matmul<T>(a, b.column_range(columns.first, columns.count), c.column_range(columns.first, columns.count),
+              part, scratch);
+  }
+}
+
 /// Threads that the work is enough for.
 int threads_for(double flops, int most) {
   return flops < 2 * kMinimumFlops
@@ -336,6 +355,12 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
     return for_each_block(m, panel_width, n, n, threads,
                           [&](Range rows, Range, int worker) { product.run_narrow(rows, worker); });
   }
+  // A last register of few columns costs as much as a full one; the other way round, about four columns more,
+  // for transposing a.
+  const std::int64_t rest = n % kernels.lanes;
+  if (rest != 0 && n > kernels.lanes && 4 * (rest + 4) <= 3 * kernels.lanes && m >= 2 * kernels.lanes &&
+      m * k >= kApartEntries)
+    return matmul_apart<T>(a, b, c, options, scratch, n - rest);
   // Rows of b that are no longer than a panel are packed already.
   const bool is_spread = b.row_stride > panel_width && k * b.row_stride * kSize<T> > kSpreadBytes;
   const bool from_memory = chain_length(k) * n * kSize<T> >= kMemoryBytes;

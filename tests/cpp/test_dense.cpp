@@ -97,9 +97,9 @@ struct Shape {
 }  // namespace
 
 TEST(every_entry_is_its_chains) {
-  constexpr Shape shapes[] = {{1, 1, 1},    {1, 7, 5},     {2, 64, 64},   {3, 16, 130},
-                              {5, 33, 17},  {7, 100, 63},  {13, 9, 31},   {31, 65, 48},
-                              {33, 70, 70}, {64, 12, 129}, {250, 20, 24}, {485, 3, 70}};
+  constexpr Shape shapes[] = {{1, 1, 1},     {1, 7, 5},    {2, 64, 64},  {3, 16, 130}, {5, 33, 17},
+                              {7, 100, 63},  {13, 9, 31},  {31, 65, 48}, {33, 70, 70}, {64, 12, 129},
+                              {250, 20, 24}, {485, 3, 70}, {64, 70, 100}};
   on_every_set([&] {
     for (const Shape& shape : shapes) {
       for (const bool by_rows : {true, false}) {
@@ -111,8 +111,8 @@ TEST(every_entry_is_its_chains) {
 }
 
 TEST(long_sums_are_several_chains) {
-  constexpr Shape shapes[] = {{1, 1023, 3}, {2, 1024, 100}, {3, 1025, 65}, {40, 2100, 5},
-                              {1030, 2, 3}, {2, 3, 2050},   {1, 900, 200}};
+  constexpr Shape shapes[] = {{1, 1023, 3},    {2, 1024, 100}, {3, 1025, 65}, {40, 2100, 5},
+                              {40, 1100, 135}, {1030, 2, 3},   {2, 3, 2050},  {1, 900, 200}};
   on_every_set([&] {
     for (const Shape& shape : shapes) {
       for (const bool by_rows : {true, false}) {
@@ -123,11 +123,13 @@ TEST(long_sums_are_several_chains) {
   });
 }
 
-TEST(few_rows_walk_large_weights_in_bands) {  // more than 4 MB a chain, and depths that are no whole bands
+TEST(weights_from_memory_are_walked_in_bands_or_packed) {  // more than 4 MB a chain; depths of no whole bands
   const int threads = nncore::num_threads();
   nncore::set_num_threads(1);  // so that one has all columns
   on_every_set([] {
     check_layer<float>(3, 2500, 1300, false, 0);
+    check_layer<float>(8, 1021, 1050, false, 0);
+    check_layer<float>(12, 1021, 1050, false, 0);
     check_layer<double>(1, 1021, 600, false, 3);
   });
   nncore::set_num_threads(threads);
@@ -146,10 +148,10 @@ TEST(threads_share_the_work_and_not_the_sums) {
 TEST(a_fused_activation_is_the_activation_afterwards) {
   using nncore::Activation;
   on_every_set([] {
-    const Stored<float> x(50, 40, true, 0, 1), weight(70, 40, false, 0, 2), bias(1, 70, true, 0, 3);
+    const Stored<float> x(110, 40, true, 0, 1), weight(70, 40, false, 0, 2), bias(1, 70, true, 0, 3);
     for (const Activation activation : {Activation::identity, Activation::sigmoid, Activation::tanh,
                                         Activation::relu, Activation::softmax, Activation::log_softmax}) {
-      Stored<float> fused(50, 70, true, 0, 4), apart(50, 70, true, 0, 5);
+      Stored<float> fused(110, 70, true, 0, 4), apart(110, 70, true, 0, 5);
       nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), fused.view, activation);
       nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), apart.view);
       nncore::activation_forward<float>(activation, apart.view, apart.view);

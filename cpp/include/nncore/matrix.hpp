@@ -44,6 +44,10 @@ struct Matrix {
   constexpr Matrix row_range(std::int64_t first, std::int64_t count) const {
     return {data + first * row_stride, count, columns, row_stride, column_stride};
   }
+  /// Columns first .. first + count.
+  constexpr Matrix column_range(std::int64_t first, std::int64_t count) const {
+    return {data + first * column_stride, rows, count, row_stride, column_stride};
+  }
 };
 
 }  // namespace nncore
