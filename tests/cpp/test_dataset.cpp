@@ -222,6 +222,31 @@ TEST(large_tables_are_shared_among_threads) {
   set_num_threads(before);
 }
 
+namespace {
+
+/// 21 rows of 2,055 columns from anywhere: eight at a time, and pieces of rows at a time, with rests of both.
+template <class From, class To>
+bool gathers_long_rows() {
+  constexpr std::size_t kColumns = 2055;
+  std::vector<From> values(30 * kColumns);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<From>(i * 37 % 251);
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < 21; ++i) rows.push_back(i * 7 % 30);
+  std::vector<To> expected;
+  for (const std::int64_t row : rows)
+    for (std::size_t j = 0; j < kColumns; ++j)
+      expected.push_back(static_cast<To>(values[static_cast<std::size_t>(row) * kColumns + j]));
+  return gather<To>(table(values.data(), 30, kColumns), rows) == expected;
+}
+
+}  // namespace
+
+TEST(long_rows_are_read_side_by_side) {
+  CHECK((gathers_long_rows<float, float>()));
+  CHECK((gathers_long_rows<double, float>()));
+  CHECK((gathers_long_rows<std::uint8_t, double>()));
+}
+
 TEST(empty_tables) {
   const Table no_columns{nullptr, ScalarType::float64, 5, 0, 0, 8};
   CHECK(gather<float>(no_columns, {4, 0}).empty());
