@@ -71,12 +71,10 @@ Batch rows_of(Batch batch, std::int64_t start, std::int64_t count) {
   return batch;
 }
 
-/// The first sample of a batch, as a table.
-Table first_row(const Batch& batch, std::ptrdiff_t input) {
-  Table table = batch.inputs[static_cast<std::size_t>(input)];
-  const std::int64_t row = batch.rows != nullptr ? batch.rows[0] : batch.first;
-  table.data = static_cast<const std::byte*>(table.data) + row * table.row_stride;
-  table.rows = 1;
+/// Rows first .. first + count of a table.
+Table rows_from(Table table, std::int64_t first, std::int64_t count) {
+  table.data = static_cast<const std::byte*>(table.data) + first * table.row_stride;
+  table.rows = count;
   return table;
 }
 
@@ -161,22 +159,23 @@ void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T
   for (std::size_t i = 0; i < graph_->inputs().size(); ++i) {
     const int node = graph_->inputs()[i];
     if (plan.value_of[at(node)] < 0) continue;  // this plan does not read it
+    const bool in_order = source.rows == nullptr || source.count == 1;
+    const std::int64_t* const rows = in_order ? nullptr : source.rows;
     Table table = source.inputs[i];
-    if (source.rows == nullptr) {
-      table.data = static_cast<const std::byte*>(table.data) + source.first * table.row_stride;
-    }
+    if (in_order)
+      table = rows_from(table, source.rows != nullptr ? source.rows[0] : source.first, source.count);
     if (graph_->node(node).is_integer) {
-      gather_rows<std::int64_t>(table, source.rows, source.count, workspace.integers[at(node)]);
+      gather_rows<std::int64_t>(table, rows, source.count, workspace.integers[at(node)]);
       continue;
     }
-    const bool in_place = !source.keep && source.rows == nullptr && as_gathered<T>(table) != nullptr &&
+    const bool in_place = !source.keep && in_order && as_gathered<T>(table) != nullptr &&
                           std::find(plan.sinks.begin(), plan.sinks.end(), node) == plan.sinks.end();
     const Matrix<T>& own = workspace.values[at(node)];
     Matrix<const T> value = own;
     if (in_place)
       value.data = as_gathered<T>(table);
     else
-      gather_rows<T>(table, source.rows, source.count, own.data);
+      gather_rows<T>(table, rows, source.count, own.data);
     for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
       if (plan.edge_value[edge] == node) workspace.edge_values[edge] = value;
     }
@@ -369,7 +368,9 @@ Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batc
     const auto input = std::find(graph_->inputs().begin(), graph_->inputs().end(), node.inputs[0]);
     if (input == graph_->inputs().end() || !node.operation->advances(1)) continue;
     const T descent = descent_of(step, *node.operation, 1, *parameters_, update);
-    const T* const sample = as_gathered<T>(first_row(next, input - graph_->inputs().begin()));
+    const std::int64_t row = next.rows != nullptr ? next.rows[0] : next.first;
+    const Table& table = next.inputs[static_cast<std::size_t>(input - graph_->inputs().begin())];
+    const T* const sample = as_gathered<T>(rows_from(table, row, 1));
     if (descent != T{0} && sample != nullptr) return {&step, sample, descent};
   }
   return {};
