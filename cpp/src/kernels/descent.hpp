@@ -7,15 +7,26 @@
 
 namespace {
 
-/// All rows of Vectors registers of columns; `rest` elements of the last one exist.
-template <class T, int Vectors>
+/// The first Parts parts of 16 bytes.
+template <class T, int Parts>
+NNCORE_INLINE void store_parts(T* p, Vec<T> value) {
+  for (int part = 0; part < Parts; ++part)
+    __builtin_memcpy(p + part * kPart<T>, reinterpret_cast<const char*>(&value) + 16 * part, 16);
+}
+
+/// All rows of Vectors registers of columns; `rest` elements of the last one exist, Parts parts if that is
+/// not 0. A masked store would keep the next row's first load waiting, one of whole parts does not.
+template <class T, int Vectors, int Parts = 0>
 NNCORE_INLINE void descend_columns(const nncore::kernels::DescentCall<T>& call, int64_t column, int rest) {
   constexpr int lanes = kLanes<T>;
   const auto load_row = [rest](const T* row, int v) __attribute__((always_inline)) {
     return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
   };
   const auto store_row = [rest](T* row, int v, Vec<T> value) __attribute__((always_inline)) {
-    store_first(row + v * lanes, value, v == Vectors - 1 ? rest : lanes);
+    if (Parts > 0 && v == Vectors - 1)
+      store_parts<T, Parts>(row + v * lanes, value);
+    else
+      store_first(row + v * lanes, value, v == Vectors - 1 ? rest : lanes);
   };
   Vec<T> gradient[Vectors], sum[Vectors];
 #pragma GCC unroll 8
@@ -40,17 +51,39 @@ NNCORE_INLINE void descend_columns(const nncore::kernels::DescentCall<T>& call, 
   for (int v = 0; v < Vectors; ++v) store_row(call.output + column, v, sum[v]);
 }
 
-/// A partial register goes alone, as in an outer product.
+/// Vectors registers of columns, the last of them of so many parts.
+template <class T, int Vectors, int Parts = 1>
+NNCORE_INLINE void descend_parts(const nncore::kernels::DescentCall<T>& call, int64_t column, int64_t parts) {
+  if constexpr (Parts * kPart<T> < kLanes<T>) {
+    if (parts == Parts) return descend_columns<T, Vectors, Parts>(call, column, Parts * kPart<T>);
+    descend_parts<T, Vectors, Parts + 1>(call, column, parts);
+  }
+}
+
+/// Groups of Vectors registers, as many as there are, with what is left where that is parts of one register.
+template <class T, int Vectors>
+NNCORE_INLINE void descend_groups(const nncore::kernels::DescentCall<T>& call, int64_t& column) {
+  constexpr int lanes = kLanes<T>;
+  while (column + Vectors * lanes <= call.columns) {
+    const int64_t left = call.columns - column - Vectors * lanes;
+    if (left > 0 && left < lanes && left % kPart<T> == 0) {
+      descend_parts<T, Vectors + 1>(call, column, left / kPart<T>);
+      column = call.columns;
+    } else {
+      descend_columns<T, Vectors>(call, column, lanes);
+      column += Vectors * lanes;
+    }
+  }
+}
+
+/// Any other partial register goes alone, as in an outer product.
 template <class T>
 void descend(const nncore::kernels::DescentCall<T>& call) {
-  constexpr int lanes = kLanes<T>;
   int64_t column = 0;
-  for (; column + 6 * lanes <= call.columns; column += 6 * lanes) descend_columns<T, 6>(call, column, lanes);
-  for (; column + 2 * lanes <= call.columns; column += 2 * lanes) descend_columns<T, 2>(call, column, lanes);
-  for (; column < call.columns; column += lanes) {
-    const int64_t left = call.columns - column;
-    descend_columns<T, 1>(call, column, static_cast<int>(left < lanes ? left : lanes));
-  }
+  descend_groups<T, 6>(call, column);
+  descend_groups<T, 2>(call, column);
+  descend_groups<T, 1>(call, column);
+  if (column < call.columns) descend_columns<T, 1>(call, column, static_cast<int>(call.columns - column));
 }
 
 template <class T>

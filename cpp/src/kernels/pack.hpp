@@ -23,13 +23,8 @@ inline constexpr int kPackLanes = kPackBytes / static_cast<int>(sizeof(T));
 template <class T>
 using PackVec = typename VectorType<T, kPackLanes<T>>::type;
 
-/// What 16 bytes hold. Registers are transposed within each such part: across parts costs twice as much.
-template <class T>
-inline constexpr int kPart = 16 / static_cast<int>(sizeof(T));
-template <class T>
-using Part = typename VectorType<T, kPart<T>>::type;
-
-/// part(0), part(1), ... side by side.
+/// part(0), part(1), ... side by side. Registers are transposed within each part: across parts costs twice as
+/// much.
 template <class T, class F>
 NNCORE_INLINE PackVec<T> join_parts(F part) {
 #if NNCORE_VECTOR_BYTES >= 32

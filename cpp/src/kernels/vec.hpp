@@ -248,6 +248,12 @@ NNCORE_INLINE void prefetch_row(const T* row, int64_t columns) {
   for (int64_t j = 0; j < columns; j += line) __builtin_prefetch(row + j);
 }
 
+/// What 16 bytes hold.
+template <class T>
+inline constexpr int kPart = 16 / static_cast<int>(sizeof(T));
+template <class T>
+using Part = typename VectorType<T, kPart<T>>::type;
+
 /// body(load, store) for each register's worth of [0, count), the last one partial: load(p) reads and
 /// store(p, v) writes the elements of p that belong to it.
 template <class T, class Body>
