@@ -74,9 +74,13 @@ template <int kCount>
 NNCORE_INLINE Coefficients look_up(const PieceTable& table, Vec<uint32_t> index) {
   typedef VectorType<float, 4>::type Quad;
   const Vec<uint32_t> piece = index & (kPieces - 1);
+  const auto pairs = bit_cast<Vec<uint64_t> >(piece);  // half as many lanes to extract
+  const auto piece_of = [&](int lane) __attribute__((always_inline)) {
+    return lane % 2 == 0 ? static_cast<uint32_t>(pairs[lane / 2]) : pairs[lane / 2] >> 32;
+  };
   const auto quad = [&](int lane, int first) __attribute__((always_inline)) {
     Quad v;
-    __builtin_memcpy(&v, table.rows[piece[lane]] + first, sizeof v);
+    __builtin_memcpy(&v, table.rows[piece_of(lane)] + first, sizeof v);
     return v;
   };
   Coefficients c;
