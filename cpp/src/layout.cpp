@@ -67,11 +67,11 @@ void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term
 }  // namespace
 
 template <class T>
-void lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
+bool lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
              bool gradients, Workspace<T>& workspace) {
   const typename Workspace<T>::Layout layout{plan.id, rows, num_threads(), gradients};
   workspace.ran_forward = false;
-  if (workspace.layout == layout) return;
+  if (workspace.layout == layout) return false;
   workspace.layout = layout;
   workspace.values.resize(graph.nodes().size());
   workspace.gradients.resize(graph.nodes().size());
@@ -91,11 +91,12 @@ void lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Te
   workspace.arena.reserve(count.used());
   Pieces pieces(workspace.arena.data());
   place(graph, plan, terms, rows, gradients, pieces, workspace);
+  return true;
 }
 
-template void lay_out<float>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
+template bool lay_out<float>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
                              Workspace<float>&);
-template void lay_out<double>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
+template bool lay_out<double>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
                               Workspace<double>&);
 
 }  // namespace nncore

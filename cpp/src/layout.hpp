@@ -10,9 +10,10 @@
 namespace nncore {
 
 /// Lays `workspace` out for `rows` rows of a plan (and of the loss terms' targets); grows the arena where it
-/// is too small. Does nothing where it is laid out so already.
+/// is too small. Does nothing where it is laid out so already; else what was in it is lost, and it returns
+/// true.
 template <class T>
-void lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
+bool lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
              bool gradients, Workspace<T>& workspace);
 
 }  // namespace nncore

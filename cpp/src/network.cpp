@@ -338,7 +338,7 @@ void Network<T>::check_batch(const Objective& objective, const Batch& batch) con
 template <class T>
 WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
                                   bool gradients, Workspace<T>& workspace, int ready) const {
-  lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace);
+  if (lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace)) ready = -1;
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false}, workspace);
   run_forward(objective.plan, training, workspace, ready);
   return run_losses<T>(objective, batch, gradients, workspace);

@@ -317,6 +317,22 @@ TEST(descent_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards
 
 namespace {
 
+/// The identity; each of its backwards allows one more thread, so that the next step needs more memory.
+class MoreThreads final : public OperationOf<MoreThreads> {
+ public:
+  const char* kind() const override { return "more_threads"; }
+  std::int64_t out_features(std::span<const std::int64_t> features) const override { return features[0]; }
+  template <class T>
+  void compute_forward(const NodeCall<T>& call) const {
+    std::copy_n(call.inputs[0].data, call.output.rows * call.output.columns, call.output.data);
+  }
+  template <class T>
+  void compute_backward(const NodeCall<T>& call) const {
+    std::copy_n(call.grad_output.data, call.output.rows * call.output.columns, call.grad_inputs[0].data);
+    set_num_threads(num_threads() + 1);
+  }
+};
+
 /// Seven steps of one sample of type From, 160 to `width` to 10, by train_epoch or one at a time. Someone
 /// changes a weight after the first.
 template <class T, class From>
@@ -327,7 +343,8 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
   parameters->initialize(13);
   std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, width),
                           activation_node("t", 1, Activation::sigmoid), dense_node("b", 2, 2, 3, width, 10)};
-  const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
+  nodes.push_back({.name = "m", .operation = std::make_shared<MoreThreads>(), .inputs = {3}});
+  const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{4}), parameters);
   const std::vector<From> x = numbers<From>(5 * 160, 14), y = numbers<From>(5 * 10, 15);
   const std::int64_t rows[] = {3, 0, 0, 4, 2, 1, 3};
   const Table input = table(x.data(), 5, 160), target = table(y.data(), 5, 10);
@@ -351,6 +368,7 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
     change(step + 1);
   }
   CHECK(state.steps == 7);
+  set_num_threads(1);
   return {parameters->values(), parameters->values() + parameters->count()};
 }
 
