@@ -1,8 +1,15 @@
-"""What every test run says first: the instruction sets that it covers."""
+"""What every test run says first, the instruction sets that it covers, and what it needs: Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
+
 from builds import expected_instruction_sets, runnable_instruction_sets
+
+
+def pytest_configure() -> None:
+    # Whoever was started in the background of a shell ignores SIGINT, and tests would wait for it forever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
