@@ -31,10 +31,9 @@ struct DenseGradients {
 /// Whether every entry of a weight's gradient over `rows` samples is known as soon as its tile is.
 constexpr bool is_one_chain(std::int64_t rows) { return rows <= kMaxChain; }
 
-/// Whether dense_advance is for a layer: one sample, sums of one chain, and a weight (I, O) of so few
-/// elements that its products would run on one thread.
-constexpr bool dense_advances(std::int64_t in_features, std::int64_t out_features, std::int64_t rows) {
-  return rows == 1 && in_features <= kMaxChain && in_features * out_features <= 400'000;
+/// Whether dense_advance is for a layer: sums of one chain, and products that would run on one thread.
+constexpr bool dense_advances(std::int64_t in_features, std::int64_t out_features) {
+  return in_features <= kMaxChain && 2 * in_features * out_features < kOneThreadFlops;
 }
 
 template <class T>

@@ -31,8 +31,8 @@ constexpr std::int64_t kFinishRows = 40;
 /// Depth of the panels that are transposed for a narrow result: one fits half of an L1 cache.
 constexpr std::int64_t kPartDepth = 64;
 
-/// Work below this stays on the calling thread.
-constexpr double kMinimumFlops = 4e5;
+/// Work that is worth a thread.
+constexpr double kThreadFlops = kOneThreadFlops / 2.0;
 
 template <class T>
 constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
@@ -321,9 +321,9 @@ void matmul_apart(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
 
 /// Threads that the work is enough for.
 int threads_for(double flops, int most) {
-  return flops < 2 * kMinimumFlops
+  return flops < kOneThreadFlops
              ? 1
-             : static_cast<int>(std::min(flops / kMinimumFlops, static_cast<double>(most)));
+             : static_cast<int>(std::min(flops / kThreadFlops, static_cast<double>(most)));
 }
 
 }  // namespace

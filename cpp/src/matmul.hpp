@@ -48,6 +48,9 @@ struct MatmulOptions {
   Finish<T> finish{};
 };
 
+/// A product of less work stays on the calling thread.
+inline constexpr std::int64_t kOneThreadFlops = 800'000;
+
 /// Whether a product (M, K) (K, N) copies blocks of its left operand where that is laid out by columns: its
 /// columns then lie so far apart that they would share few sets of the caches, and many pages.
 constexpr bool packs_left(std::int64_t m, std::int64_t n, std::int64_t k) {

@@ -366,7 +366,7 @@ Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batc
   for (const PlannedStep& step : plan.steps) {
     const Node& node = graph_->node(step.node);
     const auto input = std::find(graph_->inputs().begin(), graph_->inputs().end(), node.inputs[0]);
-    if (input == graph_->inputs().end() || !node.operation->advances(1)) continue;
+    if (input == graph_->inputs().end() || !node.operation->advances()) continue;
     const T descent = descent_of(step, *node.operation, 1, *parameters_, update);
     const std::int64_t row = next.rows != nullptr ? next.rows[0] : next.first;
     const Table& table = next.inputs[static_cast<std::size_t>(input - graph_->inputs().begin())];

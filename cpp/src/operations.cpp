@@ -27,9 +27,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   const char* kind() const override { return "dense"; }
   bool fuses_activation() const override { return true; }
   bool fuses_descent(std::int64_t rows) const override { return is_one_chain(rows); }
-  bool advances(std::int64_t rows) const override {
-    return !transposed_ && dense_advances(in_features_, out_features_, rows);
-  }
+  bool advances() const override { return !transposed_ && dense_advances(in_features_, out_features_); }
   std::span<const int> segments() const override { return {segments_, has_bias_ ? 2U : 1U}; }
   std::int64_t scratch_bytes(std::int64_t rows) const override {
     return dense_scratch_bytes(in_features_, out_features_, rows);

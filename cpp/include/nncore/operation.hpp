@@ -56,8 +56,8 @@ class Operation {
   virtual bool fuses_activation() const { return false; }
   /// Whether backward over `rows` samples can make the step of gradient descent on the first of segments().
   virtual bool fuses_descent(std::int64_t /*rows*/) const { return false; }
-  /// Whether it has an advance for `rows` samples, for which it fuses_descent.
-  virtual bool advances(std::int64_t /*rows*/) const { return false; }
+  /// Whether it has an advance, which is for batches of one sample (and fuses_descent for them).
+  virtual bool advances() const { return false; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
   /// Bytes of scratch that each worker needs for a batch of `rows`.
