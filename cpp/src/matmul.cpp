@@ -4,7 +4,9 @@
 #include <bit>
 #include <utility>
 
+#include "blocks.hpp"
 #include "nncore/runtime.hpp"
+#include "sparse_matmul.hpp"
 
 namespace nncore {
 namespace {
@@ -40,13 +42,6 @@ constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
 /// Elements in a line of the cache.
 template <class T>
 constexpr std::int64_t kLine = 64 / kSize<T>;
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-/// Columns first .. first + count of the result.
-struct Range {
-  std::int64_t first, count;
-};
 
 template <class T>
 struct Product {
@@ -118,7 +113,7 @@ void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t co
 template <class T>
 void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
   const std::int64_t width = vectors_of(call.columns) * kernels.lanes;
-  kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, call.columns, width, panel);
+  kernels.pack(call.b, b.row_stride, b.column_stride, call.depth, call.columns, width, panel, width);
   call.b = panel;
   call.b_depth_stride = width;
 }
@@ -194,7 +189,7 @@ void Product<T>::run_task(Range rows, Range columns, int worker) const {
     if (packs_a) {
       T* const block = left_of(worker);
       const std::int64_t width = vectors_of(rows.count) * kernels.lanes;
-      kernels.pack(call.a, a.column_stride, a.row_stride, call.depth, rows.count, width, block);
+      kernels.pack(call.a, a.column_stride, a.row_stride, call.depth, rows.count, width, block, width);
       call.a = block;
       call.a_row_stride = 1;
       call.a_depth_stride = width;
@@ -244,7 +239,7 @@ void Product<T>::run_narrow(Range rows, int worker) const {
     if (a.row_stride != 1) {
       call.b_depth_stride = static_cast<std::int64_t>(vectors) * kernels.lanes;
       kernels.pack(call.b, a.column_stride, a.row_stride, call.depth, rows.count, call.b_depth_stride,
-                   panel_of(worker));
+                   panel_of(worker), call.b_depth_stride);
       call.b = panel_of(worker);
     }
     for (std::int64_t n = 0; n < c.columns; n += tallest) {
@@ -284,41 +279,6 @@ void fill_empty_sum(Matrix<T> c, const T* bias) {
   }
 }
 
-/// run(rows, columns, worker) for blocks of the result: here, or shared out among `threads`.
-template <class Run>
-void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns, std::int64_t width,
-                    int threads, Run run) {
-  if (rows <= height && columns <= width) return run(Range{0, rows}, Range{0, columns}, 0);
-  const std::int64_t across = divide_up(columns, width);
-  const std::int64_t tasks = across * divide_up(rows, height);
-  const auto run_tasks = [&](std::int64_t begin, std::int64_t end, int worker) {
-    for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t row = task / across * height, column = task % across * width;
-      run(Range{row, std::min(height, rows - row)}, Range{column, std::min(width, columns - column)}, worker);
-    }
-  };
-  if (threads == 1)
-    run_tasks(0, tasks, 0);
-  else
-    parallel_for(tasks, 1, run_tasks, threads);
-}
-
-/// The first `whole` columns and the others, as two products.
-template <class T>
-void matmul_apart(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                  Scratch scratch, std::int64_t whole) {
-  for (const Range columns : {Range{0, whole}, Range{whole, c.columns - whole}}) {
-    MatmulOptions<T> part = options;
-    if (options.bias != nullptr) part.bias = options.bias + columns.first;
-    const auto finish = [&options, columns](Matrix<T> tile, std::int64_t row, std::int64_t column) {
-      options.finish(tile, row, columns.first + column);
-    };
-    if (options.finish) part.finish = finish;
-    matmul<T>(a, b.column_range(columns.first, columns.count), c.column_range(columns.first, columns.count),
-              part, scratch);
-  }
-}
-
 /// Threads that the work is enough for.
 int threads_for(double flops, int most) {
   return flops < kOneThreadFlops
@@ -326,24 +286,12 @@ int threads_for(double flops, int most) {
              : static_cast<int>(std::min(flops / kThreadFlops, static_cast<double>(most)));
 }
 
-}  // namespace
-
+/// By tiles, where depth, rows and columns are at least 1.
 template <class T>
-void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-            Scratch scratch) {
-  if (c.rows == 0 || c.columns == 0) return;
-  if (a.columns == 0) {
-    if (!options.accumulate) fill_empty_sum(c, options.bias);
-    return;
-  }
-  if (c.column_stride != 1) {  // c is laid out by columns: compute its transpose, c^T = b^T a^T
-    return matmul<T>(b.transposed(), a.transposed(), c.transposed(), options, scratch);
-  }
+void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+                  int threads, Scratch scratch) {
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t m = c.rows, n = c.columns, k = a.columns;
-  const int threads =
-      threads_for(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
-                  std::min(num_threads(), scratch.workers));
   const std::int64_t panel_width = std::int64_t{kernels.panel_vectors} * kernels.lanes;
   Product<T> product{kernels, a, b, c, options, scratch, panel_width, false, false};
   if (k == 1 && b.column_stride == 1) {
@@ -359,8 +307,11 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   // for transposing a.
   const std::int64_t rest = n % kernels.lanes;
   if (rest != 0 && n > kernels.lanes && 4 * (rest + 4) <= 3 * kernels.lanes && m >= 2 * kernels.lanes &&
-      m * k >= kApartEntries)
-    return matmul_apart<T>(a, b, c, options, scratch, n - rest);
+      m * k >= kApartEntries) {
+    for (const Range columns : {Range{0, n - rest}, Range{n - rest, rest}})
+      matmul_block<T>(a, b, c, options, {0, m}, columns, threads, scratch);
+    return;
+  }
   // Rows of b that are no longer than a panel are packed already.
   const bool is_spread = b.row_stride > panel_width && k * b.row_stride * kSize<T> > kSpreadBytes;
   const bool from_memory = chain_length(k) * n * kSize<T> >= kMemoryBytes;
@@ -383,9 +334,50 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
                  [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
 }
 
-template void matmul<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,
-                            const MatmulOptions<float>&, Scratch);
-template void matmul<double>(Matrix<const double>, Matrix<const double>, Matrix<double>,
-                             const MatmulOptions<double>&, Scratch);
+}  // namespace
+
+template <class T>
+void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+            Scratch scratch) {
+  if (c.rows == 0 || c.columns == 0) return;
+  if (a.columns == 0) {
+    if (!options.accumulate) fill_empty_sum(c, options.bias);
+    return;
+  }
+  if (c.column_stride != 1) {  // c is laid out by columns: compute its transpose, c^T = b^T a^T
+    return matmul<T>(b.transposed(), a.transposed(), c.transposed(), options, scratch);
+  }
+  const double flops =
+      2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
+  const int threads = threads_for(flops, std::min(num_threads(), scratch.workers));
+  if (!matmul_sparse<T>(a, b, c, options, threads, scratch))
+    matmul_dense<T>(a, b, c, options, threads, scratch);
+}
+
+template <class T>
+void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+                  Range rows, Range columns, int threads, Scratch scratch) {
+  a = a.row_range(rows.first, rows.count);
+  b = b.column_range(columns.first, columns.count);
+  c = c.row_range(rows.first, rows.count).column_range(columns.first, columns.count);
+  MatmulOptions<T> part = options;
+  if (options.bias != nullptr) part.bias = options.bias + columns.first;
+  const auto finish = [&](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+    options.finish(tile, rows.first + row, columns.first + column);
+  };
+  if (options.finish) part.finish = finish;
+  if (c.column_stride != 1)
+    matmul_dense<T>(b.transposed(), a.transposed(), c.transposed(), part, threads, scratch);
+  else
+    matmul_dense<T>(a, b, c, part, threads, scratch);
+}
+
+#define NNCORE_INSTANTIATE(T)                                                                                \
+  template void matmul<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Scratch);    \
+  template void matmul_block<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Range, \
+                                Range, int, Scratch);
+NNCORE_INSTANTIATE(float)
+NNCORE_INSTANTIATE(double)
+#undef NNCORE_INSTANTIATE
 
 }  // namespace nncore

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "blocks.hpp"
 #include "kernels/chains.hpp"
 #include "kernels/table.hpp"
 #include "nncore/matrix.hpp"
@@ -63,9 +64,30 @@ constexpr bool packs_left(std::int64_t m, std::int64_t n, std::int64_t k) {
 inline constexpr std::int64_t kTileBytes = 4096;
 inline constexpr std::int64_t kPanelRowBytes = 256;
 inline constexpr std::int64_t kLeftBytes = 3 << 17;
-constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
+constexpr std::int64_t tiles_scratch_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
   return kTileBytes + (k < kMaxChain ? k : kMaxChain) * kPanelRowBytes +
          (packs_left(m, n, k) ? kLeftBytes : 0);
+}
+
+/// Whether zeros of the left operand may be skipped (sparse_matmul.hpp): there are rows enough to pack the
+/// right one for, and columns enough for a step.
+constexpr bool may_skip_zeros(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return m >= 32 && n >= 48 && k >= 16;
+}
+
+/// Scratch of a worker for that, besides what tiles take: a packed block of the right operand, the chains of
+/// so many rows of a panel, and those rows of the left operand.
+inline constexpr std::int64_t kSparseDepth = kernels::kSparseDepth;
+inline constexpr std::int64_t kSparseRowBytes = 512;
+inline constexpr std::int64_t kSparseRows = 256;
+constexpr std::int64_t sparse_scratch_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return may_skip_zeros(m, n, k) || may_skip_zeros(n, m, k)
+             ? (kSparseDepth + kSparseRows) * kSparseRowBytes + kLeftBytes
+             : 0;
+}
+
+constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return tiles_scratch_bytes(m, n, k) + sparse_scratch_bytes(m, n, k);
 }
 
 /// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a bias), b
@@ -73,5 +95,10 @@ constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std:
 template <class T>
 void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
             Scratch scratch);
+
+/// A block of such a c, by tiles: it skips no zeros.
+template <class T>
+void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+                  Range rows, Range columns, int threads, Scratch scratch);
 
 }  // namespace nncore

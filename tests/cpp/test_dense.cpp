@@ -42,10 +42,28 @@ struct Stored {
   }
 };
 
+/// The sign of a zero counts.
 template <class T>
-void check_layer(std::int64_t rows, std::int64_t in, std::int64_t out, bool by_rows, std::int64_t gap) {
-  const Stored<T> x(rows, in, true, gap, 1), weight(out, in, by_rows, gap, 2),
-      grad_z(rows, out, true, gap, 3);
+bool same_bits(T a, T b) {
+  return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
+}
+
+/// Makes a share of the elements zero, every other one of them -0.
+template <class T>
+void thin_out(Stored<T>& stored, double share, unsigned seed) {
+  const std::vector<T> chances = Random(seed).uniform<T>(static_cast<std::int64_t>(stored.data.size()), 0, 1);
+  for (std::size_t i = 0; i < chances.size(); ++i)
+    if (static_cast<double>(chances[i]) < share) stored.data[i] = i % 2 == 0 ? T{0} : -T{0};
+}
+
+/// x and grad_z may be thinned out, each by its share.
+template <class T>
+void check_layer(std::int64_t rows, std::int64_t in, std::int64_t out, bool by_rows, std::int64_t gap,
+                 double x_zeros = 0, double grad_zeros = 0) {
+  Stored<T> x(rows, in, true, gap, 1), grad_z(rows, out, true, gap, 3);
+  const Stored<T> weight(out, in, by_rows, gap, 2);
+  thin_out(x, x_zeros, 8);
+  thin_out(grad_z, grad_zeros, 9);
   const Stored<T> bias(1, out, true, 0, 4);
   Stored<T> z(rows, out, true, gap, 5), grad_x(rows, in, true, gap, 6), grad_weight(out, in, by_rows, gap, 7);
   Stored<T> sum_x = grad_x, sum_weight = grad_weight;
@@ -62,17 +80,17 @@ void check_layer(std::int64_t rows, std::int64_t in, std::int64_t out, bool by_r
   bool same = true;
   for (std::int64_t b = 0; b < rows; ++b) {
     for (std::int64_t o = 0; o < out; ++o) {
-      same = same && z.view(b, o) == chained<T>(
-                                         in, bias.data[static_cast<std::size_t>(o)],
-                                         [&](auto i) { return x.view(b, i); },
-                                         [&](auto i) { return weight.view(o, i); });
+      same = same && same_bits(z.view(b, o), chained<T>(
+                                                 in, bias.data[static_cast<std::size_t>(o)],
+                                                 [&](auto i) { return x.view(b, i); },
+                                                 [&](auto i) { return weight.view(o, i); }));
     }
     for (std::int64_t i = 0; i < in; ++i) {
       const auto delta = [&](auto o) { return grad_z.view(b, o); };
       const auto column = [&](auto o) { return weight.view(o, i); };
-      same = same && grad_x.view(b, i) == chained<T>(out, T{0}, delta, column);
-      if (chain_count(out) == 1)
-        same = same && sum_x.view(b, i) == old_x.view(b, i) + chained<T>(out, T{0}, delta, column);
+      const T sum = chained<T>(out, T{0}, delta, column);
+      same = same && same_bits(grad_x.view(b, i), sum);
+      if (chain_count(out) == 1) same = same && same_bits(sum_x.view(b, i), old_x.view(b, i) + sum);
     }
   }
   CHECK(same);
@@ -82,9 +100,10 @@ void check_layer(std::int64_t rows, std::int64_t in, std::int64_t out, bool by_r
            grad_bias[static_cast<std::size_t>(o)] == chained<T>(rows, T{0}, delta, [](auto) { return T{1}; });
     for (std::int64_t i = 0; i < in; ++i) {
       const auto input = [&](auto b) { return x.view(b, i); };
-      same = same && grad_weight.view(o, i) == chained<T>(rows, T{0}, delta, input);
+      const T sum = chained<T>(rows, T{0}, delta, input);
+      same = same && same_bits(grad_weight.view(o, i), sum);
       if (chain_count(rows) == 1)
-        same = same && sum_weight.view(o, i) == old_weight.view(o, i) + chained<T>(rows, T{0}, delta, input);
+        same = same && same_bits(sum_weight.view(o, i), old_weight.view(o, i) + sum);
     }
   }
   CHECK(same);
@@ -135,6 +154,64 @@ TEST(weights_from_memory_are_walked_in_bands_or_packed) {  // more than 4 MB a c
   nncore::set_num_threads(threads);
 }
 
+TEST(a_chain_that_skips_zeros_is_the_same_chain) {
+  constexpr Shape shapes[] = {{32, 48, 48},   {40, 70, 100},  {70, 130, 49}, {97, 64, 64},
+                              {300, 65, 150}, {64, 300, 129}, {33, 48, 257}, {130, 500, 48}};
+  struct Zeros {
+    double x, grad;
+  };
+  constexpr Zeros all_zeros[] = {{0.5, 0}, {0, 0.5}, {0.9, 0.6}, {1, 1}};
+  on_every_set([&] {
+    for (const Shape& shape : shapes) {
+      for (const Zeros zeros : all_zeros) {
+        check_layer<float>(shape.rows, shape.in, shape.out, false, 0, zeros.x, zeros.grad);
+        check_layer<double>(shape.rows, shape.in, shape.out, true, 3, zeros.x, zeros.grad);
+      }
+    }
+    check_layer<float>(34, 1100, 50, false, 0, 0.8, 0);  // several chains of each of the three products
+    check_layer<float>(34, 50, 1100, false, 0, 0, 0.8);
+    check_layer<float>(1100, 50, 49, false, 0, 0.8, 0.8);
+  });
+  for (const int threads : {2, 3, 5}) {
+    nncore::set_num_threads(threads);
+    check_layer<float>(300, 170, 250, false, 0, 0.5, 0.5);
+    check_layer<double>(90, 600, 300, false, 0, 0, 0.5);
+  }
+  nncore::set_num_threads(1);
+}
+
+// What skipping a zero could change: the sign of a sum that is zero, and 0 times infinity.
+TEST(skipped_zeros_keep_signs_and_nan) {
+  constexpr std::int64_t rows = 50, in = 80, out = 70;
+  constexpr float tiny = 1e-30F;
+  on_every_set([] {
+    for (const float odd :
+         {numeric::kInfinity<float>, -numeric::kInfinity<float>, numeric::kNan<float>, 1.0F}) {
+      Stored<float> x(rows, in, true, 0, 1), weight(out, in, false, 0, 2), z(rows, out, true, 0, 3);
+      thin_out(x, 0.5, 4);
+      weight.view(65, 70) = odd;
+      for (const std::int64_t row :
+           {3, 4, 44}) {  // -tiny^2 is -0; what follows, by a weight > 0, is 0 x weight
+        for (std::int64_t i = 0; i < in; ++i) x.view(row, i) = 0;
+        x.view(row, 9) = tiny;
+        for (std::int64_t o = 0; o < out; ++o) weight.view(o, 9) = -tiny;
+      }
+      for (std::int64_t i = 10; i < in; ++i) weight.view(1, i) = -1;  // stays -0
+      nncore::dense_forward<float>(x.view, weight.view, nullptr, z.view, nncore::Activation::identity);
+      bool same = true;
+      for (std::int64_t b = 0; b < rows; ++b) {
+        for (std::int64_t o = 0; o < out; ++o) {
+          same = same && same_bits(z.view(b, o), chained<float>(
+                                                     in, 0.0F, [&](auto i) { return x.view(b, i); },
+                                                     [&](auto i) { return weight.view(o, i); }));
+        }
+      }
+      CHECK(same);
+      CHECK(std::signbit(z.view(3, 1)) && !std::signbit(z.view(3, 2)));
+    }
+  });
+}
+
 TEST(threads_share_the_work_and_not_the_sums) {
   for (const int threads : {2, 3, 5}) {
     nncore::set_num_threads(threads);
@@ -148,14 +225,18 @@ TEST(threads_share_the_work_and_not_the_sums) {
 TEST(a_fused_activation_is_the_activation_afterwards) {
   using nncore::Activation;
   on_every_set([] {
-    const Stored<float> x(110, 40, true, 0, 1), weight(70, 40, false, 0, 2), bias(1, 70, true, 0, 3);
-    for (const Activation activation : {Activation::identity, Activation::sigmoid, Activation::tanh,
-                                        Activation::relu, Activation::softmax, Activation::log_softmax}) {
-      Stored<float> fused(110, 70, true, 0, 4), apart(110, 70, true, 0, 5);
-      nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), fused.view, activation);
-      nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), apart.view);
-      nncore::activation_forward<float>(activation, apart.view, apart.view);
-      CHECK(fused.data == apart.data);
+    for (const double zeros : {0.0, 0.5}) {
+      Stored<float> x(110, 40, true, 0, 1);
+      thin_out(x, zeros, 6);
+      const Stored<float> weight(70, 40, false, 0, 2), bias(1, 70, true, 0, 3);
+      for (const Activation activation : {Activation::identity, Activation::sigmoid, Activation::tanh,
+                                          Activation::relu, Activation::softmax, Activation::log_softmax}) {
+        Stored<float> fused(110, 70, true, 0, 4), apart(110, 70, true, 0, 5);
+        nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), fused.view, activation);
+        nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), apart.view);
+        nncore::activation_forward<float>(activation, apart.view, apart.view);
+        CHECK(fused.data == apart.data);
+      }
     }
   });
 }

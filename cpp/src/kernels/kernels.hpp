@@ -13,6 +13,7 @@
 #include "loss_rows.hpp"
 #include "outer_product.hpp"
 #include "pack.hpp"
+#include "sparse.hpp"
 #include "tile.hpp"
 #include "update.hpp"
 
@@ -27,6 +28,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_band_kernels<T>(k);
   add_descent_kernels<T>(k);
   add_pack_kernels<T>(k);
+  add_sparse_kernels<T>(k);
   add_elementwise_kernels<T>(k);
   add_loss_kernels<T>(k);
   add_update_kernels<T>(k);

@@ -64,10 +64,10 @@ NNCORE_INLINE void transpose(PackVec<T> (&rows)[kPart<T>]) {
 /// The source's rows (one depth each) are contiguous: copy.
 template <class T>
 NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t depth, int64_t columns,
-                             int64_t width, T* panel) {
+                             int64_t width, T* panel, int64_t panel_stride) {
   for (int64_t k = 0; k < depth; ++k) {
     const T* from = source + k * depth_stride;
-    T* to = panel + k * width;
+    T* to = panel + k * panel_stride;
     prefetch_row(from + kPrefetchDistance * depth_stride, columns);
     for (int64_t j = 0; j < width; j += kLanes<T>) {
       const int64_t left = columns - j;
@@ -80,7 +80,7 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
 /// A register's worth of columns, of which `present` exist, contiguous along the depth.
 template <class T, bool Whole>
 NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t depth, int64_t present,
-                              int64_t width, T* panel) {
+                              T* panel, int64_t panel_stride) {
   constexpr int lanes = kPackLanes<T>, size = kPart<T>;
   int64_t k = 0;
   for (; k + size <= depth; k += size) {
@@ -97,39 +97,40 @@ NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t de
     }
     transpose<T>(rows);
 #pragma GCC unroll 4
-    for (int i = 0; i < size; ++i) __builtin_memcpy(panel + (k + i) * width, &rows[i], sizeof rows[i]);
+    for (int i = 0; i < size; ++i) __builtin_memcpy(panel + (k + i) * panel_stride, &rows[i], sizeof rows[i]);
   }
   for (; k < depth; ++k)
     for (int j = 0; j < lanes; ++j)
-      panel[k * width + j] = Whole || j < present ? source[j * column_stride + k] : T{0};
+      panel[k * panel_stride + j] = Whole || j < present ? source[j * column_stride + k] : T{0};
 }
 
 /// The source's columns are contiguous along the depth: transpose.
 template <class T>
 NNCORE_INLINE void pack_columns(const T* source, int64_t column_stride, int64_t depth, int64_t columns,
-                                int64_t width, T* panel) {
+                                int64_t width, T* panel, int64_t panel_stride) {
   constexpr int lanes = kPackLanes<T>;
   for (int64_t j = 0; j < width; j += lanes) {
     const T* const from = source + j * column_stride;
     if (columns - j >= lanes)
-      pack_lanes<T, true>(from, column_stride, depth, lanes, width, panel + j);
+      pack_lanes<T, true>(from, column_stride, depth, lanes, panel + j, panel_stride);
     else
-      pack_lanes<T, false>(from, column_stride, depth, columns - j, width, panel + j);
+      pack_lanes<T, false>(from, column_stride, depth, columns - j, panel + j, panel_stride);
   }
 }
 
 template <class T>
 void pack(const T* source, int64_t depth_stride, int64_t column_stride, int64_t depth, int64_t columns,
-          int64_t width, T* panel) {
+          int64_t width, T* panel, int64_t panel_stride) {
   if (column_stride == 1)
-    pack_rows(source, depth_stride, depth, columns, width, panel);
+    pack_rows(source, depth_stride, depth, columns, width, panel, panel_stride);
   else
-    pack_columns(source, column_stride, depth, columns, width, panel);
+    pack_columns(source, column_stride, depth, columns, width, panel, panel_stride);
 }
 
 template <class T>
 constexpr void add_pack_kernels(nncore::kernels::Kernels<T>& k) {
   k.pack = pack<T>;
+  k.pack_lanes = kPackLanes<T>;
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace nncore::kernels {
 inline constexpr int kMaxTileVectors = 8;
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int kBandDepth = 8;
+inline constexpr std::int64_t kSparseDepth = 64;
 
 /// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
 /// N <= V vectors, V fixed by the tile; of the last vector only N - (V - 1) * lanes columns exist.
@@ -39,6 +40,29 @@ struct TileCall {
   /// step of the depth; null: none.
   const T* ahead;
   std::int64_t ahead_stride;
+};
+
+/// As TileCall, over at most kSparseDepth of the depth and any number of rows, without a step for a zero of
+/// a.
+template <class T>
+struct SparseCall {
+  std::int64_t depth;
+  const T* a;  ///< element (r, k) at a[r * a_row_stride + k]
+  std::int64_t a_row_stride;
+  const T* b;  ///< packed: element (k, n) at b[k * V * lanes + n]; finite
+  const T* bias;
+  T* sums;  ///< where chains are kept between calls, rows sums_row_stride apart
+  std::int64_t sums_row_stride;
+  bool resume;  ///< each chain goes on from sums
+  bool ends;    ///< chains end here: they go to c, else to sums
+  T* c;         ///< element (r, n) at c[r * c_row_stride + n]; may be sums
+  std::int64_t c_row_stride;
+  bool add;
+  T scale;
+  std::int64_t columns;  ///< N
+  /// What is read next, ahead_rows rows of ahead_columns elements: each row of c asks the cache for one.
+  const T* ahead;
+  std::int64_t ahead_rows, ahead_columns, ahead_stride;
 };
 
 /// weight (depth, columns) += scale x^T grad_output, and then output = bias + next_x weight: the samples x,
@@ -118,15 +142,23 @@ struct Kernels {
   /// For one row, any number of columns, and a depth of at most kBandDepth; nothing is added.
   void (*band)(const TileCall<T>&);
 
+  /// sparse_tile[v - 1] serves v vectors. It returns the first row that it leaves to the tiles above, since a
+  /// chain has come out as -0; `rows` if there is none.
+  std::int64_t (*sparse_tile[kMaxTileVectors])(const SparseCall<T>&, std::int64_t rows);
+  /// Of a multiple of lanes.
+  bool (*all_finite)(const T* values, std::int64_t count);
+  std::int64_t (*count_nonzero)(const T* values, std::int64_t count);
+
   /// For depth 1 and no resume: `rows` rows and any number of columns.
   void (*outer_product)(const TileCall<T>&, std::int64_t rows);
 
   void (*descend)(const DescentCall<T>&);
 
-  /// panel[k * width + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
-  /// columns <= j < width; one of the two strides is 1, width is a multiple of lanes.
+  /// panel[k * panel_stride + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
+  /// columns <= j < width; one of the two strides is 1, width is a multiple of pack_lanes.
   void (*pack)(const T* source, std::int64_t depth_stride, std::int64_t column_stride, std::int64_t depth,
-               std::int64_t columns, std::int64_t width, T* panel);
+               std::int64_t columns, std::int64_t width, T* panel, std::int64_t panel_stride);
+  int pack_lanes;
 
   // Elementwise, out may be an input.
   void (*exp)(const T* in, T* out, std::int64_t count);

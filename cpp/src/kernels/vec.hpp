@@ -228,6 +228,37 @@ NNCORE_INLINE V sqrt(V v) {
 #endif
 #endif
 
+/// Bit i: lane i is not zero (a NaN is not).
+#if NNCORE_VECTOR_BYTES == 64
+NNCORE_INLINE uint64_t nonzero_lanes(Vec<float> v) {
+  return _mm512_cmp_ps_mask(v, Vec<float>{}, _CMP_NEQ_UQ);
+}
+NNCORE_INLINE uint64_t nonzero_lanes(Vec<double> v) {
+  return _mm512_cmp_pd_mask(v, Vec<double>{}, _CMP_NEQ_UQ);
+}
+#elif NNCORE_VECTOR_BYTES == 32
+NNCORE_INLINE uint64_t nonzero_lanes(Vec<float> v) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(bit_cast<__m256>(v != 0)));
+}
+NNCORE_INLINE uint64_t nonzero_lanes(Vec<double> v) {
+  return static_cast<uint32_t>(_mm256_movemask_pd(bit_cast<__m256d>(v != 0)));
+}
+#elif defined(__x86_64__)
+NNCORE_INLINE uint64_t nonzero_lanes(Vec<float> v) {
+  return static_cast<uint32_t>(_mm_movemask_ps(bit_cast<__m128>(v != 0)));
+}
+NNCORE_INLINE uint64_t nonzero_lanes(Vec<double> v) {
+  return static_cast<uint32_t>(_mm_movemask_pd(bit_cast<__m128d>(v != 0)));
+}
+#else
+template <class V>
+NNCORE_INLINE uint64_t nonzero_lanes(V v) {
+  uint64_t bits = 0;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i) bits |= uint64_t{v[i] != 0} << i;
+  return bits;
+}
+#endif
+
 /// A NaN in the second operand gives NaN, one in the first is dropped: callers order them.
 template <class V>
 NNCORE_INLINE V max(V a, V b) {

@@ -1,0 +1,244 @@
+#include "sparse_matmul.hpp"
+
+#include <algorithm>
+
+#include "blocks.hpp"
+
+namespace nncore {
+namespace {
+
+/// Skipping pays where at most so many of 16 elements are not zero: a row alone takes longer for each of its
+/// steps than a tile of rows. A result that is transposed at the end needs more zeros, and a longer sum.
+constexpr std::int64_t kMostOf16 = 10;
+constexpr std::int64_t kMostOf16ByColumns = 9;
+constexpr std::int64_t kDepthByColumns = 64;
+
+/// As many lines of an operand are looked at.
+constexpr std::int64_t kSampledLines = 16;
+
+/// As many rows are finished together: still hot, and enough for one call.
+constexpr std::int64_t kFinishRows = 40;
+
+/// A packed block of b should serve as many rows.
+constexpr std::int64_t kTaskRows = 64;
+
+template <class T>
+constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
+
+/// Elements in a line of the cache.
+template <class T>
+constexpr std::int64_t kLine = 64 / kSize<T>;
+
+template <class T>
+struct SparseProduct {
+  const kernels::Kernels<T>& kernels;
+  Matrix<const T> a, b;
+  Matrix<T> c;  ///< laid out by columns only where the product is just stored: no bias, sum or finish
+  const MatmulOptions<T>& options;
+  Scratch scratch;
+  std::int64_t panel_width;
+
+  void run_task(Range rows, Range columns, int worker) const;
+  void run_chain(Matrix<const T> left, Range rows, Range columns, Range depth, int worker) const;
+  void end_chain(kernels::SparseCall<T> call, Range rows, Range columns, Range depth, int worker) const;
+  void run_dense(Range rows, Range columns, Range depth, int worker) const;
+  void store_by_columns(Matrix<const T> tile, std::int64_t row, std::int64_t column) const;
+  Matrix<const T> next_block(Range columns, Range depth, std::int64_t k) const;
+
+  auto tile_of(Range columns) const { return kernels.sparse_tile[vectors_of(columns.count) - 1]; }
+  std::int64_t vectors_of(std::int64_t elements) const { return divide_up(elements, kernels.lanes); }
+  std::int64_t whole_vectors(std::int64_t elements) const { return vectors_of(elements) * kernels.lanes; }
+  bool is_by_columns() const { return c.column_stride != 1; }
+
+  // The scratch of a worker: what tiles take, then the three parts of sparse_scratch_bytes.
+  T* block_of(int worker) const {
+    return reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker +
+                                tiles_scratch_bytes(c.rows, c.columns, a.columns));
+  }
+  T* sums_of(int worker) const { return block_of(worker) + kSparseDepth * kSparseRowBytes / kSize<T>; }
+  T* left_of(int worker) const { return sums_of(worker) + kSparseRows * kSparseRowBytes / kSize<T>; }
+};
+
+template <class T>
+Matrix<const T> slice(Matrix<const T> matrix, Range rows, Range columns) {
+  return matrix.row_range(rows.first, rows.count).column_range(columns.first, columns.count);
+}
+
+template <class T>
+void SparseProduct<T>::run_task(Range rows, Range columns, int worker) const {
+  const std::int64_t chain = chain_length(a.columns);
+  for (std::int64_t k = 0; k < a.columns; k += chain) {
+    const Range depth{k, std::min(chain, a.columns - k)};
+    Matrix<const T> left = slice(a, rows, depth);
+    if (left.column_stride != 1) {  // the kernel walks rows
+      T* const packed = left_of(worker);
+      const std::int64_t width = whole_vectors(depth.count);
+      kernels.pack(left.data, left.row_stride, left.column_stride, rows.count, depth.count, width, packed,
+                   width);
+      left = {packed, rows.count, depth.count, width};
+    }
+    for (std::int64_t j = 0; j < columns.count; j += panel_width)
+      run_chain(left, rows, {columns.first + j, std::min(panel_width, columns.count - j)}, depth, worker);
+  }
+}
+
+/// One chain of a block of rows of one panel. The chains wait in scratch for the next part of the depth: rows
+/// of c may lie so far apart that they would share few sets of the caches.
+template <class T>
+void SparseProduct<T>::run_chain(Matrix<const T> left, Range rows, Range columns, Range depth,
+                                 int worker) const {
+  const std::int64_t width = whole_vectors(columns.count);
+  T* const block = block_of(worker);
+  kernels::SparseCall<T> call{};
+  call.a_row_stride = left.row_stride;
+  call.b = block;
+  if (depth.first == 0 && options.bias != nullptr) call.bias = options.bias + columns.first;
+  call.sums = sums_of(worker);
+  call.sums_row_stride = width;
+  call.c = is_by_columns() ? call.sums : &c(rows.first, columns.first);
+  call.c_row_stride = is_by_columns() ? width : c.row_stride;
+  call.add = depth.first > 0 || options.accumulate;
+  call.scale = options.scale;
+  call.columns = columns.count;
+  for (std::int64_t k = 0; k < depth.count; k += call.depth) {
+    call.depth = std::min(kSparseDepth, depth.count - k);
+    call.a = left.data + k;
+    call.resume = k > 0;
+    call.ends = k + call.depth == depth.count;
+    Matrix<const T> next = next_block(columns, depth, k + call.depth);
+    if (next.column_stride != 1) next = next.transposed();
+    call.ahead = next.data;
+    call.ahead_rows = next.rows;
+    call.ahead_columns = next.columns;
+    call.ahead_stride = next.row_stride;
+    kernels.pack(&b(depth.first + k, columns.first), b.row_stride, b.column_stride, call.depth, columns.count,
+                 width, block, width);
+    if (!kernels.all_finite(block, call.depth * width)) return run_dense(rows, columns, depth, worker);
+    if (call.ends)
+      end_chain(call, rows, columns, depth, worker);
+    else
+      tile_of(columns)(call, rows.count);
+  }
+}
+
+/// The part of b that is packed once depth k of this panel's chain is reached; none after the last panel.
+template <class T>
+Matrix<const T> SparseProduct<T>::next_block(Range columns, Range depth, std::int64_t k) const {
+  if (k == depth.count) {
+    columns.first += columns.count;
+    columns.count = std::min(panel_width, c.columns - columns.first);
+    k = 0;
+  }
+  return slice(b, {depth.first + k, std::min(kSparseDepth, depth.count - k)}, columns);
+}
+
+/// The last part of a chain, row by row where the kernel leaves one to tiles; and finishes.
+template <class T>
+void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Range rows, Range columns, Range depth,
+                                 int worker) const {
+  const bool finishes = options.finish && depth.first + depth.count == a.columns;
+  const std::int64_t height = finishes || is_by_columns() ? kFinishRows : rows.count;
+  for (std::int64_t r = 0; r < rows.count;) {
+    const std::int64_t row = rows.first + r, count = std::min(height, rows.count - r);
+    const std::int64_t done = tile_of(columns)(call, count);
+    const Matrix<T> tile(call.c, done, columns.count, call.c_row_stride);
+    if (is_by_columns()) store_by_columns(tile, row, columns.first);
+    if (finishes) options.finish(tile, row, columns.first);
+    if (done < count) run_dense({row + done, 1}, columns, depth, worker);
+    const std::int64_t step = std::min(done + 1, count);
+    call.a += step * call.a_row_stride;
+    call.sums += step * call.sums_row_stride;
+    call.c += step * call.c_row_stride;
+    r += step;
+  }
+}
+
+/// A tile whose first element is c(row, column), a line of the cache after the other.
+template <class T>
+void SparseProduct<T>::store_by_columns(Matrix<const T> tile, std::int64_t row, std::int64_t column) const {
+  const std::int64_t whole = tile.rows / kernels.pack_lanes * kernels.pack_lanes;
+  for (std::int64_t j = 0; j < tile.columns; j += kLine<T>) {
+    kernels.pack(&tile(0, j), 1, tile.row_stride, std::min(kLine<T>, tile.columns - j), whole, whole,
+                 &c(row, column + j), c.column_stride);
+  }
+  for (std::int64_t i = whole; i < tile.rows; ++i)
+    for (std::int64_t j = 0; j < tile.columns; ++j) c(row + i, column + j) = tile(i, j);
+}
+
+/// A chain by tiles, on this thread.
+template <class T>
+void SparseProduct<T>::run_dense(Range rows, Range columns, Range depth, int worker) const {
+  MatmulOptions<T> part = options;
+  part.accumulate = depth.first > 0 || options.accumulate;
+  if (depth.first > 0) part.bias = nullptr;
+  if (depth.first + depth.count < a.columns) part.finish = {};
+  const Scratch own{scratch.data + worker * scratch.bytes_per_worker, scratch.bytes_per_worker, 1};
+  matmul_block<T>(a.column_range(depth.first, depth.count), b.row_range(depth.first, depth.count), c, part,
+                  rows, columns, 1, own);
+}
+
+template <class T>
+bool has_many_zeros(Matrix<const T> matrix, std::int64_t most_of_16) {
+  if (matrix.column_stride != 1) matrix = matrix.transposed();
+  if (matrix.column_stride != 1) return false;
+  const std::int64_t lines = std::min(matrix.rows, kSampledLines);
+  std::int64_t nonzero = 0;
+  for (std::int64_t i = 0; i < lines; ++i)
+    nonzero += kernels::active<T>().count_nonzero(&matrix(i * matrix.rows / lines, 0), matrix.columns);
+  return 16 * nonzero <= most_of_16 * lines * matrix.columns;
+}
+
+template <class T>
+void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options, int threads,
+         Scratch scratch) {
+  const kernels::Kernels<T>& kernels = kernels::active<T>();
+  const std::int64_t m = c.rows, n = c.columns;
+  // Panels as equal as may be, of at most as many registers as a tile has.
+  const std::int64_t vectors = divide_up(n, kernels.lanes);
+  const std::int64_t panels = divide_up(vectors, kernels::kMaxTileVectors);
+  const std::int64_t panel_width = divide_up(vectors, panels) * kernels.lanes;
+  const SparseProduct<T> product{kernels, a, b, c, options, scratch, panel_width};
+
+  std::int64_t tallest = kSparseRows;
+  bool rows_first = false;  // threads share what need not be packed by each
+  if (a.column_stride != 1) {
+    const std::int64_t row_bytes = product.whole_vectors(chain_length(a.columns)) * kSize<T>;
+    tallest = std::min(tallest, kLeftBytes / row_bytes / kLine<T> * kLine<T>);
+    rows_first = m >= n;
+  }
+  const std::int64_t most = std::max<std::int64_t>(1, m / kTaskRows);
+  std::int64_t blocks = divide_up(m, tallest);
+  if (rows_first) blocks = std::max(blocks, std::min<std::int64_t>(threads, most));
+  const std::int64_t across = std::min(panels, divide_up(threads, blocks));
+  blocks = std::max(blocks, std::min(divide_up(threads, across), most));
+  if (blocks > threads) blocks = divide_up(blocks, threads) * threads;
+  const std::int64_t height = std::min(tallest, divide_up(divide_up(m, blocks), kLine<T>) * kLine<T>);
+  for_each_block(m, height, n, divide_up(panels, across) * panel_width, threads,
+                 [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
+}
+
+}  // namespace
+
+template <class T>
+bool matmul_sparse(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+                   int threads, Scratch scratch) {
+  const std::int64_t k = a.columns;
+  if (may_skip_zeros(c.rows, c.columns, k) && has_many_zeros(a, kMostOf16)) {
+    run(a, b, c, options, threads, scratch);
+    return true;
+  }
+  const bool only_stores = !options.accumulate && options.bias == nullptr && !options.finish;
+  if (only_stores && k >= kDepthByColumns && k <= kMaxChain && may_skip_zeros(c.columns, c.rows, k) &&
+      has_many_zeros(b, kMostOf16ByColumns)) {
+    run(b.transposed(), a.transposed(), c.transposed(), options, threads, scratch);
+    return true;
+  }
+  return false;
+}
+
+template bool matmul_sparse<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,
+                                   const MatmulOptions<float>&, int, Scratch);
+template bool matmul_sparse<double>(Matrix<const double>, Matrix<const double>, Matrix<double>,
+                                    const MatmulOptions<double>&, int, Scratch);
+
+}  // namespace nncore
