@@ -82,7 +82,7 @@ def _draw_roof(axes: Any, probes: dict[str, float]) -> None:
             **words,
         )
     axes.plot([left, right], [peak, peak], "-", color=ROOF, linewidth=1.5, zorder=0)
-    axes.annotate(f"fused multiply-adds, {peak:.0f} GFLOP/s", (right / 1.1, peak), ha="right", **words)
+    axes.annotate(f"fused multiply-adds, {peak:.0f} GFLOP/s", (left * 1.1, peak), ha="left", **words)
 
 
 def _draw_labels(axes: Any, rows: Sequence[Row], points: Sequence[list[tuple[float, float]]]) -> None:
