@@ -228,13 +228,19 @@ NNCORE_INLINE V sqrt(V v) {
 #endif
 #endif
 
-/// Bit i: lane i is not zero (a NaN is not).
+// nonzero_lanes. Bit i: lane i is not zero (a NaN is not).
 #if NNCORE_VECTOR_BYTES == 64
+/// Widened in a general register: GCC 12 stores 16 bits of a mask that it widens in memory, and reads 64.
+template <class Mask>
+NNCORE_INLINE uint64_t widen_mask(Mask mask) {
+  asm("" : "+r"(mask));
+  return mask;
+}
 NNCORE_INLINE uint64_t nonzero_lanes(Vec<float> v) {
-  return _mm512_cmp_ps_mask(v, Vec<float>{}, _CMP_NEQ_UQ);
+  return widen_mask(_mm512_cmp_ps_mask(v, Vec<float>{}, _CMP_NEQ_UQ));
 }
 NNCORE_INLINE uint64_t nonzero_lanes(Vec<double> v) {
-  return _mm512_cmp_pd_mask(v, Vec<double>{}, _CMP_NEQ_UQ);
+  return widen_mask(_mm512_cmp_pd_mask(v, Vec<double>{}, _CMP_NEQ_UQ));
 }
 #elif NNCORE_VECTOR_BYTES == 32
 NNCORE_INLINE uint64_t nonzero_lanes(Vec<float> v) {
