@@ -8,6 +8,26 @@
 
 namespace nncore {
 
+template <class T>
+constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
+
+/// Elements in a line of the cache.
+template <class T>
+constexpr std::int64_t kLine = 64 / kSize<T>;
+
+/// As many rows of a result are finished together: still hot, and enough for one call.
+inline constexpr std::int64_t kFinishRows = 40;
+
+/// A product of less work stays on the calling thread; half of it is worth a thread.
+inline constexpr std::int64_t kOneThreadFlops = 800'000;
+
+/// Threads for a product (M, K) (K, N), of at most so many workers.
+inline int threads_for(std::int64_t m, std::int64_t n, std::int64_t k, int workers) {
+  const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  const double most = std::min(num_threads(), workers);
+  return flops < kOneThreadFlops ? 1 : static_cast<int>(std::min(flops / (kOneThreadFlops / 2), most));
+}
+
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// Rows or columns first .. first + count.

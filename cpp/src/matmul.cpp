@@ -27,21 +27,8 @@ constexpr std::int64_t kOneRowBytes = 1 << 20;
 /// A second product for some columns pays where the left operand has as many entries.
 constexpr std::int64_t kApartEntries = 4096;
 
-/// As many rows of tiles are finished together: still hot, and enough for one call.
-constexpr std::int64_t kFinishRows = 40;
-
 /// Depth of the panels that are transposed for a narrow result: one fits half of an L1 cache.
 constexpr std::int64_t kPartDepth = 64;
-
-/// Work that is worth a thread.
-constexpr double kThreadFlops = kOneThreadFlops / 2.0;
-
-template <class T>
-constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
-
-/// Elements in a line of the cache.
-template <class T>
-constexpr std::int64_t kLine = 64 / kSize<T>;
 
 template <class T>
 struct Product {
@@ -279,19 +266,13 @@ void fill_empty_sum(Matrix<T> c, const T* bias) {
   }
 }
 
-/// Threads that the work is enough for.
-int threads_for(double flops, int most) {
-  return flops < kOneThreadFlops
-             ? 1
-             : static_cast<int>(std::min(flops / kThreadFlops, static_cast<double>(most)));
-}
-
 /// By tiles, where depth, rows and columns are at least 1.
 template <class T>
 void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                  int threads, Scratch scratch) {
+                  Scratch scratch) {
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t m = c.rows, n = c.columns, k = a.columns;
+  const int threads = threads_for(m, n, k, scratch.workers);
   const std::int64_t panel_width = std::int64_t{kernels.panel_vectors} * kernels.lanes;
   Product<T> product{kernels, a, b, c, options, scratch, panel_width, false, false};
   if (k == 1 && b.column_stride == 1) {
@@ -309,7 +290,7 @@ void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
   if (rest != 0 && n > kernels.lanes && 4 * (rest + 4) <= 3 * kernels.lanes && m >= 2 * kernels.lanes &&
       m * k >= kApartEntries) {
     for (const Range columns : {Range{0, n - rest}, Range{n - rest, rest}})
-      matmul_block<T>(a, b, c, options, {0, m}, columns, threads, scratch);
+      matmul_block<T>(a, b, c, options, {0, m}, columns, scratch);
     return;
   }
   // Rows of b that are no longer than a panel are packed already.
@@ -347,16 +328,12 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
   if (c.column_stride != 1) {  // c is laid out by columns: compute its transpose, c^T = b^T a^T
     return matmul<T>(b.transposed(), a.transposed(), c.transposed(), options, scratch);
   }
-  const double flops =
-      2.0 * static_cast<double>(c.rows) * static_cast<double>(c.columns) * static_cast<double>(a.columns);
-  const int threads = threads_for(flops, std::min(num_threads(), scratch.workers));
-  if (!matmul_sparse<T>(a, b, c, options, threads, scratch))
-    matmul_dense<T>(a, b, c, options, threads, scratch);
+  if (!matmul_sparse<T>(a, b, c, options, scratch)) matmul_dense<T>(a, b, c, options, scratch);
 }
 
 template <class T>
 void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                  Range rows, Range columns, int threads, Scratch scratch) {
+                  Range rows, Range columns, Scratch scratch) {
   a = a.row_range(rows.first, rows.count);
   b = b.column_range(columns.first, columns.count);
   c = c.row_range(rows.first, rows.count).column_range(columns.first, columns.count);
@@ -367,15 +344,15 @@ void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
   };
   if (options.finish) part.finish = finish;
   if (c.column_stride != 1)
-    matmul_dense<T>(b.transposed(), a.transposed(), c.transposed(), part, threads, scratch);
+    matmul_dense<T>(b.transposed(), a.transposed(), c.transposed(), part, scratch);
   else
-    matmul_dense<T>(a, b, c, part, threads, scratch);
+    matmul_dense<T>(a, b, c, part, scratch);
 }
 
 #define NNCORE_INSTANTIATE(T)                                                                                \
   template void matmul<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Scratch);    \
   template void matmul_block<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Range, \
-                                Range, int, Scratch);
+                                Range, Scratch);
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)
 #undef NNCORE_INSTANTIATE

@@ -49,9 +49,6 @@ struct MatmulOptions {
   Finish<T> finish{};
 };
 
-/// A product of less work stays on the calling thread.
-inline constexpr std::int64_t kOneThreadFlops = 800'000;
-
 /// Whether a product (M, K) (K, N) copies blocks of its left operand where that is laid out by columns: its
 /// columns then lie so far apart that they would share few sets of the caches, and many pages.
 constexpr bool packs_left(std::int64_t m, std::int64_t n, std::int64_t k) {
@@ -99,6 +96,6 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
 /// A block of such a c, by tiles: it skips no zeros.
 template <class T>
 void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                  Range rows, Range columns, int threads, Scratch scratch);
+                  Range rows, Range columns, Scratch scratch);
 
 }  // namespace nncore

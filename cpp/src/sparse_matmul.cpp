@@ -16,18 +16,8 @@ constexpr std::int64_t kDepthByColumns = 64;
 /// As many lines of an operand are looked at.
 constexpr std::int64_t kSampledLines = 16;
 
-/// As many rows are finished together: still hot, and enough for one call.
-constexpr std::int64_t kFinishRows = 40;
-
 /// A packed block of b should serve as many rows.
 constexpr std::int64_t kTaskRows = 64;
-
-template <class T>
-constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
-
-/// Elements in a line of the cache.
-template <class T>
-constexpr std::int64_t kLine = 64 / kSize<T>;
 
 template <class T>
 struct SparseProduct {
@@ -174,7 +164,7 @@ void SparseProduct<T>::run_dense(Range rows, Range columns, Range depth, int wor
   if (depth.first + depth.count < a.columns) part.finish = {};
   const Scratch own{scratch.data + worker * scratch.bytes_per_worker, scratch.bytes_per_worker, 1};
   matmul_block<T>(a.column_range(depth.first, depth.count), b.row_range(depth.first, depth.count), c, part,
-                  rows, columns, 1, own);
+                  rows, columns, own);
 }
 
 template <class T>
@@ -189,10 +179,11 @@ bool has_many_zeros(Matrix<const T> matrix, std::int64_t most_of_16) {
 }
 
 template <class T>
-void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options, int threads,
+void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
          Scratch scratch) {
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t m = c.rows, n = c.columns;
+  const int threads = threads_for(m, n, a.columns, scratch.workers);
   // Panels as equal as may be, of at most as many registers as a tile has.
   const std::int64_t vectors = divide_up(n, kernels.lanes);
   const std::int64_t panels = divide_up(vectors, kernels::kMaxTileVectors);
@@ -221,24 +212,24 @@ void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<
 
 template <class T>
 bool matmul_sparse(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                   int threads, Scratch scratch) {
+                   Scratch scratch) {
   const std::int64_t k = a.columns;
   if (may_skip_zeros(c.rows, c.columns, k) && has_many_zeros(a, kMostOf16)) {
-    run(a, b, c, options, threads, scratch);
+    run(a, b, c, options, scratch);
     return true;
   }
   const bool only_stores = !options.accumulate && options.bias == nullptr && !options.finish;
   if (only_stores && k >= kDepthByColumns && k <= kMaxChain && may_skip_zeros(c.columns, c.rows, k) &&
       has_many_zeros(b, kMostOf16ByColumns)) {
-    run(b.transposed(), a.transposed(), c.transposed(), options, threads, scratch);
+    run(b.transposed(), a.transposed(), c.transposed(), options, scratch);
     return true;
   }
   return false;
 }
 
 template bool matmul_sparse<float>(Matrix<const float>, Matrix<const float>, Matrix<float>,
-                                   const MatmulOptions<float>&, int, Scratch);
+                                   const MatmulOptions<float>&, Scratch);
 template bool matmul_sparse<double>(Matrix<const double>, Matrix<const double>, Matrix<double>,
-                                    const MatmulOptions<double>&, int, Scratch);
+                                    const MatmulOptions<double>&, Scratch);
 
 }  // namespace nncore

@@ -1,5 +1,5 @@
 // The driver of products of an operand with many zeros, as the outputs of relu have, and the gradients that
-// pass it: a step of a chain is made only for what is not zero, and the bits are those of matmul_dense.
+// pass it: a step of a chain is made only for what is not zero, and the bits are those of tiles.
 //
 //   For each block of rows, chain of the depth and panel of columns:
 //     for each kSparseDepth of the depth: pack b (kSparseDepth x panel width, an L1 cache full);
@@ -15,6 +15,6 @@ namespace nncore {
 /// c = a b as matmul, if an operand has so many zeros that it pays; else nothing is done, and false returned.
 template <class T>
 bool matmul_sparse(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                   int threads, Scratch scratch);
+                   Scratch scratch);
 
 }  // namespace nncore
