@@ -75,7 +75,7 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
     while (steps != 0) {
       const int64_t k = __builtin_ctzll(steps);
       steps &= steps - 1;
-      const Vec<T> left = broadcast<T>(a[k]);
+      const Vec<T> left = load_broadcast(a + k);
       const T* const row = b + k * (Vectors * lanes);
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) sum[v] = fma(left, load(row + v * lanes), sum[v]);

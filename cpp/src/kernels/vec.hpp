@@ -45,6 +45,14 @@ using IntVec = Vec<Int<T>>;
 
 #define NNCORE_INLINE inline __attribute__((always_inline))
 
+template <class To, class From>
+NNCORE_INLINE To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
 template <class T>
 NNCORE_INLINE Vec<T> broadcast(T x) {
   return x - Vec<T>{};  // x - 0 keeps every value, -0 and NaN too
@@ -53,6 +61,19 @@ NNCORE_INLINE Vec<T> broadcast(T x) {
 template <class T>
 NNCORE_INLINE IntVec<T> broadcast_int(Int<T> x) {
   return x + IntVec<T>{};
+}
+
+/// *p in all lanes. On x86 by way of a general register, whose load takes no turn from the loads of vectors.
+template <class T>
+NNCORE_INLINE Vec<T> load_broadcast(const T* p) {
+#if NNCORE_VECTOR_BYTES >= 32
+  Int<T> bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  __asm__("" : "+r"(bits));
+  return bit_cast<Vec<T>>(broadcast_int<T>(bits));
+#else
+  return broadcast<T>(*p);
+#endif
 }
 
 template <class T>
@@ -65,14 +86,6 @@ NNCORE_INLINE Vec<T> load(const T* p) {
 template <class T>
 NNCORE_INLINE void store(T* p, Vec<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
-}
-
-template <class To, class From>
-NNCORE_INLINE To bit_cast(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  __builtin_memcpy(&to, &from, sizeof to);
-  return to;
 }
 
 /// 0, 1, 2, ...
