@@ -127,9 +127,18 @@ template <class T>
 void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Range rows, Range columns, Range depth,
                                  int worker) const {
   const bool finishes = options.finish && depth.first + depth.count == a.columns;
-  const std::int64_t height = finishes || is_by_columns() ? kFinishRows : rows.count;
+  // By columns, a tile has as many rows as columns: each row asks for one of the lines that it is stored to.
+  const std::int64_t height = is_by_columns() ? whole_vectors(columns.count)
+                              : finishes      ? kFinishRows
+                                              : rows.count;
   for (std::int64_t r = 0; r < rows.count;) {
     const std::int64_t row = rows.first + r, count = std::min(height, rows.count - r);
+    if (is_by_columns()) {
+      call.ahead = &c(row, columns.first);
+      call.ahead_rows = columns.count;
+      call.ahead_columns = count;
+      call.ahead_stride = c.column_stride;
+    }
     const std::int64_t done = tile_of(columns)(call, count);
     const Matrix<T> tile(call.c, done, columns.count, call.c_row_stride);
     if (is_by_columns()) store_by_columns(tile, row, columns.first);
@@ -139,6 +148,8 @@ void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Range rows, Range 
     call.a += step * call.a_row_stride;
     call.sums += step * call.sums_row_stride;
     call.c += step * call.c_row_stride;
+    call.ahead += step * call.ahead_stride;
+    call.ahead_rows -= step;
     r += step;
   }
 }

@@ -77,30 +77,38 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
   }
 }
 
-/// A register's worth of columns, of which `present` exist, contiguous along the depth.
-template <class T, bool Whole>
+/// Columns that are contiguous along the depth become registers' worth of lines of the panel: `Groups` side
+/// by side, which fill lines of the cache at once. Of the last one, `present` exist.
+template <class T, int Groups, bool Whole>
 NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t depth, int64_t present,
                               T* panel, int64_t panel_stride) {
   constexpr int lanes = kPackLanes<T>, size = kPart<T>;
   int64_t k = 0;
   for (; k + size <= depth; k += size) {
-    PackVec<T> rows[size];
+    PackVec<T> rows[Groups][size];
+#pragma GCC unroll 2
+    for (int g = 0; g < Groups; ++g) {
 #pragma GCC unroll 4
-    for (int i = 0; i < size; ++i) {
-      rows[i] = join_parts<T>([=](int part) __attribute__((always_inline)) {
-        const int column = part * size + i;
-        Part<T> values{};
-        if (Whole || column < present)
-          __builtin_memcpy(&values, source + column * column_stride + k, sizeof values);
-        return values;
-      });
+      for (int i = 0; i < size; ++i) {
+        rows[g][i] = join_parts<T>([=](int part) __attribute__((always_inline)) {
+          const int column = g * lanes + part * size + i;
+          Part<T> values{};
+          if (Whole || column < present)
+            __builtin_memcpy(&values, source + column * column_stride + k, sizeof values);
+          return values;
+        });
+      }
+      transpose<T>(rows[g]);
     }
-    transpose<T>(rows);
 #pragma GCC unroll 4
-    for (int i = 0; i < size; ++i) __builtin_memcpy(panel + (k + i) * panel_stride, &rows[i], sizeof rows[i]);
+    for (int i = 0; i < size; ++i)
+      __builtin_memcpy(panel + (k + i) * panel_stride, &rows[0][i], sizeof rows[0][i]);
+#pragma GCC unroll 4
+    for (int i = 0; Groups > 1 && i < size; ++i)
+      __builtin_memcpy(panel + (k + i) * panel_stride + lanes, &rows[Groups - 1][i], sizeof rows[0][i]);
   }
   for (; k < depth; ++k)
-    for (int j = 0; j < lanes; ++j)
+    for (int j = 0; j < Groups * lanes; ++j)
       panel[k * panel_stride + j] = Whole || j < present ? source[j * column_stride + k] : T{0};
 }
 
@@ -109,12 +117,16 @@ template <class T>
 NNCORE_INLINE void pack_columns(const T* source, int64_t column_stride, int64_t depth, int64_t columns,
                                 int64_t width, T* panel, int64_t panel_stride) {
   constexpr int lanes = kPackLanes<T>;
-  for (int64_t j = 0; j < width; j += lanes) {
+  int64_t j = 0;
+  for (; j + 2 * lanes <= columns; j += 2 * lanes)
+    pack_lanes<T, 2, true>(source + j * column_stride, column_stride, depth, 2 * lanes, panel + j,
+                           panel_stride);
+  for (; j < width; j += lanes) {
     const T* const from = source + j * column_stride;
     if (columns - j >= lanes)
-      pack_lanes<T, true>(from, column_stride, depth, lanes, panel + j, panel_stride);
+      pack_lanes<T, 1, true>(from, column_stride, depth, lanes, panel + j, panel_stride);
     else
-      pack_lanes<T, false>(from, column_stride, depth, columns - j, panel + j, panel_stride);
+      pack_lanes<T, 1, false>(from, column_stride, depth, columns - j, panel + j, panel_stride);
   }
 }
 
