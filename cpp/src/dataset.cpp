@@ -14,7 +14,7 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kElementsPerRange = 32768;
+constexpr std::int64_t kElementsPerThread = 16384;  ///< fewer are not shared among threads
 
 /// Booleans are bytes: reading one that holds neither 0 nor 1 as bool would be undefined.
 struct Boolean {
@@ -186,7 +186,8 @@ void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t cou
   if (source.columns == 0) return;
   const FloatingPointMode mode;
   const ConvertRows<To> convert_rows = kConvertRows<To>[static_cast<std::size_t>(source.type)];
-  const std::int64_t grain = kElementsPerRange / source.columns + 1;
+  constexpr std::int64_t kQuantum = 4 * kStreams;  // parallel_for cuts a grain into four
+  const std::int64_t grain = (kElementsPerThread / source.columns / kQuantum + 1) * kQuantum;
   parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
     convert_rows({source, rows, begin, end}, out + begin * source.columns);
   });

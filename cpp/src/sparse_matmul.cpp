@@ -195,16 +195,14 @@ void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t m = c.rows, n = c.columns;
   const int threads = threads_for(m, n, a.columns, scratch.workers);
-  // Panels as equal as may be, of at most as many registers as a tile has.
   const std::int64_t vectors = divide_up(n, kernels.lanes);
   const std::int64_t panels = divide_up(vectors, kernels::kMaxTileVectors);
-  const std::int64_t panel_width = divide_up(vectors, panels) * kernels.lanes;
-  const SparseProduct<T> product{kernels, a, b, c, options, scratch, panel_width};
 
   std::int64_t tallest = kSparseRows;
   bool rows_first = false;  // threads share what need not be packed by each
   if (a.column_stride != 1) {
-    const std::int64_t row_bytes = product.whole_vectors(chain_length(a.columns)) * kSize<T>;
+    const std::int64_t row_bytes =
+        divide_up(chain_length(a.columns), kernels.lanes) * kernels.lanes * kSize<T>;
     tallest = std::min(tallest, kLeftBytes / row_bytes / kLine<T> * kLine<T>);
     rows_first = m >= n;
   }
@@ -215,7 +213,11 @@ void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<
   blocks = std::max(blocks, std::min(divide_up(threads, across), most));
   if (blocks > threads) blocks = divide_up(blocks, threads) * threads;
   const std::int64_t height = std::min(tallest, divide_up(divide_up(m, blocks), kLine<T>) * kLine<T>);
-  for_each_block(m, height, n, divide_up(panels, across) * panel_width, threads,
+  // Tasks as equal as may be, and their panels too, of at most as many registers as a tile has.
+  const std::int64_t width = divide_up(vectors, across);
+  const std::int64_t panel_vectors = divide_up(width, divide_up(width, kernels::kMaxTileVectors));
+  const SparseProduct<T> product{kernels, a, b, c, options, scratch, panel_vectors * kernels.lanes};
+  for_each_block(m, height, n, width * kernels.lanes, threads,
                  [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
 }
 

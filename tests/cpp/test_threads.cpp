@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -30,15 +31,16 @@ struct ThreadCount {
   int before;
 };
 
-/// Runs parallel_for and returns whether the ranges cover [0, count) once, are multiples of the
-/// grain, and workers are within bounds.
+/// Runs parallel_for and returns whether the ranges cover [0, count) once, are multiples of a quarter of
+/// the grain, and workers are within bounds.
 bool covers(std::int64_t count, std::int64_t grain) {
   std::vector<int> visits(static_cast<std::size_t>(count));
   std::atomic<bool> fits{true};
   const int threads = num_threads();
+  const std::int64_t quarter = std::max<std::int64_t>(1, grain / 4);
   parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
     if (worker < 0 || worker >= threads || begin < 0 || end > count || begin >= end) fits = false;
-    if (begin % grain != 0 || (end % grain != 0 && end != count)) fits = false;
+    if (begin % quarter != 0 || (end % quarter != 0 && end != count)) fits = false;
     for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<std::size_t>(i)];
   });
   for (const int n : visits)

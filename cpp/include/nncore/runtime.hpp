@@ -53,10 +53,11 @@ class ParallelBody {
   void (*call_)(const void*, std::int64_t, std::int64_t, int);
 };
 
-/// Runs body over [0, count) in ranges that are multiples of `grain` (the last may be shorter), on
-/// several threads if count > grain, and returns when all is done. A call from within a body that several
-/// threads share, or while another thread has the pool, runs on its caller as worker 0. Bodies must not
-/// throw. A body whose memory was laid out for fewer workers than there may be now says so in `most_workers`.
+/// Runs body over [0, count) on several threads if count > grain, in ranges that are multiples of a quarter
+/// of the grain, rounded down, or of 1 (the last may be shorter); and returns when all is done. A call from
+/// within a body that several threads share, or while another thread has the pool, runs on its caller as
+/// worker 0. Bodies must not throw. A body whose memory was laid out for fewer workers than there may be now
+/// says so in `most_workers`.
 void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body,
                   int most_workers = std::numeric_limits<int>::max());
 

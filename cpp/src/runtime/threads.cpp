@@ -65,15 +65,16 @@ int initial_num_threads() {
   return count;
 }
 
-/// One parallel_for at work. Ranges are whole multiples of the grain, about eight for each worker, so
-/// that a worker that the system delays leaves its share to the others.
+/// One parallel_for at work. Ranges are whole multiples of a quarter of the grain, about eight for each
+/// worker, so that a worker that the system delays leaves its share to the others; where there is less work,
+/// workers still end within a quarter of the grain of each other.
 class Region {
  public:
   Region(const ParallelBody& body, std::int64_t count, std::int64_t grain, int workers)
       : body_(body), count_(count) {
     constexpr std::int64_t kRangesPerWorker = 8;
-    const std::int64_t grains = (count - 1) / grain + 1;
-    range_ = grain * std::max<std::int64_t>(1, grains / (kRangesPerWorker * workers));
+    const std::int64_t quarter = std::max<std::int64_t>(1, grain / 4), quarters = (count - 1) / quarter + 1;
+    range_ = quarter * std::max<std::int64_t>(1, quarters / (kRangesPerWorker * workers));
   }
 
   void work(int worker) {
