@@ -66,29 +66,46 @@ int initial_num_threads() {
 }
 
 /// One parallel_for at work. Ranges are whole multiples of a quarter of the grain, about eight for each
-/// worker, so that a worker that the system delays leaves its share to the others; where there is less work,
-/// workers still end within a quarter of the grain of each other.
+/// worker. Each worker has a share of them, the same one in every region of a shape, since it is the one
+/// whose caches hold the data; done with that, it takes what is left of the others', whom the system may have
+/// delayed.
 class Region {
  public:
   Region(const ParallelBody& body, std::int64_t count, std::int64_t grain, int workers)
-      : body_(body), count_(count) {
+      : body_(body), count_(count), share_count_(std::min(workers, kMaxShares)) {
     constexpr std::int64_t kRangesPerWorker = 8;
     const std::int64_t quarter = std::max<std::int64_t>(1, grain / 4), quarters = (count - 1) / quarter + 1;
     range_ = quarter * std::max<std::int64_t>(1, quarters / (kRangesPerWorker * workers));
+    const std::int64_t ranges = (count - 1) / range_ + 1;
+    for (int i = 0; i < share_count_; ++i) {
+      shares_[i].next.store(ranges * i / share_count_, std::memory_order_relaxed);
+      shares_[i].end = ranges * (i + 1) / share_count_;
+    }
   }
 
   void work(int worker) {
-    for (;;) {
-      const std::int64_t begin = next_.fetch_add(range_, std::memory_order_relaxed);
-      if (begin >= count_) return;
-      body_(begin, std::min(begin + range_, count_), worker);
+    for (int i = 0; i < share_count_; ++i) {
+      Share& share = shares_[(worker + i) % share_count_];
+      for (;;) {
+        const std::int64_t range = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (range >= share.end) break;
+        body_(range * range_, std::min((range + 1) * range_, count_), worker);
+      }
     }
   }
 
  private:
+  static constexpr int kMaxShares = 16;
+
+  struct alignas(kCacheLine) Share {
+    std::atomic<std::int64_t> next;
+    std::int64_t end;
+  };
+
   const ParallelBody& body_;
   std::int64_t count_, range_;
-  alignas(kCacheLine) std::atomic<std::int64_t> next_{0};
+  int share_count_;
+  Share shares_[kMaxShares];
 };
 
 #if defined(NNCORE_THREADS_POOL)
