@@ -1,8 +1,9 @@
 """Gradients checked against central differences in float64.
 
-For every entry p of the parameters the loss is measured at p ± h, ± 2h and ± 4h, and two steps of Richardson
-extrapolation remove the terms in h^2 and h^4. What is left is bounded by what is seen: the truncation error
-by the last correction, the rounding error by the loss's own noise, measured from a table of differences
+For every entry p of the parameters the loss is measured at p ± h, ± 2h, ± 4h and ± 8h, and two steps of
+Richardson extrapolation remove the terms in h^2 and h^4. What is left is bounded by what is seen: the
+truncation error by the last correction and by what the same extrapolation gives for 2h (one of them may
+vanish by chance), the rounding error by the loss's own noise, measured from a table of differences
 (Moré and Wild, Estimating computational noise, 2011). The step is shortened where truncation rules, and
 where a relu would change its sign on the way.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RELATIVE_TOLERANCE = 1e-7  # of a block: ||g - g_fd|| <= 1e-7 ||g_fd||
-_STEPS = tuple(2.0**-exponent for exponent in (9, 12, 15, 18))
+_STEPS = tuple(2.0**-exponent for exponent in (10, 13, 16, 19))
+_FACTORS = (1, 2, 4, 8)
+_FARTHEST = _FACTORS[-1]
 _GOOD_ENOUGH = 1e-9  # an error bound, relative to the block, at which no shorter step is tried
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -187,7 +191,7 @@ class _Probe:
         flat = self._model.parameters
         random = np.random.default_rng(0)
         here = flat.copy()
-        away = here + 4 * _STEPS[0] * random.choice([-1.0, 1.0], flat.size)
+        away = here + _FARTHEST * _STEPS[0] * random.choice([-1.0, 1.0], flat.size)
         return max(self._noise_around(start, random) for start in (here, away))
 
     def _noise_around(self, start: NDArray[Any], random: np.random.Generator) -> float:
@@ -238,17 +242,16 @@ def _check_entry(
     best: Entry | None = None
     for step in _STEPS:
         h = step * 2.0 ** math.frexp(max(1.0, abs(center)))[1]
-        points = {}
-        for factor in (4, -4, 2, -2, 1, -1):
+        losses, active = {}, []
+        for factor in (sign * f for f in _FACTORS for sign in (1, -1)):
             values[index] = center + factor * h
-            if abs(factor) == 4:
-                points[factor] = (probe.loss(), probe.active())
-            else:
-                points[factor] = (probe.loss(), [])
+            losses[factor] = probe.loss()
+            if abs(factor) == _FARTHEST:
+                active.append(probe.active())
         values[index] = center
-        if any(np.any(a != b) for a, b in zip(points[4][1], points[-4][1], strict=True)):
+        if any(np.any(a != b) for a, b in zip(*active, strict=True)):
             continue
-        entry = _extrapolate(index, gradient, {f: loss for f, (loss, _) in points.items()}, h, noise, size)
+        entry = _extrapolate(index, gradient, losses, h, noise, size)
         if best is None or entry.rounding + entry.truncation < best.rounding + best.truncation:
             best = entry
         if best.rounding + best.truncation <= _GOOD_ENOUGH * size:
@@ -259,13 +262,14 @@ def _check_entry(
 def _extrapolate(
     index: tuple[int, ...], gradient: float, losses: dict[int, float], h: float, noise: float, size: float
 ) -> Entry:
-    near, middle, far = ((losses[f] - losses[-f]) / (2 * f * h) for f in (1, 2, 4))
-    first, second = (4 * near - middle) / 3, (4 * middle - far) / 3
-    correction = (first - second) / 15
+    quotients = [(losses[f] - losses[-f]) / (2 * f * h) for f in _FACTORS]
+    fourth = [(4 * near - far) / 3 for near, far in pairwise(quotients)]
+    corrections = [(near - far) / 15 for near, far in pairwise(fourth)]
+    sixth = [near + correction for near, correction in zip(fourth, corrections, strict=False)]
     # The weights of the six losses sum to less than 1.7 / h in size; single errors are taken as up to 8
     # times the measured noise, and the analytic gradient is rounded too.
     rounding = 8 * 1.7 * noise / h + 64 * _EPSILON * size
-    return Entry(index, gradient, first + correction, rounding, abs(correction))
+    return Entry(index, gradient, sixth[0], rounding, max(abs(corrections[0]), abs(sixth[0] - sixth[1])))
 
 
 def _excess(entry: Entry) -> float:
