@@ -338,6 +338,35 @@ TEST(rows_with_gaps_and_in_place_give_what_rows_alone_give) {
   });
 }
 
+TEST(a_long_row_may_begin_anywhere) {
+  constexpr std::int64_t count = 5000, most = 17;
+  Random random(7);
+  const std::vector<float> z = random.uniform<float>(count, -3, 3), g = random.uniform<float>(count, -3, 3);
+  on_every_set([&] {
+    for (const Activation activation :
+         {Activation::identity, Activation::sigmoid, Activation::tanh, Activation::relu}) {
+      std::vector<float> piecewise(count), piecewise_gradient(count);
+      for (std::int64_t i = 0; i < count; i += 10) {
+        nncore::activation_forward<float>(activation, {&z[i], 1, 10}, {&piecewise[i], 1, 10});
+        nncore::activation_backward<float>(activation, {&g[i], 1, 10}, {&piecewise[i], 1, 10},
+                                           {&piecewise_gradient[i], 1, 10});
+      }
+      for (std::int64_t offset = 0; offset < most; ++offset) {
+        std::vector<float> a(count + most + 1, -7), gradient = a;
+        nncore::activation_forward<float>(activation, {z.data(), 1, count}, {&a[offset], 1, count});
+        nncore::activation_backward<float>(activation, {g.data(), 1, count}, {&a[offset], 1, count},
+                                           {&gradient[offset], 1, count});
+        CHECK(std::equal(piecewise.begin(), piecewise.end(), a.begin() + offset));
+        CHECK(std::equal(piecewise_gradient.begin(), piecewise_gradient.end(), gradient.begin() + offset));
+        for (const auto& written : {a, gradient}) {
+          CHECK(std::count(written.begin(), written.begin() + offset, -7) == offset);
+          CHECK(std::count(written.begin() + offset + count, written.end(), -7) == most + 1 - offset);
+        }
+      }
+    }
+  });
+}
+
 TEST(elementwise_kernels_round_each_operation) {
   on_every_set([] {
     for (const std::int64_t count : kSizes) {

@@ -110,13 +110,24 @@ NNCORE_INLINE void join_rows(int64_t& rows, int64_t& columns, R... matrices) {
   }
 }
 
+/// How many of a long row's elements come before the first whole register that is aligned: a store across two
+/// lines of the cache costs two. (NumPy's large arrays all begin 16 bytes behind such a line.)
+template <class T>
+NNCORE_INLINE int64_t unaligned_head(const T* row, int64_t count) {
+  const uintptr_t beyond = reinterpret_cast<uintptr_t>(row) % NNCORE_VECTOR_BYTES;
+  if (count < 4096 || beyond % sizeof(T) != 0) return 0;
+  return static_cast<int64_t>((NNCORE_VECTOR_BYTES - beyond) % NNCORE_VECTOR_BYTES / sizeof(T));
+}
+
 /// out = F(in)
 template <class T, Vec<T> (*F)(Vec<T>)>
 void forward(Rows<const T> in, Rows<T> out, int64_t rows, int64_t columns) {
   join_rows(rows, columns, in, out);
   for (; rows > 0; --rows, in.data += in.row_stride, out.data += out.row_stride)
-    for_each_vector<T>(columns, [=](auto load, auto store)
-                                    __attribute__((always_inline)) { store(out.data, F(load(in.data))); });
+    for_each_vector<T>(
+        columns,
+        [=](auto load, auto store) __attribute__((always_inline)) { store(out.data, F(load(in.data))); },
+        unaligned_head(out.data, columns));
 }
 
 /// grad_in (+)= F(grad_out, output)
@@ -128,10 +139,13 @@ void backward(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in, int
     const T* g = grad_out.data + row * grad_out.row_stride;
     const T* a = output.data + row * output.row_stride;
     T* to = grad_in.data + row * grad_in.row_stride;
-    for_each_vector<T>(columns, [=](auto load, auto store) __attribute__((always_inline)) {
-      const Vec<T> gradient = F(load(g), load(a));
-      store(to, accumulate ? load(to) + gradient : gradient);
-    });
+    for_each_vector<T>(
+        columns,
+        [=](auto load, auto store) __attribute__((always_inline)) {
+          const Vec<T> gradient = F(load(g), load(a));
+          store(to, accumulate ? load(to) + gradient : gradient);
+        },
+        unaligned_head(to, columns));
   }
 }
 

@@ -306,10 +306,16 @@ using Part = typename VectorType<T, kPart<T>>::type;
 
 /// body(load, store) for each register's worth of [0, count), the last one partial: load(p) reads and
 /// store(p, v) writes the elements of p that belong to it.
+/// The first `head` elements, fewer than a register holds, are a part by themselves.
 template <class T, class Body>
-NNCORE_INLINE void for_each_vector(int64_t count, Body body) {
+NNCORE_INLINE void for_each_vector(int64_t count, Body body, int64_t head = 0) {
   constexpr int lanes = kLanes<T>;
-  int64_t i = 0;
+  int64_t i = head;
+  if (head > 0) {
+    const int first = static_cast<int>(head);
+    body([first](const T* p) __attribute__((always_inline)) { return load_first(p, first); },
+         [first](T* p, Vec<T> v) __attribute__((always_inline)) { store_first(p, v, first); });
+  }
   for (; i + lanes <= count; i += lanes) {
     body([i](const T* p) __attribute__((always_inline)) { return load(p + i); },
          [i](T* p, Vec<T> v) __attribute__((always_inline)) { store(p + i, v); });
