@@ -97,64 +97,59 @@ struct Chunk {
   std::int64_t row, rows, column, columns;
 };
 
-/// The elements of a chunk side by side, where the caller's rows are not, or where rows differ in weight.
-template <class T>
-struct Gathered {
-  T prediction[kChunk], target[kChunk], weight[kChunk], gradient[kChunk];
-
-  void read(const Request<T>& request, const Chunk& chunk) {
-    for (std::int64_t i = 0, at = 0; i < chunk.rows; ++i, at += chunk.columns) {
-      const std::int64_t row = chunk.row + i;
-      std::copy_n(&request.prediction(row, chunk.column), chunk.columns, prediction + at);
-      std::fill_n(weight + at, chunk.columns, static_cast<T>(request.weight_of(row)));
-      if (request.gradient.data != nullptr && request.accumulate)
-        std::copy_n(&request.gradient(row, chunk.column), chunk.columns, gradient + at);
-      if (request.target.labels == nullptr) {
-        std::copy_n(&request.target.values(row, chunk.column), chunk.columns, target + at);
-      } else {
-        std::fill_n(target + at, chunk.columns, T{0});
-        const std::int64_t hot = request.target.labels[row] - chunk.column;
-        if (hot >= 0 && hot < chunk.columns) target[at + hot] = 1;
-      }
-    }
-  }
-  void write_gradient(const Request<T>& request, const Chunk& chunk) const {
-    for (std::int64_t i = 0; i < chunk.rows; ++i)
-      std::copy_n(gradient + i * chunk.columns, chunk.columns,
-                  &request.gradient(chunk.row + i, chunk.column));
-  }
-};
-
 template <class T>
 bool is_one_run(Matrix<T> m, const Chunk& chunk) {
   return chunk.rows == 1 || (m.row_stride == m.columns && chunk.columns == m.columns);
+}
+
+/// A chunk's elements side by side: the caller's own, or a copy where they lie apart.
+template <class T>
+const T* as_one_run(Matrix<const T> m, const Chunk& chunk, T* copy) {
+  if (is_one_run(m, chunk)) return &m(chunk.row, chunk.column);
+  for (std::int64_t i = 0; i < chunk.rows; ++i)
+    std::copy_n(&m(chunk.row + i, chunk.column), chunk.columns, copy + i * chunk.columns);
+  return copy;
+}
+
+/// The same of the one-hot rows of labels.
+template <class T>
+const T* one_hot(const std::int64_t* labels, const Chunk& chunk, T* copy) {
+  std::fill_n(copy, chunk.rows * chunk.columns, T{0});
+  for (std::int64_t i = 0; i < chunk.rows; ++i) {
+    const std::int64_t hot = labels[chunk.row + i] - chunk.column;
+    if (hot >= 0 && hot < chunk.columns) copy[i * chunk.columns + hot] = 1;
+  }
+  return copy;
 }
 
 /// The sum of weight l over a chunk, and its gradient.
 template <class T>
 double chunk_loss(const Request<T>& request, const Chunk& chunk) {
   const auto kernel = kernels::active<T>().element_loss[static_cast<int>(request.loss)];
+  T prediction[kChunk], target[kChunk], weight[kChunk], gradient[kChunk];
   kernels::ElementLossCall<T> call{};
   call.count = chunk.rows * chunk.columns;
   call.coefficient = request.coefficient;
   call.accumulate = request.accumulate;
-  const bool has_gradient = request.gradient.data != nullptr;
-  if (request.weight == nullptr && request.target.labels == nullptr &&
-      is_one_run(request.prediction, chunk) && is_one_run(request.target.values, chunk) &&
-      (!has_gradient || is_one_run(request.gradient, chunk))) {
-    call.prediction = &request.prediction(chunk.row, chunk.column);
-    call.target = &request.target.values(chunk.row, chunk.column);
-    call.gradient = has_gradient ? &request.gradient(chunk.row, chunk.column) : nullptr;
-    return kernel(call);
+  call.prediction = as_one_run(request.prediction, chunk, prediction);
+  call.target = request.target.labels != nullptr ? one_hot(request.target.labels, chunk, target)
+                                                 : as_one_run(request.target.values, chunk, target);
+  if (request.weight != nullptr) {
+    for (std::int64_t i = 0; i < chunk.rows; ++i)
+      std::fill_n(weight + i * chunk.columns, chunk.columns, request.weight[chunk.row + i]);
+    call.weight = weight;
   }
-  Gathered<T> gathered;
-  gathered.read(request, chunk);
-  call.prediction = gathered.prediction;
-  call.target = gathered.target;
-  call.weight = gathered.weight;
-  call.gradient = has_gradient ? gathered.gradient : nullptr;
+  const Matrix<T>& out = request.gradient;
+  const bool has_gradient = out.data != nullptr, in_place = has_gradient && is_one_run(out, chunk);
+  if (in_place) {
+    call.gradient = &out(chunk.row, chunk.column);
+  } else if (has_gradient) {
+    if (request.accumulate) as_one_run<T>(out, chunk, gradient);
+    call.gradient = gradient;
+  }
   const double sum = kernel(call);
-  if (has_gradient) gathered.write_gradient(request, chunk);
+  for (std::int64_t i = 0; has_gradient && !in_place && i < chunk.rows; ++i)
+    std::copy_n(gradient + i * chunk.columns, chunk.columns, &out(chunk.row + i, chunk.column));
   return sum;
 }
 
