@@ -27,7 +27,9 @@ constexpr std::int64_t kOneRowBytes = 1 << 20;
 /// A second product for some columns pays where the left operand has as many entries.
 constexpr std::int64_t kApartEntries = 4096;
 
-/// Depth of the panels that are transposed for a narrow result: one fits half of an L1 cache.
+/// Samples whose elements begin as many bytes apart share few sets of the L1 cache: for a narrow result they
+/// are packed first, in panels of a depth of which one fits half of that cache.
+constexpr std::int64_t kFarSampleBytes = 2049;
 constexpr std::int64_t kPartDepth = 64;
 
 template <class T>
@@ -47,6 +49,8 @@ struct Product {
   bool takes_bands(Range rows, Range columns) const;
   void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
   void run_narrow(Range rows, int worker) const;
+  void run_narrow_contiguous(kernels::TileCall<T> call) const;
+  void run_narrow_transposing(const kernels::TileCall<T>& chain) const;
   void run_outer(Range rows) const;
   void pack_b(kernels::TileCall<T>& call, T* panel) const;
 
@@ -201,43 +205,73 @@ template <class T>
 void Product<T>::run_narrow(Range rows, int worker) const {
   T* const block = tile_of(worker);
   for (std::int64_t n = 0; n < c.columns; ++n) {
-    const T start = options.bias != nullptr ? options.bias[n] : T{0};
-    for (std::int64_t r = 0; r < rows.count; ++r)
-      block[n * panel_width + r] = options.accumulate ? c(rows.first + r, n) : start;
+    T* const sums = block + n * panel_width;
+    if (!options.accumulate) std::fill_n(sums, rows.count, options.bias != nullptr ? options.bias[n] : T{0});
+    for (std::int64_t r = 0; options.accumulate && r < rows.count; ++r) sums[r] = c(rows.first + r, n);
   }
-  const auto vectors = static_cast<std::size_t>(vectors_of(rows.count));
-  const std::int64_t tallest = kernels.tile_rows[vectors - 1];
+  const bool packs = a.row_stride * kSize<T> >= kFarSampleBytes, transposes = a.row_stride != 1 && !packs;
   const std::int64_t chain = chain_length(a.columns);
+  const bool in_parts = packs && a.columns <= chain && !options.accumulate;  // of a single chain
+  const std::int64_t step = in_parts ? std::min(chain, kPartDepth) : chain;
   kernels::TileCall<T> call{};
   call.a_row_stride = b.column_stride;
   call.a_depth_stride = b.row_stride;
   call.b_depth_stride = a.column_stride;
   call.c_row_stride = panel_width;
   call.scale = options.scale;
-  call.columns = rows.count;
-  // A single chain may go on in parts, whose packed panel stays in the L1 cache.
-  const bool in_parts = a.columns <= chain && !options.accumulate;
-  const std::int64_t step = in_parts ? std::min(chain, kPartDepth) : chain;
   for (std::int64_t k = 0; k < a.columns; k += step) {
     call.depth = std::min(step, a.columns - k);
     call.resume = in_parts || (k == 0 && !options.accumulate);
     call.add = !call.resume;
+    call.a = &b(k, 0);
     call.b = &a(rows.first, k);
-    if (a.row_stride != 1) {
-      call.b_depth_stride = static_cast<std::int64_t>(vectors) * kernels.lanes;
+    call.c = block;
+    call.columns = rows.count;
+    if (transposes) {
+      run_narrow_transposing(call);
+      continue;
+    }
+    if (packs) {
+      call.b_depth_stride = vectors_of(rows.count) * kernels.lanes;
       kernels.pack(call.b, a.column_stride, a.row_stride, call.depth, rows.count, call.b_depth_stride,
                    panel_of(worker), call.b_depth_stride);
       call.b = panel_of(worker);
     }
-    for (std::int64_t n = 0; n < c.columns; n += tallest) {
-      call.a = &b(k, n);
-      call.c = block + n * panel_width;
-      kernels.tile[vectors - 1][std::min(tallest, c.columns - n) - 1](call);
-    }
+    run_narrow_contiguous(call);
   }
   for (std::int64_t r = 0; r < rows.count; ++r)
     for (std::int64_t n = 0; n < c.columns; ++n) c(rows.first + r, n) = block[n * panel_width + r];
   if (options.finish) options.finish(c.row_range(rows.first, rows.count), rows.first, 0);
+}
+
+/// All rows of a narrow result's transpose, where rows of a lie side by side.
+template <class T>
+void Product<T>::run_narrow_contiguous(kernels::TileCall<T> call) const {
+  const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
+  const std::int64_t tallest = kernels.tile_rows[vectors - 1];
+  for (std::int64_t n = 0; n < c.columns; n += tallest) {
+    kernels.tile[vectors - 1][std::min(tallest, c.columns - n) - 1](call);
+    call.a += tallest * call.a_row_stride;
+    call.c += tallest * call.c_row_stride;
+  }
+}
+
+/// The same, where the elements of each row of a are contiguous.
+template <class T>
+void Product<T>::run_narrow_transposing(const kernels::TileCall<T>& chain) const {
+  const std::int64_t height = divide_up(c.columns, divide_up(c.columns, kernels::kMaxNarrowRows));
+  for (std::int64_t n = 0; n < c.columns; n += height) {
+    const auto count = static_cast<std::size_t>(std::min(height, c.columns - n));
+    const std::int64_t width = kernels.narrow_vectors[count - 1] * kernels.lanes;
+    kernels::TileCall<T> call = chain;
+    call.a += n * call.a_row_stride;
+    for (std::int64_t r = 0; r < chain.columns; r += width) {
+      call.b = chain.b + r * a.row_stride;
+      call.c = chain.c + n * call.c_row_stride + r;
+      call.columns = std::min(width, chain.columns - r);
+      kernels.narrow_tile[count - 1](call, a.row_stride);
+    }
+  }
 }
 
 /// A block of rows of a product of depth 1.

@@ -142,6 +142,21 @@ TEST(long_sums_are_several_chains) {
   });
 }
 
+TEST(narrow_results_are_their_chains) {  // samples are lanes; those of 600 inputs are packed first, as they
+                                         // lie far apart
+  on_every_set([] {
+    for (std::int64_t narrow = 1; narrow <= 13; ++narrow) {
+      check_layer<float>(67, 130 + narrow, narrow, narrow % 2 == 0, narrow % 3);
+      check_layer<float>(34, 600 + narrow, narrow, narrow % 2 == 1, 0);
+      check_layer<float>(96, narrow, 90, narrow % 2 == 0, 0);
+      check_layer<double>(35, 60 + narrow, narrow, narrow % 2 == 1, narrow % 3);
+      check_layer<double>(17, 300 + narrow, narrow, narrow % 2 == 0, 0);
+    }
+    check_layer<float>(40, 1500, 5, false, 0);
+    check_layer<double>(40, 1500, 5, true, 3);
+  });
+}
+
 TEST(weights_from_memory_are_walked_in_bands_or_packed) {  // more than 4 MB a chain; depths of no whole bands
   const int threads = nncore::num_threads();
   nncore::set_num_threads(1);  // so that one has all columns

@@ -11,6 +11,7 @@
 #include "descent.hpp"
 #include "elementwise.hpp"
 #include "loss_rows.hpp"
+#include "narrow.hpp"
 #include "outer_product.hpp"
 #include "pack.hpp"
 #include "sparse.hpp"
@@ -28,6 +29,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_band_kernels<T>(k);
   add_descent_kernels<T>(k);
   add_pack_kernels<T>(k);
+  add_narrow_kernels<T>(k);
   add_sparse_kernels<T>(k);
   add_elementwise_kernels<T>(k);
   add_loss_kernels<T>(k);

@@ -15,6 +15,7 @@ namespace nncore::kernels {
 
 inline constexpr int kMaxTileVectors = 8;
 inline constexpr int kMaxTileRows = 12;
+inline constexpr int kMaxNarrowRows = 10;
 inline constexpr int kBandDepth = 8;
 inline constexpr std::int64_t kSparseDepth = 64;
 
@@ -138,6 +139,11 @@ struct Kernels {
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
   /// A tile of panel_vectors whole vectors that packs its panel by the way.
   void (*packing_tile[kMaxTileRows])(const TileCall<T>&);
+
+  /// narrow_tile[r - 1] serves r rows, without bias, and at most narrow_vectors[r - 1] vectors of columns;
+  /// element (k, n) of b is at b[k + n * b_column_stride].
+  void (*narrow_tile[kMaxNarrowRows])(const TileCall<T>&, std::int64_t b_column_stride);
+  int narrow_vectors[kMaxNarrowRows];
 
   /// For one row, any number of columns, and a depth of at most kBandDepth; nothing is added.
   void (*band)(const TileCall<T>&);
