@@ -27,9 +27,9 @@ constexpr std::int64_t kOneRowBytes = 1 << 20;
 /// A second product for some columns pays where the left operand has as many entries.
 constexpr std::int64_t kApartEntries = 4096;
 
-/// Samples whose elements begin as many bytes apart share few sets of the L1 cache: for a narrow result they
+/// Samples that lie a multiple of as many bytes apart share a set of the L1 cache: for a narrow result they
 /// are packed first, in panels of a depth of which one fits half of that cache.
-constexpr std::int64_t kFarSampleBytes = 2049;
+constexpr std::int64_t kSameSetBytes = 4096;
 constexpr std::int64_t kPartDepth = 64;
 
 template <class T>
@@ -209,7 +209,7 @@ void Product<T>::run_narrow(Range rows, int worker) const {
     if (!options.accumulate) std::fill_n(sums, rows.count, options.bias != nullptr ? options.bias[n] : T{0});
     for (std::int64_t r = 0; options.accumulate && r < rows.count; ++r) sums[r] = c(rows.first + r, n);
   }
-  const bool packs = a.row_stride * kSize<T> >= kFarSampleBytes, transposes = a.row_stride != 1 && !packs;
+  const bool packs = a.row_stride * kSize<T> % kSameSetBytes == 0, transposes = a.row_stride != 1 && !packs;
   const std::int64_t chain = chain_length(a.columns);
   const bool in_parts = packs && a.columns <= chain && !options.accumulate;  // of a single chain
   const std::int64_t step = in_parts ? std::min(chain, kPartDepth) : chain;

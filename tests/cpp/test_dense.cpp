@@ -153,6 +153,10 @@ TEST(narrow_results_are_their_chains) {  // samples are lanes; those of 600 inpu
       check_layer<double>(17, 300 + narrow, narrow, narrow % 2 == 0, 0);
     }
     check_layer<float>(40, 1500, 5, false, 0);
+    check_layer<float>(70, 1024, 6, false, 0);
+    check_layer<float>(33, 1020, 7, true, 4);
+    check_layer<double>(20, 512, 3, false, 0);
+    check_layer<float>(40, 2048, 5, false, 0);
     check_layer<double>(40, 1500, 5, true, 3);
   });
 }
