@@ -14,7 +14,7 @@ constexpr std::int64_t kMostOf16ByColumns = 9;
 constexpr std::int64_t kDepthByColumns = 64;
 
 /// As many lines of an operand are looked at.
-constexpr std::int64_t kSampledLines = 16;
+constexpr std::int64_t kSampledLines = 8;
 
 /// A packed block of b should serve as many rows.
 constexpr std::int64_t kTaskRows = 64;
@@ -183,10 +183,10 @@ bool has_many_zeros(Matrix<const T> matrix, std::int64_t most_of_16) {
   if (matrix.column_stride != 1) matrix = matrix.transposed();
   if (matrix.column_stride != 1) return false;
   const std::int64_t lines = std::min(matrix.rows, kSampledLines);
-  std::int64_t nonzero = 0;
-  for (std::int64_t i = 0; i < lines; ++i)
-    nonzero += kernels::active<T>().count_nonzero(&matrix(i * matrix.rows / lines, 0), matrix.columns);
-  return 16 * nonzero <= most_of_16 * lines * matrix.columns;
+  std::int64_t left = most_of_16 * lines * matrix.columns;
+  for (std::int64_t i = 0; i < lines && left >= 0; ++i)
+    left -= 16 * kernels::active<T>().count_nonzero(&matrix(i * matrix.rows / lines, 0), matrix.columns);
+  return left >= 0;
 }
 
 template <class T>
