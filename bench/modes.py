@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nncore.workloads import MNIST, Workload
+from nncore.workloads import FITS, Workload
 
 from . import functions, report, startup
 from .session import Process, Session, undisturbed_turn
@@ -66,7 +66,8 @@ def functional(session: Session, scope: Scope) -> None:
 
 def fit(session: Session, scope: Scope) -> None:
     """Whole trainings, a unit each: a few rounds are enough."""
-    session.measure("fit", {"workload": MNIST.name, "epochs": scope.epochs}, rounds=min(3, session.rounds))
+    for name in FITS:
+        session.measure("fit", {"workload": name, "epochs": scope.epochs}, rounds=min(3, session.rounds))
 
 
 def growth(session: Session, scope: Scope) -> None:

@@ -17,7 +17,7 @@ from nncore.__main__ import main
 from nncore.workloads import GRID, MNIST, data, initial_parameters
 
 ROOT = Path(__file__).parents[1]
-SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "digits")]
+SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "images")]
 
 
 @pytest.fixture
@@ -54,6 +54,12 @@ def test_the_numpy_net_has_the_gradients_of_central_differences(workload):
 def test_both_sides_of_a_comparison_compute_the_same(workload):
     calls = [(sides.call, sides.rows) for sides in bench.make_sides(workload)]
     assert calls == [("step", workload.batch), ("predict", 1), ("predict", 64)]
+
+
+@pytest.mark.parametrize("workload", GRID.values(), ids=GRID)
+def test_inputs_have_the_zeros_that_are_told(workload):
+    x, _ = data(workload, 64)
+    assert np.mean(x == 0) == pytest.approx(workload.zeros, abs=3 * np.sqrt(0.25 / x.size))
 
 
 def test_sides_that_differ_are_noticed(monkeypatch, capsys):

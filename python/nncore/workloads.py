@@ -27,11 +27,13 @@ class Workload(NamedTuple):
     batches: int  # so many that what an epoch costs beside its steps is small
     output: str = "identity"
     optimizer: str = "adam"
+    zeros: float = 0.0  # the share of inputs that are zero
 
     @property
     def label(self) -> str:
         """As people would say it."""
-        return f"{'-'.join(map(str, self.sizes))} {self.activation}, {self.loss}, batch {self.batch}"
+        sizes, zeros = "-".join(map(str, self.sizes)), f", {self.zeros:.0%} zeros" if self.zeros else ""
+        return f"{sizes} {self.activation}, {self.loss}, batch {self.batch}{zeros}"
 
     @property
     def learning_rate(self) -> float:
@@ -76,20 +78,24 @@ GRID = {
         Workload("rl256", (17, 256, 256, 6), "relu", "mean_squared_error", 256, 32),
         Workload("tabular", (100, 256, 128, 1), "relu", "sigmoid_cross_entropy", 256, 32),
         Workload("digits", (784, 128, 10), "relu", "softmax_cross_entropy", 64, 64),
+        Workload("images", (784, 128, 10), "relu", "softmax_cross_entropy", 64, 64, zeros=0.8),
         Workload("digits2", (784, 512, 512, 10), "relu", "softmax_cross_entropy", 128, 16),
         Workload("wide1k", (1024, 1024, 1024, 1024, 10), "relu", "softmax_cross_entropy", 512, 4),
         Workload("wide4k", (4096, 4096, 4096, 10), "relu", "softmax_cross_entropy", 256, 2),
     )
 }
-# 468 whole batches of what is elsewhere 60,000 images.
+# 468 whole batches of what is elsewhere 60,000 images; dense, and with as many zeros as those have.
 MNIST = Workload("mnist", (784, 128, 10), "relu", "softmax_cross_entropy", 128, 468)
-WORKLOADS = GRID | {MNIST.name: MNIST}
+FITS = {workload.name: workload for workload in (MNIST, MNIST._replace(name="mnist images", zeros=0.8))}
+WORKLOADS = GRID | FITS
 
 
 def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Random inputs (rows, I), and targets: classes (rows,), or values (rows, O)."""
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, workload.sizes[0]), np.float32)
+    if workload.zeros:
+        x[random.random(x.shape, np.float32) < workload.zeros] = 0
     if workload.loss == "softmax_cross_entropy":
         return x, random.integers(0, workload.sizes[-1], rows)
     if workload.loss == "sigmoid_cross_entropy":
