@@ -59,6 +59,7 @@ def test_both_sides_of_a_comparison_compute_the_same(workload):
 @pytest.mark.parametrize("workload", GRID.values(), ids=GRID)
 def test_inputs_have_the_zeros_that_are_told(workload):
     x, _ = data(workload, 64)
+    assert np.array_equal(x[:3], data(workload, 3)[0])
     assert np.mean(x == 0) == pytest.approx(workload.zeros, abs=3 * np.sqrt(0.25 / x.size))
 
 

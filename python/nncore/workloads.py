@@ -91,11 +91,12 @@ WORKLOADS = GRID | FITS
 
 
 def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Random inputs (rows, I), and targets: classes (rows,), or values (rows, O)."""
+    """Random inputs (rows, I), the first ones alike for any number of rows; and targets: classes (rows,), or values
+    (rows, O)."""
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, workload.sizes[0]), np.float32)
     if workload.zeros:
-        x[random.random(x.shape, np.float32) < workload.zeros] = 0
+        x[np.random.default_rng(2).random(x.shape, np.float32) < workload.zeros] = 0
     if workload.loss == "softmax_cross_entropy":
         return x, random.integers(0, workload.sizes[-1], rows)
     if workload.loss == "sigmoid_cross_entropy":
