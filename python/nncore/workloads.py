@@ -91,8 +91,8 @@ WORKLOADS = GRID | FITS
 
 
 def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Random inputs (rows, I), the first ones alike for any number of rows; and targets: classes (rows,), or values
-    (rows, O)."""
+    """Random inputs (rows, I), of which the first are the same for any number of rows; and targets: classes
+    (rows,), or values (rows, O)."""
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, workload.sizes[0]), np.float32)
     if workload.zeros:
