@@ -39,7 +39,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
         title=f"Training steps in each library's own loop, {rows[0].threads} thread",
     )
     points = _draw_points(axes, rows, intensities)
-    axes.set_ylim(min(lower[1] for lower, _ in points) / 1.5, probes["fma"] * 1.4)
+    highest = max(probes["fma"], *(higher[1] for _, higher in points))
+    axes.set_ylim(min(lower[1] for lower, _ in points) / 1.5, highest * 1.3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.grid(which="major", alpha=0.25)
