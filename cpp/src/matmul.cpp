@@ -313,16 +313,15 @@ void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
     return for_each_block(m, divide_up(m, threads), n, n, threads,
                           [&](Range rows, Range, int) { product.run_outer(rows); });
   }
-  const bool is_narrow = 4 * n <= 3 * kernels.lanes;  // the other way round, all lanes are used
-  if (is_narrow && m >= 2 * kernels.lanes) {
+  if (n <= kernels::max_narrow_columns(kernels.lanes) && m >= 2 * kernels.lanes) {
     return for_each_block(m, panel_width, n, n, threads,
                           [&](Range rows, Range, int worker) { product.run_narrow(rows, worker); });
   }
   // A last register of few columns costs as much as a full one; the other way round, about four columns more,
   // for transposing a.
   const std::int64_t rest = n % kernels.lanes;
-  if (rest != 0 && n > kernels.lanes && 4 * (rest + 4) <= 3 * kernels.lanes && m >= 2 * kernels.lanes &&
-      m * k >= kApartEntries) {
+  if (rest != 0 && n > kernels.lanes && rest + 4 <= kernels::max_narrow_columns(kernels.lanes) &&
+      m >= 2 * kernels.lanes && m * k >= kApartEntries) {
     for (const Range columns : {Range{0, n - rest}, Range{n - rest, rest}})
       matmul_block<T>(a, b, c, options, {0, m}, columns, scratch);
     return;

@@ -58,6 +58,7 @@ NNCORE_INLINE void load_piece(Sample sample, Vec<T> (&piece)[kPart<T>]) {
 template <class T, int Rows, int Vectors, bool Whole>
 NNCORE_INLINE void run_narrow_tile(const nncore::kernels::TileCall<T>& call, int64_t b_column_stride) {
   constexpr int lanes = kLanes<T>, size = kPart<T>, samples = Vectors * lanes;
+  static_assert(samples % 4 == 0, "one pointer serves four samples");
   const int64_t c_row_stride = call.c_row_stride, a_row_stride = call.a_row_stride;
   const int columns = static_cast<int>(call.columns);
   const auto present = [columns](int v) __attribute__((always_inline)) {
@@ -146,7 +147,14 @@ void narrow_tile(const nncore::kernels::TileCall<T>& call, int64_t b_column_stri
     run_narrow_tile<T, Rows, vectors, false>(call, b_column_stride);
 }
 
-template <class T, int Rows = nncore::kernels::kMaxNarrowRows>
+/// As many rows as a narrow result has columns, at most.
+template <class T>
+inline constexpr int kNarrowRows =
+    nncore::kernels::max_narrow_columns(kLanes<T>) < nncore::kernels::kMaxNarrowRows
+        ? nncore::kernels::max_narrow_columns(kLanes<T>)
+        : nncore::kernels::kMaxNarrowRows;
+
+template <class T, int Rows = kNarrowRows<T>>
 constexpr void add_narrow_kernels(nncore::kernels::Kernels<T>& k) {
   if constexpr (Rows > 0) {
     k.narrow_tile[Rows - 1] = narrow_tile<T, Rows>;

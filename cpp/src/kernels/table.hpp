@@ -16,6 +16,8 @@ namespace nncore::kernels {
 inline constexpr int kMaxTileVectors = 8;
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int kMaxNarrowRows = 10;
+/// A result of at most as many columns is narrow: the other way round, all lanes are used.
+constexpr int max_narrow_columns(int lanes) { return 3 * lanes / 4; }
 inline constexpr int kBandDepth = 8;
 inline constexpr std::int64_t kSparseDepth = 64;
 
@@ -140,8 +142,8 @@ struct Kernels {
   /// A tile of panel_vectors whole vectors that packs its panel by the way.
   void (*packing_tile[kMaxTileRows])(const TileCall<T>&);
 
-  /// narrow_tile[r - 1] serves r rows, without bias, and at most narrow_vectors[r - 1] vectors of columns;
-  /// element (k, n) of b is at b[k + n * b_column_stride].
+  /// narrow_tile[r - 1] serves r rows, r <= max_narrow_columns(lanes), without bias, and at most
+  /// narrow_vectors[r - 1] vectors of columns; element (k, n) of b is at b[k + n * b_column_stride].
   void (*narrow_tile[kMaxNarrowRows])(const TileCall<T>&, std::int64_t b_column_stride);
   int narrow_vectors[kMaxNarrowRows];
 
