@@ -63,3 +63,28 @@ def test_views_are_views_and_outlive_the_model():
     np.testing.assert_array_equal(weight, values)
     np.testing.assert_array_equal(grad, gradients)
     assert gradients.any()
+
+
+def test_one_sample_meets_what_is_not_finite_behind_its_zeros():
+    model = nc.Sequential(nc.Dense(80, 96), seed=0)
+    x = np.zeros((1, 80), np.float32)
+
+    def predictions():
+        return np.stack([model.predict(x) for _ in range(4)])  # zeros are skipped once values are known
+
+    assert np.isfinite(predictions()).all()
+    kept = model[0].weight[:, 7]
+    assert np.isfinite(predictions()).all()
+    kept[3] = np.inf
+    assert (np.isnan(predictions()) == (np.arange(96) == 3)).all()
+    kept[3] = 1.0
+    assert np.isfinite(predictions()).all()
+    kept[3] = np.nan
+    del kept
+    assert (np.isnan(predictions()) == (np.arange(96) == 3)).all()
+    model.parameters[:] = 0.5
+    assert np.isfinite(predictions()).all()
+    other = model.copy()
+    other[0].weight[5, 6] = -np.inf
+    model.copy_from(other)
+    assert (np.isnan(predictions()) == (np.arange(96) == 5)).all()

@@ -55,6 +55,18 @@ void register_segment(py::module_& m) {
       .def_readonly("decay", &Segment::decay);
 }
 
+/// What writable views of a store's values keep alive: the store, which is told when the last of them is
+/// gone.
+template <class T>
+py::capsule borrow_values(const std::shared_ptr<Parameters<T>>& store) {
+  store->begin_borrow();
+  return {new std::shared_ptr<Parameters<T>>(store), [](void* held) {
+            const std::unique_ptr<std::shared_ptr<Parameters<T>>> store(
+                static_cast<std::shared_ptr<Parameters<T>>*>(held));
+            (*store)->end_borrow();
+          }};
+}
+
 /// A writable flat view; the owner lives as long as the view.
 template <class T>
 py::array flat_view(T* data, std::int64_t count, py::handle owner) {
@@ -80,18 +92,29 @@ const Segment& segment_at(const std::vector<Segment>& segments, int index) {
   return segments[static_cast<std::size_t>(index)];
 }
 
-/// How a method reaches one of the three flat arrays through the Python object that owns them.
+/// How a method reaches the flat array of gradients or of state through the Python object that owns them.
 template <class T, T* (Parameters<T>::*data)(), std::int64_t (Parameters<T>::*count)() const>
 py::array whole(const py::object& self) {
   auto& store = self.cast<Parameters<T>&>();
   return flat_view((store.*data)(), (store.*count)(), self);
 }
 
-template <class T, T* (Parameters<T>::*data)()>
-py::array piece(const py::object& self, int index) {
+template <class T>
+py::array values(const std::shared_ptr<Parameters<T>>& store) {
+  return flat_view(store->values(), store->count(), borrow_values(store));
+}
+
+template <class T>
+py::array value(const std::shared_ptr<Parameters<T>>& store, int index) {
+  const Segment& segment = segment_at(store->segments(), index);
+  return segment_view(segment, store->values() + store->offset(index), borrow_values(store));
+}
+
+template <class T>
+py::array gradient(const py::object& self, int index) {
   auto& store = self.cast<Parameters<T>&>();
   const Segment& segment = segment_at(store.segments(), index);
-  return segment_view(segment, (store.*data)() + store.offset(index), self);
+  return segment_view(segment, store.gradients() + store.offset(index), self);
 }
 
 template <class T>
@@ -126,17 +149,16 @@ void register_store(py::module_& m, const char* name) {
                                             "write raise RuntimeError while a call uses it.")
       .def(py::init<std::vector<Segment>, std::vector<Segment>>(), py::arg("segments"),
            py::arg("state_segments") = std::vector<Segment>{})
-      .def_property_readonly("values", &whole<T, static_cast<T* (Store::*)()>(&Store::values), &Store::count>)
+      .def_property_readonly("values", &values<T>)
       .def_property_readonly("gradients",
                              &whole<T, static_cast<T* (Store::*)()>(&Store::gradients), &Store::count>)
       .def_property_readonly("state",
                              &whole<T, static_cast<T* (Store::*)()>(&Store::state), &Store::state_count>)
       .def_property_readonly("segments", [](const Store& store) { return store.segments(); })
       .def_property_readonly("state_segments", [](const Store& store) { return store.state_segments(); })
-      .def("value", &piece<T, static_cast<T* (Store::*)()>(&Store::values)>, py::arg("index"),
+      .def("value", &value<T>, py::arg("index"),
            "The values of a segment in its shape: (O, I), stored column by column, or (O,).")
-      .def("gradient", &piece<T, static_cast<T* (Store::*)()>(&Store::gradients)>, py::arg("index"),
-           "The gradients of a segment, as value().")
+      .def("gradient", &gradient<T>, py::arg("index"), "The gradients of a segment, as value().")
       .def("state_value", &state_piece<T>, py::arg("index"), "The state segment of that index, as value().")
       .def(
           "initialize",

@@ -68,13 +68,14 @@ void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch sc
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
-                   Activation activation, Scratch scratch) {
+                   Activation activation, Scratch scratch, bool finite_weight) {
   const auto activate = kernels::active<T>().activation_forward[static_cast<int>(activation)];
   const auto finish = [=](Matrix<T> tile, std::int64_t, std::int64_t) {
     activate({tile.data, tile.row_stride}, {tile.data, tile.row_stride}, tile.rows, tile.columns);
   };
   MatmulOptions<T> options;
   options.bias = bias;
+  options.finite_b = finite_weight;
   const bool fused = is_elementwise(activation) && x.columns > 0;
   if (fused && activation != Activation::identity) options.finish = finish;
   matmul<T>(x, weight.transposed(), output, options, scratch);
@@ -153,15 +154,15 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
                     scratch);
 }
 
-#define NNCORE_INSTANTIATE(T)                                                                              \
-  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation,        \
-                                 Scratch);                                                                 \
-  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);       \
-  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                       \
-                                  const DenseGradients<T>&, Scratch);                                      \
-  template void dense_advance<T>(Matrix<const T>, Matrix<const T>, T, Matrix<T>, const T*, const T*,       \
-                                 Matrix<T>, Activation);                                                   \
-  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>, \
+#define NNCORE_INSTANTIATE(T)                                                                                \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation, Scratch, \
+                                 bool);                                                                      \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);         \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                         \
+                                  const DenseGradients<T>&, Scratch);                                        \
+  template void dense_advance<T>(Matrix<const T>, Matrix<const T>, T, Matrix<T>, const T*, const T*,         \
+                                 Matrix<T>, Activation);                                                     \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>,   \
                                   T*, bool);
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)

@@ -38,7 +38,7 @@ constexpr bool dense_advances(std::int64_t in_features, std::int64_t out_feature
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
-                   Activation activation, Scratch scratch);
+                   Activation activation, Scratch scratch, bool finite_weight = false);
 
 template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,

@@ -45,7 +45,7 @@ struct Product {
   void run_task(Range rows, Range columns, int worker) const;
   void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, const T* after,
                  T* panel) const;
-  void run_bands(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* own) const;
+  void run_bands(const kernels::TileCall<T>& chain, Range rows, Range columns, bool last, T* own) const;
   bool takes_bands(Range rows, Range columns) const;
   void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
   void run_narrow(Range rows, int worker) const;
@@ -132,18 +132,22 @@ void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns,
 /// One chain of a task of few rows whose b comes from memory: in bands of rows of b, so that it is read in
 /// order and once. The chain is left in c between bands; one that is added at its end, in `own`.
 template <class T>
-void Product<T>::run_bands(kernels::TileCall<T> call, Range rows, Range columns, bool last, T* own) const {
-  const kernels::TileCall<T> chain = call;
+void Product<T>::run_bands(const kernels::TileCall<T>& chain, Range rows, Range columns, bool last,
+                           T* own) const {
   T* const sums = chain.add ? own : chain.c;
   const std::int64_t stride = chain.add ? columns.count : chain.c_row_stride;
+  kernels::BandCall<T> call{};
+  call.bias = chain.bias;
   call.columns = columns.count;
-  call.b_depth_stride = b.row_stride;
   for (std::int64_t k = 0; k < chain.depth; k += kernels::kBandDepth) {
-    call.depth = std::min<std::int64_t>(kernels::kBandDepth, chain.depth - k);
-    call.b = chain.b + k * b.row_stride;
+    call.depth = static_cast<int>(std::min<std::int64_t>(kernels::kBandDepth, chain.depth - k));
     call.resume = k > 0;
     for (std::int64_t row = 0; row < rows.count; ++row) {
-      call.a = chain.a + row * chain.a_row_stride + k * chain.a_depth_stride;
+      const T* const a_row = chain.a + row * chain.a_row_stride;
+      for (int i = 0; i < call.depth; ++i) {
+        call.factors[i] = a_row[(k + i) * chain.a_depth_stride];
+        call.rows[i] = chain.b + (k + i) * b.row_stride;
+      }
       call.c = sums + row * stride;
       kernels.band(call);
     }
@@ -359,7 +363,9 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
     return;
   }
   if (c.column_stride != 1) {  // c is laid out by columns: compute its transpose, c^T = b^T a^T
-    return matmul<T>(b.transposed(), a.transposed(), c.transposed(), options, scratch);
+    MatmulOptions<T> transposed = options;
+    transposed.finite_b = false;
+    return matmul<T>(b.transposed(), a.transposed(), c.transposed(), transposed, scratch);
   }
   if (!matmul_sparse<T>(a, b, c, options, scratch)) matmul_dense<T>(a, b, c, options, scratch);
 }

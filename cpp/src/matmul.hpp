@@ -46,6 +46,7 @@ struct MatmulOptions {
   const T* bias = nullptr;  ///< (N): where each chain of the first part of the depth starts
   bool accumulate = false;  ///< c += scale a b, chain by chain (then bias must be null)
   T scale = 1;              ///< not 1 only where K is one chain and c accumulates
+  bool finite_b = false;    ///< b is known to be finite: a single row of a may skip zeros
   Finish<T> finish{};
 };
 

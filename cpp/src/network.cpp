@@ -183,11 +183,12 @@ void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T
 }
 
 template <class T>
-void Network<T>::run_forward(const Plan& plan, bool training, Workspace<T>& workspace, int ready) const {
+void Network<T>::run_forward(const Plan& plan, Pass pass, Workspace<T>& workspace) const {
   for (const PlannedStep& step : plan.steps) {
-    if (step.value == ready) continue;
+    if (step.value == pass.ready) continue;
     NodeCall<T> call = make_call(*graph_, plan, step, *parameters_, workspace);
-    call.training = training;
+    call.training = pass.training;
+    call.finite_values = pass.finite_values;
     graph_->node(step.node).operation->forward(call);
   }
 }
@@ -267,7 +268,7 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
       redirect<T>(*plan_, sink, outputs[i].row_range(first, rows), workspace);
     }
     load_inputs(*plan_, {inputs, nullptr, first, rows, false}, workspace);
-    run_forward(*plan_, false, workspace);
+    run_forward(*plan_, {.finite_values = count == 1 && parameters_->known_finite()}, workspace);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       copy_rows<T>(workspace.values[at(graph_->outputs()[i])], outputs[i].row_range(first, rows));
     }
@@ -284,7 +285,7 @@ void Network<T>::forward(std::span<const Table> inputs, std::int64_t count, bool
   const FloatingPointMode mode;
   lay_out<T>(*graph_, *plan_, {}, count, true, workspace);
   load_inputs(*plan_, {inputs, nullptr, 0, count, true}, workspace);
-  run_forward(*plan_, training, workspace);
+  run_forward(*plan_, {.training = training}, workspace);
   workspace.ran_forward = true;
 }
 
@@ -340,7 +341,7 @@ WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch
                                   bool gradients, Workspace<T>& workspace, int ready) const {
   if (lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace)) ready = -1;
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false}, workspace);
-  run_forward(objective.plan, training, workspace, ready);
+  run_forward(objective.plan, {.training = training, .ready = ready}, workspace);
   return run_losses<T>(objective, batch, gradients, workspace);
 }
 

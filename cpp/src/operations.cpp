@@ -4,6 +4,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "dense.hpp"
 #include "kernels/table.hpp"
@@ -61,7 +62,8 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
-    dense_forward<T>(call.inputs[0], weight(call), bias(call), call.output, call.fused, call.scratch);
+    dense_forward<T>(call.inputs[0], weight(call), bias(call), call.output, call.fused, call.scratch,
+                     call.finite_values);
   }
 
   template <class T>
@@ -94,12 +96,12 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   }
   template <class T>
   Matrix<const T> weight(const NodeCall<T>& call) const {
-    const Matrix<const T> stored = call.parameters->value(segments_[0]);
+    const Matrix<const T> stored = std::as_const(*call.parameters).value(segments_[0]);
     return transposed_ ? stored.transposed() : stored;
   }
   template <class T>
   const T* bias(const NodeCall<T>& call) const {
-    return has_bias_ ? call.parameters->value(segments_[1]).data : nullptr;
+    return has_bias_ ? std::as_const(*call.parameters).value(segments_[1]).data : nullptr;
   }
   std::int64_t in_features_, out_features_;
   int segments_[2];

@@ -7,6 +7,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "kernels/table.hpp"
 #include "nncore/random.hpp"
 #include "nncore/runtime.hpp"
 
@@ -164,13 +165,38 @@ int Parameters<T>::index_of(std::string_view segment_name) const {
 template <class T>
 Matrix<T> Parameters<T>::value(int index) {
   const Segment& segment = pick(segments_, index);
-  return {values_.data() + offset(index), segment.rows, segment.columns, 1, segment.rows};
+  return {values() + offset(index), segment.rows, segment.columns, 1, segment.rows};
+}
+
+template <class T>
+Matrix<const T> Parameters<T>::value(int index) const {
+  const Segment& segment = pick(segments_, index);
+  return {values() + offset(index), segment.rows, segment.columns, 1, segment.rows};
 }
 
 template <class T>
 Matrix<T> Parameters<T>::gradient(int index) {
   const Segment& segment = pick(segments_, index);
   return {gradients_.data() + offset(index), segment.rows, segment.columns, 1, segment.rows};
+}
+
+template <class T>
+bool Parameters<T>::known_finite() {
+  if (borrowers_.load() > 0) return false;
+  Finite known = finite_.load(std::memory_order_relaxed);
+  // Where training and predicting take turns, looking costs more than it saves.
+  if (known == Finite::unknown) {
+    finite_.store(Finite::asked, std::memory_order_relaxed);
+  } else if (known == Finite::asked) {
+    const kernels::Kernels<T>& kernels = kernels::active<T>();
+    const T* const all = values_.data();
+    const std::int64_t whole = count_ / kernels.lanes * kernels.lanes;
+    const bool finite = kernels.all_finite(all, whole) &&
+                        std::all_of(all + whole, all + count_, [](T value) { return std::isfinite(value); });
+    finite_.compare_exchange_strong(known, finite ? Finite::yes : Finite::no);  // unless they changed
+    return finite;
+  }
+  return known == Finite::yes;
 }
 
 template <class T>
@@ -182,7 +208,7 @@ void Parameters<T>::initialize(std::uint64_t seed) {
       fill<T>(table[i], {seed, RandomPurpose::initialise, first_stream + i}, out + offsets[i]);
     }
   };
-  fill_all(segments_, offsets_, values_.data(), 0);
+  fill_all(segments_, offsets_, values(), 0);
   fill_all(state_segments_, state_offsets_, state_.data(), segments_.size());
 }
 

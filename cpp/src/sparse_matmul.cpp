@@ -1,6 +1,7 @@
 #include "sparse_matmul.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "blocks.hpp"
 
@@ -12,6 +13,13 @@ namespace {
 constexpr std::int64_t kMostOf16 = 10;
 constexpr std::int64_t kMostOf16ByColumns = 9;
 constexpr std::int64_t kDepthByColumns = 64;
+
+/// A row alone meets b in place, where it has at least as many entries: from the L2 cache, if it has fewer
+/// bytes, and else in bands of rows (kernels/band.hpp). Only its middle is looked at, as long as a step of
+/// its product is short.
+constexpr std::int64_t kMostOf64OfOneRow = 56;
+constexpr std::int64_t kOneRowEntries = 8192;
+constexpr std::int64_t kOneRowNearBytes = 1 << 20;
 
 /// As many lines of an operand are looked at.
 constexpr std::int64_t kSampledLines = 8;
@@ -82,6 +90,7 @@ void SparseProduct<T>::run_chain(Matrix<const T> left, Range rows, Range columns
   kernels::SparseCall<T> call{};
   call.a_row_stride = left.row_stride;
   call.b = block;
+  call.b_row_stride = width;
   if (depth.first == 0 && options.bias != nullptr) call.bias = options.bias + columns.first;
   call.sums = sums_of(worker);
   call.sums_row_stride = width;
@@ -221,12 +230,105 @@ void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<
                  [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
 }
 
+/// sums (N) = [bias +] a (1, depth) b (depth, N), one chain: with the sums of a panel in registers.
+template <class T>
+void run_row_by_panels(Matrix<const T> a, Matrix<const T> b, const T* bias, T* sums) {
+  const kernels::Kernels<T>& kernels = kernels::active<T>();
+  const std::int64_t widest = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
+  kernels::SparseCall<T> call{};
+  call.b_row_stride = b.row_stride;
+  for (std::int64_t column = 0; column < b.columns; column += widest) {
+    call.columns = std::min(widest, b.columns - column);
+    if (bias != nullptr) call.bias = bias + column;
+    call.sums = sums + column;
+    const auto tile = kernels.sparse_tile[divide_up(call.columns, kernels.lanes) - 1];
+    for (std::int64_t k = 0; k < a.columns; k += kSparseDepth) {
+      call.depth = std::min(kSparseDepth, a.columns - k);
+      call.a = &a(0, k);
+      call.b = &b(k, column);
+      call.resume = k > 0;
+      tile(call, 1);
+    }
+  }
+}
+
+/// The same, with several rows of b side by side.
+template <class T>
+void run_row_by_bands(Matrix<const T> a, Matrix<const T> b, const T* bias, T* sums) {
+  const kernels::Kernels<T>& kernels = kernels::active<T>();
+  kernels::BandCall<T> call{};
+  call.bias = bias;
+  call.c = sums;
+  call.columns = b.columns;
+  const auto run_band = [&] {
+    kernels.band(call);
+    call.resume = true;
+    call.depth = 0;
+  };
+  for (std::int64_t k = 0; k < a.columns; k += kSparseDepth) {
+    std::uint64_t steps = kernels.nonzero_bits(&a(0, k), std::min(kSparseDepth, a.columns - k));
+    for (; steps != 0; steps &= steps - 1) {
+      const std::int64_t step = k + std::countr_zero(steps);
+      call.factors[call.depth] = a(0, step);
+      call.rows[call.depth] = &b(step, 0);
+      if (++call.depth == kernels::kBandDepth) run_band();
+    }
+  }
+  if (call.depth > 0 || !call.resume) run_band();
+}
+
+template <class T>
+bool skips_zeros_of_one_row(Matrix<const T> a, Matrix<const T> b, const MatmulOptions<T>& options) {
+  const bool fits = b.columns * kSize<T> <= tiles_scratch_bytes(1, b.columns, a.columns);  // sums, in scratch
+  if (!options.finite_b || options.accumulate || a.column_stride != 1 || b.column_stride != 1 || !fits ||
+      b.rows * b.columns < kOneRowEntries)
+    return false;
+  const std::int64_t count = std::min(a.columns, kSparseDepth);
+  const std::uint64_t bits = kernels::active<T>().nonzero_bits(&a(0, (a.columns - count) / 2), count);
+  return 64 * std::popcount(bits) <= kMostOf64OfOneRow * count;
+}
+
+/// The product of a row alone, where b is finite: each row of it is read once, or not at all.
+template <class T>
+void run_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+             Scratch scratch) {
+  const kernels::Kernels<T>& kernels = kernels::active<T>();
+  const std::int64_t chain = chain_length(a.columns);
+  const bool is_near = b.rows * b.columns * kSize<T> < kOneRowNearBytes;
+  const auto run_chain = is_near ? run_row_by_panels<T> : run_row_by_bands<T>;
+  const int threads = threads_for(1, c.columns, a.columns, scratch.workers);
+  const std::int64_t widest = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
+  const std::int64_t width =
+      threads == 1 ? c.columns : divide_up(divide_up(c.columns, threads), widest) * widest;
+  for_each_block(1, 1, c.columns, width, threads, [&](Range row, Range columns, int worker) {
+    const Scratch own{scratch.data + worker * scratch.bytes_per_worker, scratch.bytes_per_worker, 1};
+    const Matrix<T> result = c.column_range(columns.first, columns.count);
+    for (std::int64_t k = 0; k < a.columns; k += chain) {
+      const Range depth{k, std::min(chain, a.columns - k)};
+      T* const sums = k == 0 ? result.data : reinterpret_cast<T*>(own.data);
+      const bool has_bias = k == 0 && options.bias != nullptr;
+      run_chain(slice(a, row, depth), slice(b, depth, columns),
+                has_bias ? options.bias + columns.first : nullptr, sums);
+      if (k > 0) kernels.add(result.data, sums, result.data, columns.count);
+    }
+    if (kernels.has_minus_zero(result.data, columns.count))  // as in kernels/sparse.hpp
+      matmul_block<T>(a, b, c, options, row, columns, own);
+    else if (options.finish)
+      options.finish(result, 0, columns.first);
+  });
+}
+
 }  // namespace
 
 template <class T>
 bool matmul_sparse(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
                    Scratch scratch) {
   const std::int64_t k = a.columns;
+  if (c.rows == 1) {
+    if (!skips_zeros_of_one_row(a, b, options)) return false;
+    run_row(a, b, c, options, scratch);
+    return true;
+  }
   if (may_skip_zeros(c.rows, c.columns, k) && has_many_zeros(a, kMostOf16)) {
     run(a, b, c, options, scratch);
     return true;

@@ -6,6 +6,8 @@
 //       for each row: the steps of its chains that are not zero (kernels/sparse.hpp)
 //
 // Rows are not tiled, since each has its zeros elsewhere: what a step reads of b comes from the L1 cache.
+//
+// A row alone reads b in place, and only the rows that it does not skip; that they are finite must be known.
 #pragma once
 
 #include "matmul.hpp"

@@ -1,6 +1,8 @@
 // The executor: gradients of whole graphs, operations that come from outside, memory.
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <limits>
 #include <new>
 #include <numeric>
 #include <random>
@@ -9,6 +11,7 @@
 #include "nncore/network.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
+#include "numeric.hpp"
 
 using namespace nncore;
 
@@ -382,6 +385,68 @@ TEST(descent_together_with_the_next_forward_gives_the_bits_of_one_after_the_othe
   }
   CHECK((descend_by_sample<float, double>(130, true) ==
          descend_by_sample<float, double>(130, false)));  // not so
+}
+
+/// What predict gives for `samples` one by one, asked three times: the parameters' being finite is not known,
+/// then asked for, then known. And what it gives for pairs of them, which skip no zeros.
+template <class T>
+void check_single_predictions(std::int64_t in_features, std::int64_t out_features, double zeros) {
+  auto parameters = std::make_shared<Parameters<T>>(
+      std::vector<Segment>{weight_segment("w", out_features, in_features), bias_segment("b", out_features)});
+  parameters->initialize(1);
+  const std::vector<T> bias = numbers<T>(static_cast<std::size_t>(out_features), 2);
+  for (std::int64_t i = 0; i < out_features; ++i)  // where nothing is added to -0, tiles make it 0
+    parameters->value(1).data[i] = i % 3 == 0 ? T{-0.0} : bias[static_cast<std::size_t>(i)];
+  const Network<T> network(
+      std::make_shared<const Graph>(std::vector<Node>{input_node("x", in_features),
+                                                      dense_node("d", 0, 0, 1, in_features, out_features)},
+                                    std::vector<int>{1}),
+      parameters);
+
+  constexpr std::int64_t kSamples = 6;  // the last one is zero
+  std::vector<T> x = numbers<T>(static_cast<std::size_t>(kSamples * in_features), 3);
+  const std::vector<double> draw = numbers<double>(x.size(), 4);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (draw[i] < 2 * zeros - 1 || i >= x.size() - static_cast<std::size_t>(in_features)) x[i] = 0;
+  const auto predict = [&](std::int64_t rows) {
+    std::vector<T> y(static_cast<std::size_t>(kSamples * out_features));
+    Workspace<T> workspace;
+    for (std::int64_t first = 0; first < kSamples; first += rows) {
+      const Table input = table(x.data() + first * in_features, rows, in_features);
+      const Matrix<T> output(y.data() + first * out_features, rows, out_features);
+      network.predict({&input, 1}, rows, {&output, 1}, workspace);
+    }
+    return y;
+  };
+  const auto same = [](const std::vector<T>& a, const std::vector<T>& b) {
+    return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+  };
+  const std::vector<T> expected = predict(2);
+  for (int round = 0; round < 3; ++round) CHECK(same(predict(1), expected));
+  CHECK(parameters->known_finite());
+
+  // A product of zero and what is not finite is not a number.
+  parameters->values()[parameters->count() - out_features - 1] = std::numeric_limits<T>::infinity();
+  for (int round = 0; round < 3; ++round) CHECK(std::isnan(predict(1).back()));
+}
+
+TEST(one_sample_skips_zeros_and_the_bits_are_the_same) {
+  const int threads = num_threads();
+  for (const int count : {1, 2}) {
+    set_num_threads(count);
+    numeric::on_every_set([] {
+      for (const double zeros : {0.2, 0.5, 0.9, 1.0}) {
+        check_single_predictions<float>(70, 150, zeros);
+        check_single_predictions<float>(40, 301, zeros);
+        check_single_predictions<float>(257, 129, zeros);
+        check_single_predictions<float>(1030, 40, zeros);
+        check_single_predictions<float>(520, 1100, zeros);
+        check_single_predictions<double>(133, 65, zeros);
+        check_single_predictions<double>(1500, 300, zeros);
+      }
+    });
+  }
+  set_num_threads(threads);
 }
 
 TEST(a_loss_that_is_not_finite_changes_nothing) {

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -253,6 +254,52 @@ TEST(other_layouts_are_refused) {
   for (const double fraction : {-0.1, 1.5, kNan})
     CHECK_THROWS(parameters.blend(same, fraction), std::invalid_argument, "fraction is");
   CHECK(copy_of(parameters.values(), 21) == before);
+}
+
+TEST(values_are_known_to_be_finite_when_asked_twice) {
+  const auto check = [](auto zero) {
+    using T = decltype(zero);
+    Parameters<T> parameters(layers());
+    parameters.initialize(1);
+    CHECK(!parameters.known_finite());
+    CHECK(parameters.known_finite() && parameters.known_finite());
+    for (const T bad : {std::numeric_limits<T>::infinity(), static_cast<T>(kNan)}) {
+      for (std::int64_t i = 0; i < parameters.count(); ++i) {
+        parameters.values()[i] = bad;
+        for (int ask = 0; ask < 3; ++ask) CHECK(!parameters.known_finite());
+        parameters.values()[i] = std::numeric_limits<T>::max();
+        CHECK(!parameters.known_finite());
+        CHECK(parameters.known_finite());
+      }
+    }
+    CHECK(std::as_const(parameters).value(0)(0, 0) == std::numeric_limits<T>::max());
+    CHECK(parameters.known_finite());  // only looked at
+
+    T* const borrowed = parameters.values();
+    parameters.begin_borrow();
+    parameters.begin_borrow();
+    for (int ask = 0; ask < 3; ++ask) CHECK(!parameters.known_finite());
+    parameters.end_borrow();
+    borrowed[2] = static_cast<T>(kNan);
+    for (int ask = 0; ask < 3; ++ask) CHECK(!parameters.known_finite());
+    parameters.end_borrow();
+    for (int ask = 0; ask < 3; ++ask) CHECK(!parameters.known_finite());
+
+    const auto every_change = {+[](Parameters<T>& store) { store.initialize(1); },
+                               +[](Parameters<T>& store) { store.copy_from(Parameters<T>(layers())); },
+                               +[](Parameters<T>& store) { store.blend(Parameters<T>(layers()), 0.5); },
+                               +[](Parameters<T>& store) { store.value(0); }};
+    for (const auto change : every_change) {
+      parameters.initialize(1);
+      parameters.known_finite();
+      CHECK(parameters.known_finite());
+      change(parameters);
+      CHECK(!parameters.known_finite());
+      CHECK(parameters.known_finite());
+    }
+  };
+  check(0.0F);
+  check(0.0);
 }
 
 TEST(many_read_or_one_writes) {

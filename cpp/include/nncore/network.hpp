@@ -143,9 +143,15 @@ class Network {
     bool keep;
   };
 
+  /// How a forward pass is made.
+  struct Pass {
+    bool training = false;
+    int ready = -1;              ///< this value is there already
+    bool finite_values = false;  ///< all parameters are known to be finite
+  };
+
   void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
-  /// The value `ready` is there already.
-  void run_forward(const Plan& plan, bool training, Workspace<T>& workspace, int ready = -1) const;
+  void run_forward(const Plan& plan, Pass pass, Workspace<T>& workspace) const;
   /// Where there is an `update`, weights may be updated on the way; workspace.updated tells which. The
   /// descent of the step `left` is left to advance.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,

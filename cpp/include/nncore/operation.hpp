@@ -20,6 +20,7 @@ struct NodeCall {
   Matrix<T> output;                               ///< forward writes it; backward reads it
   Activation fused = Activation::identity;  ///< forward: also apply this (only where fuses_activation())
   bool training = false;
+  bool finite_values = false;  ///< forward: all values of the store are known to be finite
 
   // Backward only.
   Matrix<const T> grad_output{};

@@ -70,7 +70,12 @@ class Parameters {
 
   std::int64_t count() const { return count_; }
   std::int64_t state_count() const { return state_count_; }
-  T* values() { return values_.data(); }
+  /// For writing. Whoever keeps the pointer calls this again before writing after a prediction, or borrows the
+  /// values as long as it is kept.
+  T* values() {
+    finite_.store(Finite::unknown, std::memory_order_relaxed);
+    return values_.data();
+  }
   T* gradients() { return gradients_.data(); }
   T* state() { return state_.data(); }
   const T* values() const { return values_.data(); }
@@ -85,8 +90,9 @@ class Parameters {
   /// The segment of that name; throws std::invalid_argument where there is none.
   int index_of(std::string_view segment_name) const;
 
-  /// Segment `index` as the matrix (O, I) it stands for, or (O, 1).
+  /// Segment `index` as the matrix (O, I) it stands for, or (O, 1); to write to it, as values().
   Matrix<T> value(int index);
+  Matrix<const T> value(int index) const;
   Matrix<T> gradient(int index);
 
   /// Fills every segment by its initializer, numbers drawn from Philox under (seed, segment).
@@ -103,6 +109,17 @@ class Parameters {
 
   Usage& usage() { return usage_; }
 
+  /// Whether all values are known to be finite, so that a zero takes its part of a product away. They are
+  /// looked at when this is asked for the second time since they may have changed; it is false before, and
+  /// while they are borrowed.
+  bool known_finite();
+  /// While somebody may write values at any time.
+  void begin_borrow() { borrowers_.fetch_add(1); }
+  void end_borrow() {
+    values();
+    borrowers_.fetch_sub(1);
+  }
+
  private:
   void check_same_layout(const Parameters& other) const;
 
@@ -111,6 +128,9 @@ class Parameters {
   std::int64_t count_ = 0, state_count_ = 0;
   AlignedBuffer<T> values_, gradients_, state_;
   Usage usage_;
+  enum class Finite : char { unknown, asked, no, yes };
+  std::atomic<Finite> finite_ = Finite::unknown;
+  std::atomic<int> borrowers_ = 0;
 };
 
 }  // namespace nncore

@@ -1,4 +1,4 @@
-// Products that stream weights from memory: one row of c, a few rows of b at a time.
+// Products of one row that stream weights: a few rows of b at a time.
 #pragma once
 
 #include "table.hpp"
@@ -9,20 +9,25 @@ namespace {
 /// The chains of one row of c over Depth rows of b, which are walked side by side, each from left to right:
 /// as many streams as the processor's prefetching follows. (Measured: 23 GB/s where a tile at a time had 13.)
 template <class T, int Depth>
-NNCORE_INLINE void run_band(const nncore::kernels::TileCall<T>& call) {
-  Vec<T> a[Depth];
+NNCORE_INLINE void run_band(const nncore::kernels::BandCall<T>& call, int first) {
+  Vec<T> factors[Depth + 1];
+  const T* rows[Depth + 1];
 #pragma GCC unroll 8
-  for (int k = 0; k < Depth; ++k) a[k] = broadcast<T>(call.a[k * call.a_depth_stride]);
+  for (int k = 0; k < Depth; ++k) {
+    factors[k] = broadcast<T>(call.factors[first + k]);
+    rows[k] = call.rows[first + k];
+  }
   const auto walk = [&](auto start) __attribute__((always_inline)) {
-    for_each_vector<T>(call.columns, [&a, start, b = call.b, stride = call.b_depth_stride, c = call.c](
-                                         auto load, auto store) __attribute__((always_inline)) {
-      Vec<T> sum = start(load);
+    for_each_vector<T>(call.columns, [&factors, &rows, start, c = call.c](auto load, auto store)
+                                         __attribute__((always_inline)) {
+                                           Vec<T> sum = start(load);
 #pragma GCC unroll 8
-      for (int k = 0; k < Depth; ++k) sum = fma(a[k], load(b + k * stride), sum);
-      store(c, sum);
-    });
+                                           for (int k = 0; k < Depth; ++k)
+                                             sum = fma(factors[k], load(rows[k]), sum);
+                                           store(c, sum);
+                                         });
   };
-  if (call.resume)
+  if (call.resume || first > 0)
     walk([c = call.c](auto load) __attribute__((always_inline)) { return load(c); });
   else if (call.bias != nullptr)
     walk([bias = call.bias](auto load) __attribute__((always_inline)) { return load(bias); });
@@ -31,16 +36,14 @@ NNCORE_INLINE void run_band(const nncore::kernels::TileCall<T>& call) {
 }
 
 template <class T>
-void band(const nncore::kernels::TileCall<T>& call) {
-  constexpr int kDepth = nncore::kernels::kBandDepth;
-  if (call.depth == kDepth) return run_band<T, kDepth>(call);
-  nncore::kernels::TileCall<T> one = call;
-  for (int64_t k = 0; k < call.depth; ++k) {
-    run_band<T, 1>(one);
-    one.a += call.a_depth_stride;
-    one.b += call.b_depth_stride;
-    one.resume = true;
-  }
+void band(const nncore::kernels::BandCall<T>& call) {
+  static_assert(nncore::kernels::kBandDepth == 8);
+  if (call.depth == 8) return run_band<T, 8>(call, 0);
+  if (call.depth == 0) return run_band<T, 0>(call, 0);
+  int first = 0;
+  if (call.depth & 4) run_band<T, 4>(call, 0), first = 4;
+  if (call.depth & 2) run_band<T, 2>(call, first), first += 2;
+  if (call.depth & 1) run_band<T, 1>(call, first);
 }
 
 template <class T>

@@ -31,12 +31,14 @@ NNCORE_INLINE uint64_t nonzero_bits(const T* row, int64_t count) {
   return bits;
 }
 
+template <class T>
+inline constexpr Int<T> kMinusZero = Int<T>{1} << (8 * sizeof(T) - 1);
+
 template <class T, int Vectors>
 NNCORE_INLINE bool has_minus_zero(const Vec<T> (&sum)[Vectors]) {
-  constexpr Int<T> kMinusZero = Int<T>{1} << (8 * sizeof(T) - 1);
   IntVec<T> found{};
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) found |= bit_cast<IntVec<T>>(sum[v]) == kMinusZero;
+  for (int v = 0; v < Vectors; ++v) found |= bit_cast<IntVec<T>>(sum[v]) == kMinusZero<T>;
   return nonzero_lanes(bit_cast<Vec<T>>(found)) != 0;  // all bits set: NaN
 }
 
@@ -54,6 +56,7 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
       store_first(row + v * lanes, value, rest);
   };
   const T* const b = call.b;
+  const int64_t b_row_stride = call.b_row_stride;
   uint64_t next_steps = nonzero_bits(call.a, call.depth);
   for (int64_t r = 0; r < rows; ++r) {
     const T* const a = call.a + r * call.a_row_stride;
@@ -76,9 +79,9 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
       const int64_t k = __builtin_ctzll(steps);
       steps &= steps - 1;
       const Vec<T> left = load_broadcast(a + k);
-      const T* const row = b + k * (Vectors * lanes);
+      const T* const row = b + k * b_row_stride;
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sum[v] = fma(left, load(row + v * lanes), sum[v]);
+      for (int v = 0; v < Vectors; ++v) sum[v] = fma(left, load_row(row, v), sum[v]);
     }
     if (!call.ends) {
 #pragma GCC unroll 8
@@ -109,6 +112,15 @@ bool all_finite(const T* values, int64_t count) {
 }
 
 template <class T>
+bool has_minus_zero(const T* values, int64_t count) {
+  IntVec<T> found{};
+  for_each_vector<T>(count, [&found, values](auto load, auto) __attribute__((always_inline)) {
+    found |= bit_cast<IntVec<T>>(load(values)) == kMinusZero<T>;
+  });
+  return nonzero_lanes(bit_cast<Vec<T>>(found)) != 0;  // all bits set: NaN
+}
+
+template <class T>
 int64_t count_nonzero(const T* values, int64_t count) {
   IntVec<T> minus{};
   for_each_vector<T>(count, [&minus, values](auto load, auto)
@@ -128,6 +140,8 @@ constexpr void add_sparse_tiles(nncore::kernels::Kernels<T>& k) {
 
 template <class T>
 constexpr void add_sparse_kernels(nncore::kernels::Kernels<T>& k) {
+  k.has_minus_zero = has_minus_zero<T>;
+  k.nonzero_bits = nonzero_bits<T>;
   k.all_finite = all_finite<T>;
   k.count_nonzero = count_nonzero<T>;
   add_sparse_tiles<T, nncore::kernels::kMaxTileVectors>(k);

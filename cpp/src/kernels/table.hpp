@@ -45,6 +45,19 @@ struct TileCall {
   std::int64_t ahead_stride;
 };
 
+/// One row of c (N) = [bias | c] + factors[k] rows[k] for k from 0 to depth - 1, at most kBandDepth, in this
+/// order; rows are those of b (N).
+template <class T>
+struct BandCall {
+  int depth;
+  T factors[kBandDepth];
+  const T* rows[kBandDepth];
+  T* c;
+  const T* bias;  ///< where chains start; null: zero
+  bool resume;    ///< each chain goes on from c
+  std::int64_t columns;
+};
+
 /// As TileCall, over at most kSparseDepth of the depth and any number of rows, without a step for a zero of
 /// a.
 template <class T>
@@ -52,7 +65,8 @@ struct SparseCall {
   std::int64_t depth;
   const T* a;  ///< element (r, k) at a[r * a_row_stride + k]
   std::int64_t a_row_stride;
-  const T* b;  ///< packed: element (k, n) at b[k * V * lanes + n]; finite
+  const T* b;  ///< element (k, n) at b[k * b_row_stride + n]; finite
+  std::int64_t b_row_stride;
   const T* bias;
   T* sums;  ///< where chains are kept between calls, rows sums_row_stride apart
   std::int64_t sums_row_stride;
@@ -147,15 +161,17 @@ struct Kernels {
   void (*narrow_tile[kMaxNarrowRows])(const TileCall<T>&, std::int64_t b_column_stride);
   int narrow_vectors[kMaxNarrowRows];
 
-  /// For one row, any number of columns, and a depth of at most kBandDepth; nothing is added.
-  void (*band)(const TileCall<T>&);
+  void (*band)(const BandCall<T>&);
 
   /// sparse_tile[v - 1] serves v vectors. It returns the first row that it leaves to the tiles above, since a
   /// chain has come out as -0; `rows` if there is none.
   std::int64_t (*sparse_tile[kMaxTileVectors])(const SparseCall<T>&, std::int64_t rows);
   /// Of a multiple of lanes.
   bool (*all_finite)(const T* values, std::int64_t count);
+  bool (*has_minus_zero)(const T* values, std::int64_t count);
   std::int64_t (*count_nonzero)(const T* values, std::int64_t count);
+  /// Bit k: element k is not zero, of at most kSparseDepth.
+  std::uint64_t (*nonzero_bits)(const T* values, std::int64_t count);
 
   /// For depth 1 and no resume: `rows` rows and any number of columns.
   void (*outer_product)(const TileCall<T>&, std::int64_t rows);
