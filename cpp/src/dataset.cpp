@@ -69,6 +69,25 @@ struct Selection {
 /// A call of memcpy costs more than copying a shorter row.
 constexpr std::int64_t kShortBytes = 128;
 
+/// A copy of a short row, in pieces of which the last one may overlap the one before: so few instructions
+/// that several rows are waited for at once.
+void copy_short(const std::byte* from, std::int64_t bytes, std::byte* to) {
+  const auto copy = [=](auto piece) {
+    constexpr std::int64_t size = piece;
+    std::int64_t i = 0;
+    for (; i + size < bytes; i += size) std::memcpy(to + i, from + i, size);
+    std::memcpy(to + bytes - size, from + bytes - size, size);
+  };
+  if (bytes >= 16)
+    copy(std::integral_constant<std::int64_t, 16>{});
+  else if (bytes >= 8)
+    copy(std::integral_constant<std::int64_t, 8>{});
+  else if (bytes >= 4)
+    copy(std::integral_constant<std::int64_t, 4>{});
+  else
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
 /// Rows that lie anywhere are asked for this many bytes ahead of being copied.
 constexpr std::int64_t kPrefetchBytes = 8192;
 
@@ -136,6 +155,8 @@ void convert_rows(const Selection& selection, To* out) {
     convert_side_by_side<From>(rows, columns, out);
     out += kStreams * columns;
   }
+  for (std::int64_t next = i; next < std::min(i + ahead, selection.last); ++next)
+    prefetch(selection.row(next), row_bytes);
   for (; i < selection.last; ++i, out += columns) {
     const std::byte* const from = selection.row(i);
     if (ahead > 0 && i + ahead < selection.last) prefetch(selection.row(i + ahead), row_bytes);
@@ -143,6 +164,8 @@ void convert_rows(const Selection& selection, To* out) {
       convert_row(from, columns, stride, out);
     else if (std::is_same_v<From, To> && row_bytes > kShortBytes)
       std::memcpy(out, from, static_cast<std::size_t>(row_bytes));
+    else if (std::is_same_v<From, To>)
+      copy_short(from, row_bytes, reinterpret_cast<std::byte*>(out));
     else
       convert_row(from, columns, std::integral_constant<std::int64_t, sizeof(From)>{}, out);
   }
