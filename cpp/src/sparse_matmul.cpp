@@ -18,7 +18,7 @@ constexpr std::int64_t kDepthByColumns = 64;
 /// bytes, and else in bands of rows (kernels/band.hpp). Only its middle is looked at, as long as a step of
 /// its product is short.
 constexpr std::int64_t kMostOf64OfOneRow = 56;
-constexpr std::int64_t kOneRowEntries = 8192;
+constexpr std::int64_t kOneRowEntries = 1024;
 constexpr std::int64_t kOneRowNearBytes = 1 << 20;
 
 /// As many lines of an operand are looked at.
@@ -90,7 +90,6 @@ void SparseProduct<T>::run_chain(Matrix<const T> left, Range rows, Range columns
   kernels::SparseCall<T> call{};
   call.a_row_stride = left.row_stride;
   call.b = block;
-  call.b_row_stride = width;
   if (depth.first == 0 && options.bias != nullptr) call.bias = options.bias + columns.first;
   call.sums = sums_of(worker);
   call.sums_row_stride = width;
@@ -235,20 +234,16 @@ template <class T>
 void run_row_by_panels(Matrix<const T> a, Matrix<const T> b, const T* bias, T* sums) {
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t widest = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
-  kernels::SparseCall<T> call{};
+  kernels::SparseRowCall<T> call{};
+  call.depth = a.columns;
+  call.a = a.data;
   call.b_row_stride = b.row_stride;
   for (std::int64_t column = 0; column < b.columns; column += widest) {
-    call.columns = std::min(widest, b.columns - column);
+    call.b = &b(0, column);
     if (bias != nullptr) call.bias = bias + column;
     call.sums = sums + column;
-    const auto tile = kernels.sparse_tile[divide_up(call.columns, kernels.lanes) - 1];
-    for (std::int64_t k = 0; k < a.columns; k += kSparseDepth) {
-      call.depth = std::min(kSparseDepth, a.columns - k);
-      call.a = &a(0, k);
-      call.b = &b(k, column);
-      call.resume = k > 0;
-      tile(call, 1);
-    }
+    call.columns = std::min(widest, b.columns - column);
+    kernels.sparse_row[divide_up(call.columns, kernels.lanes) - 1](call);
   }
 }
 

@@ -56,7 +56,6 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
       store_first(row + v * lanes, value, rest);
   };
   const T* const b = call.b;
-  const int64_t b_row_stride = call.b_row_stride;
   uint64_t next_steps = nonzero_bits(call.a, call.depth);
   for (int64_t r = 0; r < rows; ++r) {
     const T* const a = call.a + r * call.a_row_stride;
@@ -79,9 +78,9 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
       const int64_t k = __builtin_ctzll(steps);
       steps &= steps - 1;
       const Vec<T> left = load_broadcast(a + k);
-      const T* const row = b + k * b_row_stride;
+      const T* const row = b + k * (Vectors * lanes);
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sum[v] = fma(left, load_row(row, v), sum[v]);
+      for (int v = 0; v < Vectors; ++v) sum[v] = fma(left, load(row + v * lanes), sum[v]);
     }
     if (!call.ends) {
 #pragma GCC unroll 8
@@ -95,6 +94,50 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
       store_row(c, v, call.add ? load_row(c, v) + call.scale * sum[v] : sum[v]);
   }
   return rows;
+}
+
+/// Of the last vector only `rest` columns exist, where it is not Whole.
+template <class T, int Vectors, bool Whole>
+NNCORE_INLINE void run_sparse_row(const nncore::kernels::SparseRowCall<T>& call) {
+  constexpr int lanes = kLanes<T>;
+  const int rest = Whole ? lanes : static_cast<int>(call.columns - (Vectors - 1) * lanes);
+  const auto load_row = [rest](const T* row, int v) __attribute__((always_inline)) {
+    return Whole || v < Vectors - 1 ? load(row + v * lanes) : load_first(row + v * lanes, rest);
+  };
+  const int64_t b_row_stride = call.b_row_stride;
+  Vec<T> sum[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) sum[v] = call.bias != nullptr ? load_row(call.bias, v) : Vec<T>{};
+  for (int64_t first = 0; first < call.depth; first += nncore::kernels::kSparseDepth) {
+    const T* const a = call.a + first;
+    const T* const b = call.b + first * b_row_stride;
+    const int64_t left = call.depth - first, depth = nncore::kernels::kSparseDepth;
+    uint64_t steps = nonzero_bits(a, left < depth ? left : depth);
+#pragma GCC unroll 1
+    while (steps != 0) {
+      const int64_t k = __builtin_ctzll(steps);
+      steps &= steps - 1;
+      const Vec<T> factor = load_broadcast(a + k);
+      const T* const row = b + k * b_row_stride;
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) sum[v] = fma(factor, load_row(row, v), sum[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) {
+    if (Whole || v < Vectors - 1)
+      store(call.sums + v * lanes, sum[v]);
+    else
+      store_first(call.sums + v * lanes, sum[v], rest);
+  }
+}
+
+template <class T, int Vectors>
+void sparse_row(const nncore::kernels::SparseRowCall<T>& call) {
+  if (call.columns == Vectors * kLanes<T>)
+    run_sparse_row<T, Vectors, true>(call);
+  else
+    run_sparse_row<T, Vectors, false>(call);
 }
 
 /// Zero times each element adds up to zero, or to NaN. The count is a multiple of the lanes.
@@ -134,6 +177,7 @@ template <class T, int Vectors>
 constexpr void add_sparse_tiles(nncore::kernels::Kernels<T>& k) {
   if constexpr (Vectors > 0) {
     k.sparse_tile[Vectors - 1] = sparse_tile<T, Vectors>;
+    k.sparse_row[Vectors - 1] = sparse_row<T, Vectors>;
     add_sparse_tiles<T, Vectors - 1>(k);
   }
 }

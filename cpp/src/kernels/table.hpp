@@ -65,8 +65,7 @@ struct SparseCall {
   std::int64_t depth;
   const T* a;  ///< element (r, k) at a[r * a_row_stride + k]
   std::int64_t a_row_stride;
-  const T* b;  ///< element (k, n) at b[k * b_row_stride + n]; finite
-  std::int64_t b_row_stride;
+  const T* b;  ///< packed: element (k, n) at b[k * V * lanes + n]; finite
   const T* bias;
   T* sums;  ///< where chains are kept between calls, rows sums_row_stride apart
   std::int64_t sums_row_stride;
@@ -80,6 +79,18 @@ struct SparseCall {
   /// What is read next, ahead_rows rows of ahead_columns elements: each row of c asks the cache for one.
   const T* ahead;
   std::int64_t ahead_rows, ahead_columns, ahead_stride;
+};
+
+/// sums (N) = [bias +] a (1, depth) b (depth, N), each a chain of fmas, without a step for a zero of a.
+template <class T>
+struct SparseRowCall {
+  std::int64_t depth;
+  const T* a;  ///< contiguous
+  const T* b;  ///< element (k, n) at b[k * b_row_stride + n]; finite
+  std::int64_t b_row_stride;
+  const T* bias;
+  T* sums;
+  std::int64_t columns;  ///< N
 };
 
 /// weight (depth, columns) += scale x^T grad_output, and then output = bias + next_x weight: the samples x,
@@ -166,6 +177,7 @@ struct Kernels {
   /// sparse_tile[v - 1] serves v vectors. It returns the first row that it leaves to the tiles above, since a
   /// chain has come out as -0; `rows` if there is none.
   std::int64_t (*sparse_tile[kMaxTileVectors])(const SparseCall<T>&, std::int64_t rows);
+  void (*sparse_row[kMaxTileVectors])(const SparseRowCall<T>&);  ///< [v - 1] serves v vectors
   /// Of a multiple of lanes.
   bool (*all_finite)(const T* values, std::int64_t count);
   bool (*has_minus_zero)(const T* values, std::int64_t count);
