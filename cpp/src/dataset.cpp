@@ -95,17 +95,18 @@ void prefetch(const std::byte* row, std::int64_t bytes) {
   for (std::int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
 }
 
-/// Long rows that lie anywhere are read so many side by side, each asked for a little ahead: the processor's
-/// own prefetching follows as many streams. (Measured: 64 rows of 3 KB from memory in 15 us, one by one
-/// in 25.)
+/// Long rows that lie anywhere are read so many side by side, as many streams as the processor's own
+/// prefetching follows, and asked for in two stages: the L2 cache waits for more lines at a time than the L1
+/// cache does. (Measured: 64 rows of 3 KB from memory in 13 us, with one stage in 16, one by one in 27.)
 constexpr std::int64_t kLongBytes = 2048;
 constexpr int kStreams = 8;
 constexpr std::int64_t kPiece = 16;
-constexpr std::int64_t kStreamAhead = 512;
+constexpr std::int64_t kFarAhead = 1024, kNearAhead = 256;
 
-/// kStreams rows whose elements have no gaps between them.
+/// kStreams rows whose elements have no gaps between them; `next` are read after them.
 template <class From, class To>
-void convert_side_by_side(const std::byte* const (&rows)[kStreams], std::int64_t columns, To* out) {
+void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::byte* const (&next)[kStreams],
+                          std::int64_t columns, To* out) {
   constexpr auto size = static_cast<std::int64_t>(sizeof(From));
   const auto convert_piece = [](const std::byte* from, std::int64_t count, To* to) {
     for (std::int64_t j = 0; j < count; ++j) {
@@ -114,12 +115,18 @@ void convert_side_by_side(const std::byte* const (&rows)[kStreams], std::int64_t
       to[j] = convert<To>(value);
     }
   };
+  const auto ahead = [&](int row, std::int64_t offset) {
+    const std::int64_t beyond = offset - columns * size;
+    return beyond < 0 ? rows[row] + offset : next[row] + beyond;
+  };
   for (std::int64_t j = 0; j < columns; j += kPiece) {
     for (int row = 0; row < kStreams; ++row) {
       const std::byte* const from = rows[row] + j * size;
       To* const to = out + row * columns + j;
-      for (std::int64_t line = 0; line < kPiece * size; line += 64)
-        __builtin_prefetch(from + kStreamAhead + line);
+      for (std::int64_t line = j * size; line < (j + kPiece) * size; line += 64) {
+        __builtin_prefetch(ahead(row, line + kFarAhead), 0, 2);
+        __builtin_prefetch(ahead(row, line + kNearAhead), 0, 3);
+      }
       if (std::is_same_v<From, To> && columns - j >= kPiece)
         std::memcpy(to, from, kPiece * size);
       else
@@ -150,9 +157,12 @@ void convert_rows(const Selection& selection, To* out) {
     return;
   }
   for (; is_anywhere && row_bytes >= kLongBytes && i + kStreams <= selection.last; i += kStreams) {
-    const std::byte* rows[kStreams];
-    for (int row = 0; row < kStreams; ++row) rows[row] = selection.row(i + row);
-    convert_side_by_side<From>(rows, columns, out);
+    const std::byte *rows[kStreams], *next[kStreams];
+    for (int row = 0; row < kStreams; ++row) {
+      rows[row] = selection.row(i + row);
+      next[row] = selection.row(std::min(i + row + kStreams, selection.last - 1));
+    }
+    convert_side_by_side<From>(rows, next, columns, out);
     out += kStreams * columns;
   }
   for (std::int64_t next = i; next < std::min(i + ahead, selection.last); ++next)
