@@ -24,8 +24,9 @@ inline constexpr std::int64_t kOneThreadFlops = 800'000;
 /// Threads for a product (M, K) (K, N), of at most so many workers.
 inline int threads_for(std::int64_t m, std::int64_t n, std::int64_t k, int workers) {
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  const double most = std::min(num_threads(), workers);
-  return flops < kOneThreadFlops ? 1 : static_cast<int>(std::min(flops / (kOneThreadFlops / 2), most));
+  if (flops < kOneThreadFlops) return 1;
+  const double most = std::min(usable_threads(), workers);
+  return static_cast<int>(std::min(flops / (kOneThreadFlops / 2), most));
 }
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }

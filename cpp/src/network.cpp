@@ -14,6 +14,7 @@
 #include "objective.hpp"
 #include "optimizers.hpp"
 #include "plan.hpp"
+#include "thread_turn.hpp"
 
 namespace nncore {
 namespace {
@@ -382,6 +383,7 @@ template <class T>
 WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Batch* next,
                               const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                               int& ready) const {
+  const ThreadTurn turn(workspace.step_threads, batch.count);
   const WeightedLoss result = evaluate(objective, batch, true, true, workspace, std::exchange(ready, -1));
   if (std::isfinite(result.loss) && result.weight > 0.0) {
     const StepUpdate<T> update(optimizer, state);

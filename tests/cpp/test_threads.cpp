@@ -14,6 +14,7 @@
 
 #include "check.hpp"
 #include "nncore/runtime.hpp"
+#include "nncore/thread_choice.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -305,3 +306,105 @@ TEST(workers_keep_the_mode_whoever_started_them) {
   CHECK(right);
 }
 #endif
+
+TEST(a_limit_holds_for_its_thread_as_long_as_it_lives) {
+  const ThreadCount count(4);
+  const auto workers_seen = [] {
+    std::atomic<int> most{0};
+    parallel_for(64, 1, [&](std::int64_t, std::int64_t, int worker) {
+      for (int seen = most; worker > seen && !most.compare_exchange_weak(seen, worker);) continue;
+    });
+    return most + 1;
+  };
+  CHECK(usable_threads() == 4);
+  {
+    const ThreadLimit two(2);
+    CHECK(usable_threads() == 2 && num_threads() == 4 && workers_seen() <= 2);
+    std::thread([&] { CHECK(usable_threads() == 4); }).join();
+    {
+      const ThreadLimit one(1);
+      CHECK(usable_threads() == 1 && workers_seen() == 1);
+    }
+    CHECK(usable_threads() == 2);
+    const ThreadLimit many(1000);
+    CHECK(usable_threads() == 4);
+  }
+  CHECK(usable_threads() == 4);
+}
+
+namespace {
+
+/// Rounds whose time depends on the number of threads, in microseconds.
+struct Rounds {
+  ThreadChoice choice;
+  int most;
+  double (*microseconds)(int threads);
+  double size = 1.0;
+
+  /// Runs `count` rounds and returns the number of threads of most of them; `took`: what all took, in
+  /// seconds.
+  int run(int count, double* took = nullptr) {
+    std::vector<int> rounds(static_cast<std::size_t>(most + 1));
+    for (int i = 0; i < count; ++i) {
+      const int threads = choice.next(most);
+      CHECK(threads >= 1 && threads <= most);
+      const double seconds = size * microseconds(threads) * 1e-6;
+      choice.record(choice.is_timed() ? seconds : 0.0, size);
+      if (took != nullptr) *took += seconds;
+      ++rounds[static_cast<std::size_t>(threads)];
+    }
+    return static_cast<int>(std::max_element(rounds.begin(), rounds.end()) - rounds.begin());
+  }
+};
+
+}  // namespace
+
+TEST(threads_that_help_are_kept_at_little_cost) {
+  for (const int most : {2, 3, 16}) {
+    Rounds rounds{{}, most, [](int threads) { return 300.0 / threads; }};
+    double took = 0.0;
+    CHECK(rounds.run(2000, &took) == most);
+    CHECK(took < 1.02 * 2000 * 300e-6 / most);
+    CHECK(rounds.run(100) == most);
+  }
+}
+
+TEST(threads_that_hinder_are_given_up_and_taken_back) {
+  Rounds rounds{{}, 2, [](int threads) { return threads == 1 ? 260.0 : 410.0; }};
+  rounds.run(200);
+  CHECK(rounds.run(1000) == 1);
+  rounds.microseconds = [](int threads) { return threads == 1 ? 260.0 : 180.0; };
+  rounds.run(600);
+  CHECK(rounds.run(1000) == 2);
+  rounds.microseconds = [](int threads) { return threads == 1 ? 260.0 : 250.0; };  // not worth a change
+  CHECK(rounds.run(2000) == 2);
+}
+
+TEST(the_best_number_of_threads_is_found_by_halves) {
+  Rounds rounds{{}, 12, [](int threads) { return 300.0 / threads + 20.0 * threads; }};  // 12, 6, 3 are tried
+  rounds.run(700);
+  CHECK(rounds.run(1000) == 3);
+  rounds.most = 4;  // starts anew
+  CHECK(rounds.choice.next(4) == 4);
+  rounds.run(600);
+  CHECK(rounds.run(1000) == 4);
+}
+
+TEST(smaller_rounds_do_not_pass_for_faster_ones) {
+  Rounds rounds{{}, 2, [](int threads) { return 300.0 / threads; }};
+  for (int epoch = 0; epoch < 400; ++epoch) {  // the last batch of each is small
+    rounds.size = 1.0;
+    CHECK(rounds.run(6) >= 1);
+    rounds.size = 0.3;
+    rounds.run(1);
+  }
+  rounds.size = 1.0;
+  CHECK(rounds.run(100) == 2);
+}
+
+TEST(long_rounds_and_single_threads_are_not_tried) {
+  Rounds slow{{}, 8, [](int) { return 2500.0; }};
+  for (int i = 0; i < 2000; ++i) CHECK(slow.run(1) == 8);
+  Rounds alone{{}, 1, [](int) { return 100.0; }};
+  for (int i = 0; i < 2000; ++i) CHECK(alone.run(1) == 1);
+}

@@ -70,8 +70,8 @@ class Parameters {
 
   std::int64_t count() const { return count_; }
   std::int64_t state_count() const { return state_count_; }
-  /// For writing. Whoever keeps the pointer calls this again before writing after a prediction, or borrows the
-  /// values as long as it is kept.
+  /// For writing. Whoever keeps the pointer calls this again before writing after a prediction, or borrows
+  /// the values as long as it is kept.
   T* values() {
     finite_.store(Finite::unknown, std::memory_order_relaxed);
     return values_.data();

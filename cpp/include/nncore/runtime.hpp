@@ -36,6 +36,20 @@ int num_threads();
 /// Throws std::invalid_argument for count < 1 or > 1024.
 void set_num_threads(int count);
 
+/// For as long as it lives, calls of parallel_for by this thread get at most so many threads.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int most);
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int saved_;
+};
+/// What parallel_for goes by on this thread: num_threads(), or its limit.
+int usable_threads();
+
 /// A borrowed callable: body(begin, end, worker), worker in [0, num_threads()).
 class ParallelBody {
  public:

@@ -8,6 +8,7 @@
 #include "nncore/aligned_buffer.hpp"
 #include "nncore/losses.hpp"
 #include "nncore/matrix.hpp"
+#include "nncore/thread_choice.hpp"
 
 namespace nncore {
 
@@ -52,6 +53,7 @@ struct Workspace {
   };
   Layout layout;
   bool ran_forward = false;  ///< backward may follow
+  ThreadChoice step_threads;
 };
 
 }  // namespace nncore

@@ -39,6 +39,8 @@ constexpr std::size_t kCacheLine = 64;
 /// Zero until first asked for.
 std::atomic<int> thread_count{0};
 
+thread_local int thread_limit = kMaxThreads;
+
 int processors() {
   int count = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
@@ -292,11 +294,18 @@ void set_num_threads(int count) {
   thread_count.store(count, std::memory_order_relaxed);
 }
 
+ThreadLimit::ThreadLimit(int most) : saved_(thread_limit) { thread_limit = std::max(most, 1); }
+
+ThreadLimit::~ThreadLimit() { thread_limit = saved_; }
+
+int usable_threads() { return std::min(num_threads(), thread_limit); }
+
 void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body, int most_workers) {
   if (count <= 0) return;
   grain = std::max<std::int64_t>(grain, 1);
   const std::int64_t grains = (count - 1) / grain + 1;
-  const int wanted = static_cast<int>(std::min<std::int64_t>(std::min(num_threads(), most_workers), grains));
+  const std::int64_t most = std::min<std::int64_t>(grains, most_workers);
+  const int wanted = most > 1 ? static_cast<int>(std::min<std::int64_t>(usable_threads(), most)) : 1;
   if (wanted > 1) {
     Region region(body, count, grain, wanted);
     if (run_on_workers(region, wanted)) return;

@@ -1,0 +1,34 @@
+// ThreadTurn: a round of work on as many threads as were chosen for it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "nncore/runtime.hpp"
+#include "nncore/thread_choice.hpp"
+
+namespace nncore {
+
+/// From its making to its end is a round of work of that size: under the choice's limit, and timed for it.
+class ThreadTurn {
+ public:
+  ThreadTurn(ThreadChoice& choice, std::int64_t size)
+      : choice_(choice), size_(static_cast<double>(size)), limit_(choice.next(num_threads())) {
+    if (choice_.is_timed()) start_ = Clock::now();
+  }
+  ~ThreadTurn() {
+    using Seconds = std::chrono::duration<double>;
+    choice_.record(choice_.is_timed() ? Seconds(Clock::now() - start_).count() : 0.0, size_);
+  }
+  ThreadTurn(const ThreadTurn&) = delete;
+  ThreadTurn& operator=(const ThreadTurn&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  ThreadChoice& choice_;
+  double size_;
+  ThreadLimit limit_;
+  Clock::time_point start_{};
+};
+
+}  // namespace nncore
