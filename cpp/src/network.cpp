@@ -12,8 +12,8 @@
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
 #include "objective.hpp"
-#include "optimizers.hpp"
 #include "plan.hpp"
+#include "store_update.hpp"
 #include "thread_turn.hpp"
 
 namespace nncore {
@@ -91,27 +91,6 @@ const T* as_gathered(const Table& table) {
 
 }  // namespace
 
-/// One update of a store, prepared.
-template <class T>
-struct StepUpdate {
-  StepUpdate(const Optimizer& optimizer, OptimizerState<T>& state_)
-      : step(optimizer, state_.steps + 1), state(state_) {}
-
-  /// On `count` parameters of the store that are all treated as `segment` is.
-  void run(const Segment& segment, std::int64_t offset, std::int64_t count, Parameters<T>& store) const {
-    const int moments = moment_count(step.optimizer.kind);
-    step.update(scalars(segment), store.values() + offset, store.gradients() + offset,
-                moments > 0 ? state.first_moment.data() + offset : nullptr,
-                moments > 1 ? state.second_moment.data() + offset : nullptr, count);
-  }
-
-  kernels::UpdateScalars<T> scalars(const Segment& segment) const {
-    return step.scalars(segment.learning_rate_multiplier, segment.decay);
-  }
-  OptimizerStep<T> step;
-  OptimizerState<T>& state;
-};
-
 /// A step whose descent is made together with its forward for the next batch: that batch's one sample, where
 /// it lies in its table.
 template <class T>
@@ -120,11 +99,6 @@ struct Ahead {
   const T* sample = nullptr;
   T descent = 0;
 };
-
-template <class T>
-OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_count)
-    : first_moment(moment_count(kind) > 0 ? parameter_count : 0),
-      second_moment(moment_count(kind) > 1 ? parameter_count : 0) {}
 
 template <class T>
 Network<T>::Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Parameters<T>> parameters)
@@ -198,17 +172,15 @@ void Network<T>::run_forward(const Plan& plan, Pass pass, Workspace<T>& workspac
 /// make it while the gradient is formed; or 0.
 template <class T>
 T descent_of(const PlannedStep& step, const Operation& operation, std::int64_t rows,
-             const Parameters<T>& store, const StepUpdate<T>& update) {
-  if (!update.step.is_descent()) return 0;
+             const Parameters<T>& store, const StoreUpdate<T>& update) {
   if (!step.owns_segment || !operation.fuses_descent(rows)) return 0;
   const Segment& segment = store.segments()[at(operation.segments()[0])];
-  if (!segment.trainable || segment.size() < kSmallSegment) return 0;
-  return -update.scalars(segment).learning_rate;
+  return segment.size() < kSmallSegment ? 0 : update.descent(segment);
 }
 
 template <class T>
 void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accumulate,
-                              Workspace<T>& workspace, const StepUpdate<T>* update,
+                              Workspace<T>& workspace, const StoreUpdate<T>* update,
                               const PlannedStep* left) const {
   const auto wanted = [&](int value) {
     return plan.reaches_parameters[at(value)] != 0 ||
@@ -363,7 +335,7 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
 
 template <class T>
 Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
-                                const StepUpdate<T>& update) const {
+                                const StoreUpdate<T>& update) const {
   if (batch.count != 1 || next.count != 1) return {};
   for (const PlannedStep& step : plan.steps) {
     const Node& node = graph_->node(step.node);
@@ -386,11 +358,11 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
   const ThreadTurn turn(workspace.step_threads, batch.count);
   const WeightedLoss result = evaluate(objective, batch, true, true, workspace, std::exchange(ready, -1));
   if (std::isfinite(result.loss) && result.weight > 0.0) {
-    const StepUpdate<T> update(optimizer, state);
+    const StoreUpdate<T> update(optimizer, state, *parameters_);
     const Ahead<T> ahead = next != nullptr ? look_ahead(objective.plan, batch, *next, update) : Ahead<T>{};
     workspace.updated.assign(parameters_->segments().size(), 0);
     run_backward(objective.plan, false, false, workspace, &update, ahead.step);
-    update_rest(objective.plan, update, workspace.updated);
+    update.run(objective.plan.segments, workspace.updated);
     if (ahead.step != nullptr) {
       NodeCall<T> call = make_call(*graph_, objective.plan, *ahead.step, *parameters_, workspace);
       call.grad_output = workspace.gradients[at(ahead.step->value)];
@@ -407,7 +379,7 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
 template <class T>
 double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                               OptimizerState<T>& state, Workspace<T>& workspace) const {
-  check_update(optimizer, state);
+  check_update(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   int ready = -1;
   return step(objective, batch, nullptr, optimizer, state, workspace, ready).loss;
@@ -418,7 +390,7 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
                                     const Optimizer& optimizer, OptimizerState<T>& state,
                                     Workspace<T>& workspace, const EpochTick& tick) const {
   using Clock = std::chrono::steady_clock;
-  check_update(optimizer, state);
+  check_update(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   EpochResult result;
   double loss_sum = 0.0, weight_sum = 0.0;
@@ -448,54 +420,12 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
 
 template <class T>
 void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
-  check_update(optimizer, state);
+  check_update(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
-  update_rest(*plan_, StepUpdate<T>(optimizer, state), {});
+  StoreUpdate<T>(optimizer, state, *parameters_).run(plan_->segments, {});
   ++state.steps;
 }
 
-template <class T>
-void Network<T>::check_update(const Optimizer& optimizer, const OptimizerState<T>& state) const {
-  validate(optimizer);
-  const std::int64_t moments = moment_count(optimizer.kind);
-  if (state.first_moment.size() < (moments > 0 ? parameters_->count() : 0) ||
-      state.second_moment.size() < (moments > 1 ? parameters_->count() : 0)) {
-    throw std::invalid_argument(std::string("the optimizer state was not made for '") + name(optimizer.kind) +
-                                "' and " + std::to_string(parameters_->count()) + " parameters");
-  }
-}
-
-/// The update of the plan's trainable segments that have not been `updated` yet (empty: none has).
-template <class T>
-void Network<T>::update_rest(const Plan& plan, const StepUpdate<T>& update,
-                             std::span<const char> updated) const {
-  const std::vector<Segment>& segments = parameters_->segments();
-  const bool may_decay = update.step.decays();
-  const auto same_treatment = [may_decay](const Segment& a, const Segment& b) {
-    return a.trainable == b.trainable && a.learning_rate_multiplier == b.learning_rate_multiplier &&
-           (a.decay == b.decay || !may_decay);
-  };
-  const auto is_done = [updated](int segment) { return !updated.empty() && updated[at(segment)] != 0; };
-  for (std::size_t i = 0; i < plan.segments.size();) {  // neighbours that are treated alike are one array
-    const Segment& segment = segments[at(plan.segments[i])];
-    const std::int64_t begin = parameters_->offset(plan.segments[i]);
-    if (!segment.trainable || is_done(plan.segments[i])) {
-      ++i;
-      continue;
-    }
-    std::int64_t end = begin;
-    for (; i < plan.segments.size(); ++i) {
-      const int next = plan.segments[i];
-      const bool joins = parameters_->offset(next) == end && !is_done(next);
-      if (!joins || !same_treatment(segment, segments[at(next)])) break;
-      end += segments[at(next)].size();
-    }
-    update.run(segment, begin, end - begin, *parameters_);
-  }
-}
-
-template struct OptimizerState<float>;
-template struct OptimizerState<double>;
 template class Network<float>;
 template class Network<double>;
 

@@ -49,6 +49,11 @@ const char* name(OptimizerKind kind) { return traits(kind).name; }
 
 int moment_count(OptimizerKind kind) { return traits(kind).moments; }
 
+template <class T>
+OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_count)
+    : first_moment(moment_count(kind) > 0 ? parameter_count : 0),
+      second_moment(moment_count(kind) > 1 ? parameter_count : 0) {}
+
 void validate(const Optimizer& o) {
   const auto check_finite = [](const char* field, double value) {
     check_field(field, value, std::isfinite(value) && value >= 0.0, "a finite number of at least 0");
@@ -131,6 +136,7 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
 }
 
 #define NNCORE_INSTANTIATE(T)                                                                                \
+  template struct OptimizerState<T>;                                                                         \
   template struct OptimizerStep<T>;                                                                          \
   template void optimizer_update(const Optimizer&, std::int64_t, T*, const T*, T*, T*, std::int64_t, double, \
                                  bool);

@@ -43,15 +43,6 @@ struct Batch {
   std::int64_t count = 0;
 };
 
-/// The moments of an optimizer and how many steps it has made.
-template <class T>
-struct OptimizerState {
-  OptimizerState(OptimizerKind kind, std::int64_t parameter_count);
-
-  std::int64_t steps = 0;
-  AlignedBuffer<T> first_moment, second_moment;  ///< empty where the optimizer has none
-};
-
 /// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
 struct WeightedLoss {
   double loss = 0.0;
@@ -64,7 +55,7 @@ using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
 // The library's own:
 template <class T>
-struct StepUpdate;
+class StoreUpdate;
 template <class T>
 struct Ahead;
 struct PlannedStep;
@@ -155,13 +146,11 @@ class Network {
   /// Where there is an `update`, weights may be updated on the way; workspace.updated tells which. The
   /// descent of the step `left` is left to advance.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,
-                    const StepUpdate<T>* update = nullptr, const PlannedStep* left = nullptr) const;
+                    const StoreUpdate<T>* update = nullptr, const PlannedStep* left = nullptr) const;
   WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
                         Workspace<T>& workspace, int ready = -1) const;
-  void check_update(const Optimizer& optimizer, const OptimizerState<T>& state) const;
-  void update_rest(const Plan& plan, const StepUpdate<T>& update, std::span<const char> updated) const;
   Ahead<T> look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
-                      const StepUpdate<T>& update) const;
+                      const StoreUpdate<T>& update) const;
   WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
                     const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                     int& ready) const;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "nncore/aligned_buffer.hpp"
+
 namespace nncore {
 
 enum class OptimizerKind { sgd, momentum, nesterov, adam, adamw };
@@ -27,6 +29,15 @@ struct Optimizer {
 
 /// Throws std::invalid_argument, naming the field, for values outside their range.
 void validate(const Optimizer& optimizer);
+
+/// The moments of an optimizer and how many steps it has made.
+template <class T>
+struct OptimizerState {
+  OptimizerState(OptimizerKind kind, std::int64_t parameter_count);
+
+  std::int64_t steps = 0;
+  AlignedBuffer<T> first_moment, second_moment;  ///< empty where the optimizer has none
+};
 
 /// One update of `count` parameters; `step` counts from 1 and moments start at zero.
 ///   sgd       p -= lr g
