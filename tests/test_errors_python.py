@@ -64,16 +64,6 @@ DESCRIBING = {
         "joins two or more values; given 1",
     ),
     "a number added": (lambda: nc.Input(3) + 1, TypeError, "unsupported operand"),
-    "integers in a dense layer": (
-        lambda: nc.Dense(3, 2)(nc.Input(3, dtype="integer")),
-        ValueError,
-        "computes with floats",
-    ),
-    "dtype of an input": (
-        lambda: nc.Input(3, dtype="int"),
-        ValueError,
-        "must be 'float' or 'integer'; given 'int'",
-    ),
     "tied to no dense layer": (
         lambda: nc.TransposedDense(nc.ReLU()),
         TypeError,
@@ -121,11 +111,6 @@ def clash():
     nc.Model(x, nc.Dense(2, 2, name="same")(x))
 
 
-def integer_out():
-    x = nc.Input(2, dtype="integer")
-    nc.Model(x, x)
-
-
 BUILDING = {
     "no layers": (lambda: nc.Sequential(), ValueError, "at least one layer"),
     "no widths": (
@@ -157,7 +142,6 @@ BUILDING = {
     "unused input": (unused, ValueError, "'other' is an unused input"),
     "input twice": (twice_in, ValueError, "inputs names one value twice"),
     "output twice": (twice_out, ValueError, "outputs names one value twice"),
-    "integer output": (integer_out, ValueError, "cannot be an output"),
     "no inputs": (lambda: nc.Model([], nc.Input(2)), ValueError, "inputs is empty"),
     "a layer as input": (
         lambda: nc.Model(nc.ReLU(), nc.Input(2)),
@@ -282,7 +266,8 @@ FITTING = {
     "label too large": (fit(y=[0, 1, 2, 0]), ValueError, "label 2 in row 2; allowed are 0 to 1"),
     "label below 0": (fit(y=[0, 1, -1, 0]), ValueError, "label -1 in row 2"),
     "NaN among targets": (fit(y=np.full((4, 2), np.nan)), ValueError, r"y is NaN in row \d"),
-    "labels of floats": (fit(y=[0.0, 1.0, 1.0, 0.0]), ValueError, r"y .*\(4, 2\)"),
+    "labels of floats": (fit(y=[0.0, 1.0, 1.0, 0.0]), ValueError, r"one column, of floats; .*\(4, 2\)"),
+    "labels of bools": (fit(y=[False, True, True, False]), ValueError, "of bools; class indices must be"),
     "y of a number": (fit(y=1), ValueError, "one row a sample"),
     "strings as labels": (
         fit(y=["cat", "dog", "dog", "cat"]),
@@ -338,6 +323,25 @@ def test_a_vector_of_targets_is_never_broadcast():
         trainer.step(X, np.ones((4, 1)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "sigmoid_cross_entropy"])
+def test_binary_cross_entropy_takes_numbers_from_0_to_1(loss, dtype):
+    output = "sigmoid" if loss == "binary_cross_entropy" else "identity"
+    trainer = nc.Trainer(mlp(output=output), loss)
+    trainer.step(X, Y > 2)
+    before = trainer.model.parameters.copy()
+    for wrong in (-1, 2):
+        y = np.ones((4, 2), dtype)
+        y[3, 1] = wrong
+        with pytest.raises(ValueError, match=rf"y is {wrong}.* in row 3, column 1; .* in \[0, 1\]"):
+            trainer.step(X, y)
+    assert np.array_equal(trainer.model.parameters, before)
+
+
+def loss(y_true, y_pred):
+    return 0.0
+
+
 def broken(answer):
     return nc.Trainer(mlp(), lambda output, y: answer)
 
@@ -373,7 +377,12 @@ TRAINERS = {
     "metric twice": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["accuracy", "accuracy"]),
         ValueError,
-        "several of one name: accuracy",
+        "several columns of one name: accuracy",
+    ),
+    "metric called loss": (
+        lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=[loss]),
+        ValueError,
+        "several columns of one name: loss, val_loss",
     ),
     "no model": (
         lambda: nc.Trainer(nc.Dense(2, 2), "mean_squared_error"),
@@ -421,6 +430,12 @@ TRAINERS = {
         lambda: nc.accuracy(np.ones((2, 3)), np.ones((2, 2))),
         ValueError,
         r"given \(2, 3\)",
+    ),
+    "accuracy of a number": (lambda: nc.accuracy(1, [[1.0]]), ValueError, r"given \(\) and \(1, 1\)"),
+    "binary accuracy of no samples": (
+        lambda: nc.binary_accuracy([], np.empty((0, 1))),
+        ValueError,
+        "at least one",
     ),
     "binary accuracy of other shapes": (
         lambda: nc.binary_accuracy([1, 0, 1], np.ones((3, 2))),

@@ -25,6 +25,9 @@ constexpr std::int64_t kChunkBytes = 1 << 20;
 constexpr std::int64_t kFewestChunkRows = 240;
 constexpr std::int64_t kMostChunkRows = 8192;
 
+/// loss goes through its rows in chunks of so many, which bounds the memory of what lies between the layers.
+constexpr std::int64_t kLossRows = 4096;
+
 constexpr std::chrono::milliseconds kTickInterval{50};
 
 /// A weight with fewer elements stays in the cache: its gradient is stored, and updated with its neighbours.
@@ -321,7 +324,15 @@ WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch
 template <class T>
 double Network<T>::loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const {
   const FloatingPointMode mode;
-  return evaluate(objective, batch, false, false, workspace).loss;
+  if (batch.count <= kLossRows) return evaluate(objective, batch, false, false, workspace).loss;
+  double loss_sum = 0.0, weight_sum = 0.0;
+  for (std::int64_t start = 0; start < batch.count; start += kLossRows) {
+    const Batch part = rows_of(batch, start, kLossRows);
+    const WeightedLoss one = evaluate(objective, part, false, false, workspace);
+    loss_sum += one.loss * one.weight;
+    weight_sum += one.weight;
+  }
+  return weight_sum > 0.0 ? loss_sum / weight_sum : 0.0;
 }
 
 template <class T>

@@ -144,16 +144,30 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
     return;
   }
   if (target.columns != term.features) {
+    if (takes_labels(term.loss) && target.columns == 1) {
+      throw std::invalid_argument(argument + " has one column, of " +
+                                  (target.type == ScalarType::boolean ? "bools" : "floats") +
+                                  "; class indices must be of an integer dtype, probabilities of shape (" +
+                                  std::to_string(target.rows) + ", " + std::to_string(term.features) + ")");
+    }
     throw std::invalid_argument(argument + " has shape " + shape(target) + "; expected (" +
                                 std::to_string(target.rows) + ", " + std::to_string(term.features) + ")" +
-                                (takes_labels(term.loss) ? ", or one column of integer class indices" : ""));
+                                (takes_labels(term.loss) ? ", or one column of class indices" : ""));
   }
-  if (target.type == ScalarType::boolean || is_integer(target.type)) return;
-  const auto is_bad = [](double value) { return std::isnan(value); };
-  check_elements<double>(target, batch, is_bad, [&](std::int64_t row, std::int64_t column, double) {
-    throw std::invalid_argument(argument + " is NaN in row " + std::to_string(row_of(batch, row)) +
-                                ", column " + std::to_string(column));
-  });
+  if (target.type == ScalarType::boolean) return;
+  const auto refuse = [&](std::int64_t row, std::int64_t column, double value) {
+    const std::string place =
+        " in row " + std::to_string(row_of(batch, row)) + ", column " + std::to_string(column);
+    if (std::isnan(value)) throw std::invalid_argument(argument + " is NaN" + place);
+    throw std::invalid_argument(argument + " is " + std::to_string(value) + place +
+                                "; binary cross-entropy takes numbers in [0, 1]");
+  };
+  if (term.loss == Loss::sigmoid_cross_entropy) {
+    check_elements<double>(
+        target, batch, [](double value) { return !(value >= 0.0 && value <= 1.0); }, refuse);
+  } else if (!is_integer(target.type)) {
+    check_elements<double>(target, batch, [](double value) { return std::isnan(value); }, refuse);
+  }
 }
 
 }  // namespace

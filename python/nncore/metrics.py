@@ -21,39 +21,47 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     y_pred (B, O) are probabilities or logits; y_true holds class indices, (B,) or (B, 1), or one-hot rows
     (B, O). With one output, O = 1, a probability of at least 0.5 means class 1.
-    Raises ValueError where the shapes do not fit, and for no samples.
+    Raises ValueError where the shapes do not fit, and for no samples. A NaN makes its row wrong.
 
     >>> accuracy([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     0.6666666666666666
     """
-    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
-    if predicted.ndim != 2 or len(predicted) == 0 or len(truth) != len(predicted):
-        raise ValueError(
-            f"accuracy needs y_pred (B, O) and as many rows of y_true, at least one; "
-            f"given {truth.shape} and {predicted.shape}"
-        )
+    truth, predicted = _rows("accuracy", y_true, y_pred)
     if predicted.shape[1] == 1:
         return binary_accuracy(truth, predicted)
     if truth.shape == predicted.shape:
         truth = truth.argmax(axis=1)
     elif truth.shape not in ((len(predicted),), (len(predicted), 1)):
         raise ValueError(f"y_true must be (B,), (B, 1) or {predicted.shape}; given {truth.shape}")
-    return float(np.mean(truth.reshape(-1) == predicted.argmax(axis=1)))
+    right = truth.reshape(-1) == predicted.argmax(axis=1)
+    return float(np.mean(right & ~np.isnan(predicted).any(axis=1)))
 
 
 def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5) -> float:
     """The fraction of outputs on the true side of the threshold, each output by itself, in [0, 1].
 
     y_pred (B, O); y_true of the same shape, or (B,) where O is 1, is compared with 0.5.
-    Raises ValueError where the shapes do not fit.
+    Raises ValueError where the shapes do not fit, and for no samples. A NaN is on no side.
 
     >>> binary_accuracy([0, 1, 1], [[0.2], [0.9], [0.4]])
     0.6666666666666666
     """
-    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
-    if truth.size != predicted.size or len(truth) != len(predicted):
+    truth, predicted = _rows("binary_accuracy", y_true, y_pred)
+    if truth.size != predicted.size:
         raise ValueError(f"y_true must have the shape of y_pred, {predicted.shape}; given {truth.shape}")
-    return float(np.mean((truth.reshape(predicted.shape) >= 0.5) == (predicted >= threshold)))
+    right = (truth.reshape(predicted.shape) >= 0.5) == (predicted >= threshold)
+    return float(np.mean(right & ~np.isnan(predicted)))
+
+
+def _rows(metric: str, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both as arrays of as many rows, at least one."""
+    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if predicted.ndim != 2 or truth.ndim == 0 or len(truth) != len(predicted) or predicted.size == 0:
+        raise ValueError(
+            f"{metric} needs y_pred (B, O) and as many rows of y_true, at least one; "
+            f"given {truth.shape} and {predicted.shape}"
+        )
+    return truth, predicted
 
 
 def as_metric(given: str | Metric, loss: Loss | LossFunction) -> tuple[str, Metric]:

@@ -23,8 +23,6 @@ LossWeights: TypeAlias = Sequence[float] | Mapping[str, float] | None
 Order: TypeAlias = "NDArray[np.int64] | None"
 Tick: TypeAlias = Callable[[int, float], object]
 
-_ROWS_AT_ONCE = 4096  # of a loss without gradients: bounds the memory of its intermediate values
-
 
 class Term(NamedTuple):
     """The loss of one output and its weight in the sum."""
@@ -46,11 +44,6 @@ class Samples(NamedTuple):
     def rows(self) -> int:
         """How many samples there are."""
         return len(self.x[0])
-
-    def part(self, rows: slice) -> Samples:
-        """Some of them, as views."""
-        weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return Samples([array[rows] for array in self.x], [array[rows] for array in self.y], weight)
 
 
 class Objective(Protocol):
@@ -106,18 +99,8 @@ class PlannedObjective(Objective):
         self._stepping: tuple[Optimizer, Any] | None = None  # the optimizer of the last step, and its state
 
     def loss(self, samples: Samples) -> float:
-        """The loss, from some thousand rows at a time."""
-        weights = samples.sample_weight
-        if samples.rows <= _ROWS_AT_ONCE or (weights is not None and not weights.any()):
-            return self._network.loss(self._plan, *samples)
-        total = total_weight = 0.0
-        for first in range(0, samples.rows, _ROWS_AT_ONCE):
-            part = samples.part(slice(first, first + _ROWS_AT_ONCE))
-            weight = float(part.rows if part.sample_weight is None else part.sample_weight.sum(dtype=float))
-            if weight > 0:
-                total += weight * self._network.loss(self._plan, *part)
-                total_weight += weight
-        return total / total_weight
+        """The loss, nothing else."""
+        return self._network.loss(self._plan, *samples)
 
     def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""

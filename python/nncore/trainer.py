@@ -70,6 +70,9 @@ class Trainer:
         self.seed = model.seed if seed is None else as_seed(seed)
         self.history = History(self.seed)
         self._columns = _metric_columns(metrics, self.objective.terms, len(model.outputs))
+        names = self._column_names(has_validation=True)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"history would have several columns of one name: {', '.join(twice)}")
         self._stopping = False
 
     def fit(
@@ -162,8 +165,8 @@ class Trainer:
         """Goes back to a checkpoint: what follows gives the bits that an uninterrupted run gives.
 
         The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
-        Parameters, moments, steps, learning rate, seed and history are the file's. Raises ValueError, naming
-        what differs, before anything is changed.
+        Parameters, moments, steps, learning rate, seeds, metadata and history are the file's. Raises
+        ValueError, naming what differs, before anything is changed.
         """
         from .files import restore_checkpoint
 
@@ -234,6 +237,4 @@ def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) 
             name, metric = as_metric(given, term.loss)
             full = name if output_count == 1 else f"{term.name}_{name}"
             columns.append(_Column(full, place, term.output, metric))
-    if twice := {column.name for column in columns if sum(c.name == column.name for c in columns) > 1}:
-        raise ValueError(f"metrics has several of one name: {', '.join(sorted(twice))}")
     return columns
