@@ -273,7 +273,12 @@ def test_arrays_that_are_not_those_of_the_graph(path):
 
 def test_metadata_that_json_cannot_hold(path):
     model = small()
-    for metadata, error in (({"a": object()}, TypeError), ({"a": float("nan")}, ValueError)):
+    for metadata, error in (
+        ({"a": object()}, TypeError),
+        ({"a": float("nan")}, ValueError),
+        (["ab", "cd"], TypeError),
+        ({1: "a"}, TypeError),
+    ):
         with pytest.raises(error):
             model.save(path, metadata=metadata)
     assert list(path.parent.iterdir()) == []

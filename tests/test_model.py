@@ -1,6 +1,8 @@
 """Models: building, names, stores, computing, copies."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -212,6 +214,49 @@ def test_blend_moves_a_fraction_of_the_way():
     )
     target.blend(model, 1.0)
     np.testing.assert_allclose(target.parameters, model.parameters, rtol=1e-15)
+
+
+def test_a_copy_of_a_part_pairs_arrays_by_name():
+    x = RNG.standard_normal((4, 2))
+    first, second = nc.Dense(2, 2), nc.Dense(2, 2)
+    part = nc.Sequential(first, second, first, seed=0)[1:]  # reads its layers in another order than the store
+    twin = part.copy()
+    assert np.array_equal(twin.predict(x), part.predict(x))
+    twin.parameters[:] = 0
+    twin.copy_from(part)
+    assert np.array_equal(twin.predict(x), part.predict(x))
+    twin.parameters[:] = 0
+    twin.blend(part, 1.0)
+    assert np.array_equal(twin.predict(x), part.predict(x))
+
+    encoder = nc.Dense(2, 3)
+    decoder = nc.Sequential(encoder, nc.Tanh(), encoder.transposed(), seed=0)[2:]
+    code = RNG.standard_normal((4, 3))
+    assert np.array_equal(decoder.copy().predict(code), decoder.predict(code))
+
+
+def test_models_of_other_names_are_paired_layer_by_layer():
+    def line(*names):
+        return nc.Sequential([nc.Dense(2, 2, name=name) for name in names], seed=len(names[0]))
+
+    x = RNG.standard_normal((4, 2))
+    model, swapped, renamed = line("a", "b"), line("b", "a"), line("one", "two")
+    swapped.copy_from(model)
+    assert np.array_equal(swapped["a"].weight, model["a"].weight)
+    assert np.array_equal(swapped["b"].weight, model["b"].weight)
+    renamed.copy_from(model)
+    assert np.array_equal(renamed.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_pickles_and_deep_copies_are_models_of_their_own(duplicate):
+    model = diamond(seed=4)
+    model.metadata = {"classes": ["a", "b"]}
+    twin = duplicate(model)
+    assert np.array_equal(twin.parameters, model.parameters)
+    assert twin.store is not model.store
+    assert (twin.seed, twin.dtype, twin.metadata) == (model.seed, model.dtype, model.metadata)
+    assert twin.layer_names == model.layer_names
 
 
 def test_copies_of_a_part_leave_the_rest_of_a_store_alone():

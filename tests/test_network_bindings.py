@@ -308,7 +308,7 @@ def test_backward() -> None:
             (grad[:5], ValueError),
             (np.asfortranarray(grad), ValueError),
         ):
-            with pytest.raises(error, match=r"^grad_outputs has"):
+            with pytest.raises(error, match=r"^grad_output has"):
                 model.network.backward([wrong])
     model.network.backward([grad])  # what was wrong could be put right
     assert np.array_equal(model.store.gradients, expected)

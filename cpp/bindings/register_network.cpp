@@ -134,7 +134,7 @@ class BoundNetwork {
     const Sequence gradients(grad_outputs);
     const Training call(*this);
     check_forward();
-    call->read_grad_outputs(graph(), "grad_outputs", gradients, forward_rows_);
+    call->read_grad_outputs(graph(), "grad_output", gradients, forward_rows_);
     run_backward(accumulate, input_gradients, *call);
     return call->list_of_results();
   }

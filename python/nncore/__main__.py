@@ -18,6 +18,9 @@ def _demo(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         print(f"No module named {error.name!r}: {demo.NEEDS}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"cannot write to {options.out}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

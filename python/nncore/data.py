@@ -1,7 +1,7 @@
 """What fit, predict and step accept, brought to the arrays that the core takes.
 
 Lists, NumPy arrays and pandas tables of bool, integer or float numbers are allowed. Arrays are passed on
-as they are: the core converts rows while it gathers them, so no copy of a whole array is ever made.
+as they are: the core converts rows while it gathers them, so no array is copied as a whole.
 """
 
 from __future__ import annotations
@@ -123,12 +123,15 @@ def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
 
 def _from_pandas(table: Any, argument: str) -> NDArray[Any]:
     """A DataFrame or a Series."""
-    columns = zip(table.columns, table.dtypes, strict=True) if table.ndim == 2 else [(None, table.dtype)]
+    frame = table.ndim == 2
+    columns = list(zip(table.columns, table.dtypes, strict=True)) if frame else [(None, table.dtype)]
     for column, dtype in columns:
         if getattr(dtype, "kind", "O") not in "biuf":
             which = f"{argument}" if column is None else f"column {column!r} of {argument}"
             raise TypeError(f"{which} must hold bool, integer or float numbers; given dtype {dtype}")
+    if len({str(dtype) for _, dtype in columns}) > 1:  # pandas would go through an array of objects
+        return _check_dtype(table.to_numpy(dtype=np.float64, na_value=np.nan), argument)
     array: NDArray[Any] = table.to_numpy()
-    if array.dtype == object:  # columns of pandas' own types, mixed or with missing values
+    if array.dtype == object:  # pandas' own types, with missing values
         array = table.to_numpy(dtype=np.float64, na_value=np.nan)
     return _check_dtype(array, argument)

@@ -42,15 +42,11 @@ class Digits(NamedTuple):
 class Anneal(Callback):
     """Takes the learning rate down to nothing along a line, so that the last steps settle."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._start = 0.0
-
-    def on_fit_begin(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        self._start = trainer.optimizer.learning_rate
+    def __init__(self, start: float, epochs: int) -> None:
+        self._start, self._epochs = start, epochs
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        trainer.optimizer.learning_rate = self._start * (1 - trainer.history.epochs / self._epochs)
+        trainer.optimizer.learning_rate = self._start * max(0.0, 1 - trainer.history.epochs / self._epochs)
 
 
 def load_digits(split: int) -> Digits:
@@ -81,7 +77,7 @@ def train(
         epochs,
         BATCH_SIZE,
         validation_data=(digits.x_test, digits.y_test),
-        callbacks=[Anneal(epochs)],
+        callbacks=[Anneal(LEARNING_RATE, epochs)],
         progress=progress,
     )
     return model, history

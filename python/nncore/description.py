@@ -50,10 +50,7 @@ def connect(graph: Mapping[str, Any], layers: Mapping[str, Layer], dtype: DTypeL
     values: list[Value] = []
     for node in graph["nodes"]:
         if "input" in node:
-            integer = node.get("integer", False)
-            values.append(
-                Input(node["features"], dtype="integer" if integer else "float", name=node["input"])
-            )
+            values.append(Input(node["features"], name=node["input"]))
         else:
             values.append(layers[node["layer"]](*(values[read] for read in node["inputs"])))
     if graph["sequential"]:
@@ -77,10 +74,7 @@ def _describe_layer(layer: Layer, names: Mapping[Layer, str]) -> dict[str, Any]:
 def _describe_node(value: Value, index: Mapping[Value, int], model: Model) -> dict[str, Any]:
     if value.layer is not None:
         return {"layer": model.names[value.layer], "inputs": [index[read] for read in value.inputs]}
-    node: dict[str, Any] = {"input": model.input_names[index[value]], "features": value.features}
-    if value.integer:
-        node["integer"] = True
-    return node
+    return {"input": model.input_names[index[value]], "features": value.features}
 
 
 def _make_layer(name: str, options: dict[str, Any], *source: Layer) -> Layer:

@@ -8,7 +8,7 @@ model's arrays. The container is imported where it is used: `import nncore` is t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ _CHECKPOINT_KEYS = ("optimizer.", "trainer.")
 
 
 def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Writes a model. `metadata` is anything that JSON can hold; None keeps the model's own.
+    """Writes a model. `metadata` is a dict with string keys that JSON can hold; None keeps the model's own.
 
     The file is written beside its place, synced and renamed: it appears whole, or what was there stays.
     Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold, and
@@ -61,6 +61,11 @@ def load(path: PathLike) -> Model:
     fields, tensors = read(path)
     with _explaining(path, fields):
         return _build(fields, tensors)
+
+
+def rebuild(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+    """What makes the same model again, and of what: the fields and arrays of its file."""
+    return _build, (_model_fields(model, None), _model_tensors(model))
 
 
 def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
@@ -100,6 +105,8 @@ def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
     trainer.history.seed = trainer.seed = checkpoint["seed"]
     trainer.optimizer.set(checkpoint["settings"])
     trainer.optimizer.state(trainer.model.store).steps = int(tensors["optimizer.steps"])
+    trainer.model.store.seed = fields["seed"]
+    trainer.model.metadata = dict(fields["metadata"])
     for layer, name in trainer.model.names.items():
         layer.trainable = fields["graph"]["layers"][name].get("trainable", True)
 
@@ -113,8 +120,17 @@ def _model_fields(model: Model, metadata: Mapping[str, Any] | None) -> dict[str,
         "graph": describe(model),
         "dtype": str(model.dtype),
         "seed": model.seed,
-        "metadata": dict(model.metadata if metadata is None else metadata),
+        "metadata": _as_metadata(model.metadata if metadata is None else metadata),
     }
+
+
+def _as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"metadata must be a dict; given {type(given).__name__}")
+    for key in given:
+        if not isinstance(key, str):
+            raise TypeError(f"metadata must have strings as keys; given {key!r}")
+    return dict(given)
 
 
 def _model_tensors(model: Model) -> Tensors:
@@ -176,6 +192,8 @@ def _check_checkpoint(
         raise ValueError(f"the optimizer's settings are {sorted(checkpoint['settings'])}")
     _core.Optimizer(optimizer.name, **checkpoint["settings"])  # complains of values out of range
     as_seed(checkpoint["seed"])
+    as_seed(fields["seed"])
+    _as_metadata(fields["metadata"])
     if tensors["optimizer.steps"].shape != () or int(tensors["optimizer.steps"]) < 0:
         raise ValueError("optimizer.steps must be one number, 0 or more")
     lengths = {tensors[f"trainer.history.{name}"].shape for name in checkpoint["columns"]}

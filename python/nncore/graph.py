@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from .names import check_name
 
@@ -27,13 +27,10 @@ class Value:
     4
     """
 
-    def __init__(
-        self, layer: Layer | None, inputs: Sequence[Value], features: int, *, integer: bool = False
-    ) -> None:
+    def __init__(self, layer: Layer | None, inputs: Sequence[Value], features: int) -> None:
         self.layer = layer  # None: an input
         self.inputs = tuple(inputs)
         self.features = features
-        self.integer = integer
         self.name: str | None = None  # of an input that the user named
         self.order = next(_creation_order)
 
@@ -52,23 +49,18 @@ class Value:
         return f"<Value of {self.features} features from {made_by}>"
 
 
-def Input(  # it stands where a layer would, so it is written like one
-    features: int, *, dtype: Literal["float", "integer"] = "float", name: str | None = None
-) -> Value:
+def Input(features: int, *, name: str | None = None) -> Value:  # stands where a layer would
     """An input of a model: x of shape (B, features).
 
-    `dtype` "integer" is for class or row indices, which are never rounded to a float and have no gradient.
     `name` is the key under which a model of several inputs finds it in a dict.
-    Raises ValueError for features < 1, an unknown dtype or an unusable name.
+    Raises ValueError for features < 1 or an unusable name.
 
     >>> import nncore as nc
     >>> x = nc.Input(2)
     >>> shared = nc.Dense(2, 2)
     >>> model = nc.Model(x, shared(shared(x)))
     """
-    if dtype not in ("float", "integer"):
-        raise ValueError(f"dtype of an Input must be 'float' or 'integer'; given {dtype!r}")
-    value = Value(None, (), check_size(features, "features"), integer=dtype == "integer")
+    value = Value(None, (), check_size(features, "features"))
     value.name = check_name(name)
     return value
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from . import _core
+from .data import as_numbers
 from .graph import Value, check_size
 from .initializers import Initializer, as_initializer
 from .names import check_name
@@ -51,8 +50,6 @@ class Layer:
                     f"{self!r} is called on symbolic values (nc.Input); given {type(value).__name__}. "
                     "To compute with arrays, build a model and call predict"
                 )
-            if value.integer:
-                raise ValueError(f"{self!r} computes with floats, but {value!r} holds integers")
         return Value(self, inputs, self.output_features([value.features for value in inputs]))
 
     def output_features(self, widths: Sequence[int]) -> int:
@@ -363,7 +360,7 @@ class Concatenate(Layer):
 
 def assign(view: NDArray[Any], values: NDArray[Any], name: str) -> None:
     """view[...] = values without broadcasting, so that `layer.weight -= step` and `= w` both work."""
-    given = np.asarray(values)
+    given = as_numbers(values, name)
     if given.shape != view.shape:
         raise ValueError(f"{name} has shape {view.shape}; given {given.shape}")
     view[...] = given

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from . import _core
-from .data import as_inputs, as_sample_weight, as_targets, each
+from .data import as_inputs, as_numbers, as_sample_weight, as_targets, each
 from .graph import Input, Value, as_values, trace
 from .initializers import Initializer
 from .layers import Activation, Dense, Layer, TransposedDense, assign
@@ -175,7 +175,7 @@ class Model:
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
         """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
-        returns dL/dx, (B, I) (a list for several outputs and inputs; integer inputs have none).
+        returns dL/dx, (B, I) (a list for several outputs and inputs).
 
         Raises ValueError for other shapes, and RuntimeError where there was no forward.
 
@@ -190,7 +190,7 @@ class Model:
         if gradient is not None:
             return gradient
         pairs = each(grad_output, self.output_names, "grad_output")
-        arrays = [np.ascontiguousarray(item, dtype=self.dtype) for _, item in pairs]
+        arrays = [np.asarray(as_numbers(item, label), dtype=self.dtype, order="C") for label, item in pairs]
         gradients = self.network.backward(arrays, accumulate)
         return gradients[0] if len(gradients) == 1 else gradients
 
@@ -229,7 +229,9 @@ class Model:
         return other
 
     def copy_from(self, other: Model) -> None:
-        """Takes over the parameters of a model with the same arrays; ValueError, naming one, otherwise."""
+        """Takes over the parameters of a model with the same arrays: by their names, or, where those are not
+        the same, in the order of the layers. Raises ValueError, naming an array, where they do not fit.
+        """
         if self._shares_layout_of(other):
             self.store.core.copy_from(other.store.core)
             return
@@ -239,7 +241,8 @@ class Model:
     def blend(self, other: Model, fraction: float) -> None:
         """parameters += fraction (other's parameters - parameters): a target network's slow step.
 
-        `other` must have the same arrays and dtype, and fraction lie in [0, 1]; ValueError otherwise.
+        `other` must have the same arrays, paired as by `copy_from`, and dtype, and fraction lie in [0, 1];
+        ValueError otherwise.
         """
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"fraction must lie in [0, 1]; given {fraction}")
@@ -253,12 +256,18 @@ class Model:
             blend_arrays(self.store.precision, mine, theirs, float(fraction))
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
-        """Writes the model to a safetensors file; `metadata` (anything JSON can hold) comes back in
+        """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
         `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes.
         """
         from .files import save
 
         save(self, path, metadata=metadata)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""
+        from .files import rebuild
+
+        return rebuild(self)
 
     def __str__(self) -> str:
         from .summary import summary
@@ -295,18 +304,20 @@ class Model:
         return outputs[0] if len(self.outputs) == 1 else outputs
 
     def _matching(self, other: Model) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """The model's arrays and the other's, which must have the same shapes."""
+        """The model's arrays and the other's, by name, or in the order of the layers where names differ."""
         mine, theirs = self.named_parameters(), other.named_parameters()
         if len(mine) != len(theirs):
             raise ValueError(f"the models differ: {len(mine)} arrays of parameters against {len(theirs)}")
-        for (name, a), (other_name, b) in zip(mine.items(), theirs.items(), strict=True):
-            if a.shape != b.shape:
-                raise ValueError(f"the models differ: {name} is {a.shape}, {other_name} is {b.shape}")
-        return list(zip(mine.values(), theirs.values(), strict=True))
+        pairs = list(zip(mine, mine if mine.keys() == theirs.keys() else theirs, strict=True))
+        for name, other_name in pairs:
+            a, b = mine[name].shape, theirs[other_name].shape
+            if a != b:
+                raise ValueError(f"the models differ: {name} is {a}, {other_name} is {b}")
+        return [(mine[name], theirs[other_name]) for name, other_name in pairs]
 
     def _shares_layout_of(self, other: Model) -> bool:
         """Whether both use all of their stores, of one layout: then the core can do it all at once."""
-        mine, theirs = list(self.store.segments.values()), list(other.store.segments.values())
+        mine, theirs = list(self.store.segments.items()), list(other.store.segments.items())
         uses_all = len(self.segments) == len(mine) and len(other.segments) == len(theirs)
         return uses_all and mine == theirs and self.dtype == other.dtype
 
@@ -454,7 +465,7 @@ def _nodes(values: Sequence[Value], names: Mapping[Value, str], store: Store) ->
     nodes = []
     for value in values:
         if value.layer is None:
-            nodes.append(_core.Node.input(names[value], value.features, value.integer))
+            nodes.append(_core.Node.input(names[value], value.features))
         else:
             inputs = [index[read] for read in value.inputs]
             nodes.append(value.layer.node(names[value], inputs, store.first_segment))

@@ -73,8 +73,9 @@ class Optimizer:
         return state
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{name}={value:g}" for name, value in self.settings.items())
-        return f"{type(self).__name__}({numbers})"
+        settings = [f"{name}={value:g}" for name, value in self.settings.items()]
+        settings += ["nesterov=True"] if self.name == "nesterov" else []
+        return f"{type(self).__name__}({', '.join(settings)})"
 
 
 @optimizers.row("sgd")

@@ -66,12 +66,12 @@ class Store:
             layer._store = self
 
     def segments_of(self, layers: Iterable[Layer]) -> list[int]:
-        """The indices of all segments of some layers, in order."""
-        found: set[int] = set()
+        """The indices of all segments of some layers, layer by layer."""
+        found: list[int] = []
         for layer in layers:
             first = self.first_segment.get(layer, 0)
-            found.update(range(first, first + len(layer.pieces())))
-        return sorted(found)
+            found.extend(range(first, first + len(layer.pieces())))
+        return found
 
     def segment(self, layer: Layer, piece: str) -> int:
         """The index of one piece of a layer."""

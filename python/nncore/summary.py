@@ -18,8 +18,7 @@ def summary(model: Model) -> str:
     counted: set[Layer] = set()
     for value in model.values:
         if value.layer is None:
-            kind = "Input" if not value.integer else "Input of integers"
-            rows.append((names[value], kind, "", f"(B, {value.features})", ""))
+            rows.append((names[value], "Input", "", f"(B, {value.features})", ""))
             continue
         reads = ", ".join(names[read] for read in value.inputs)
         count = _count_text(value.layer, shared=value.layer in counted)
