@@ -9,31 +9,43 @@ namespace {
 
 using Vector64 [[gnu::vector_size(64)]] = float;
 using Vector32 [[gnu::vector_size(32)]] = float;
+using Vector16 [[gnu::vector_size(16)]] = float;
+#if defined(__AVX512F__)
+using Widest = Vector64;
+#elif defined(__AVX__)
+using Widest = Vector32;
+#else
+using Widest = Vector16;
+#endif
 
-// Independent chains, enough to hide the latency of an fma; returns something that depends on all of them.
+// The compiler takes what it reads from these for anything, and so all chains for different ones.
+volatile float first = 1.0f, factor = 0x1p-30f;
+template <typename Vector>
+volatile Vector result;  // all lanes of what is written to it must be computed
+
+// Independent chains, enough to hide the latency of an fma: one instruction each, in place on any machine.
 template <typename Vector, int kChains>
-float chains(long count) {
-  Vector sums[kChains] = {}, factor = Vector{} + 0.5f, addend = Vector{} + 1.0f;
-  for (Vector& sum : sums) asm("" : "+x"(sum));  // the compiler must not see that all chains are the same
+void chains(long count) {
+  Vector sums[kChains], total = {};
+  for (Vector& sum : sums) sum = Vector{} + first;
+  const Vector factors = Vector{} + factor;
   for (long i = 0; i < count; ++i) {
 #pragma GCC unroll 32
-    for (Vector& sum : sums) sum = sum * factor + addend;
-    asm volatile("" : "+x"(factor), "+x"(addend));
+    for (Vector& sum : sums) sum += sum * factors;
   }
-  float total = 0;
-  for (const Vector& sum : sums) total += sum[0];
-  return total;
+  for (const Vector& sum : sums) total += sum;
+  result<Vector> = total;
 }
 
-// The sum of some floats, read once.
-float read(const float* data, std::size_t count) {
-  constexpr int kSums = 8, kLanes = 16;
-  Vector64 sums[kSums] = {};
+// Reads some floats once.
+void read(const float* data, std::size_t count) {
+  constexpr std::size_t kSums = 8, kLanes = sizeof(Widest) / sizeof(float);
+  Widest sums[kSums] = {}, total = {};
   for (std::size_t i = 0; i + kSums * kLanes <= count; i += kSums * kLanes)
-    for (int j = 0; j < kSums; ++j) sums[j] += *reinterpret_cast<const Vector64*>(data + i + j * kLanes);
-  float total = 0;
-  for (const Vector64& sum : sums) total += sum[0];
-  return total;
+    for (std::size_t j = 0; j < kSums; ++j)
+      sums[j] += *reinterpret_cast<const Widest*>(data + i + j * kLanes);
+  for (const Widest& sum : sums) total += sum;
+  result<Widest> = total;
 }
 
 // A processor for each thread: so short a life is over before the scheduler would spread them.
@@ -57,23 +69,25 @@ void on_threads(int threads, Body body) {
   for (std::thread& worker : workers) worker.join();
 }
 
-volatile float sink;
-
 }  // namespace
 
-// Each thread makes `count` rounds of 384 lanes in 64-byte vectors, or of 96 in 32-byte ones.
+// Each thread makes `count` rounds of 384 lanes in 64-byte vectors, or of 96 in shorter ones.
 extern "C" void probe_fma64(int threads, long count) {
-  on_threads(threads, [=](int) { sink = chains<Vector64, 24>(count); });
+  on_threads(threads, [=](int) { chains<Vector64, 24>(count); });
 }
 
 extern "C" void probe_fma32(int threads, long count) {
-  on_threads(threads, [=](int) { sink = chains<Vector32, 12>(count); });
+  on_threads(threads, [=](int) { chains<Vector32, 12>(count); });
+}
+
+extern "C" void probe_fma16(int threads, long count) {
+  on_threads(threads, [=](int) { chains<Vector16, 24>(count); });
 }
 
 // Each thread reads its share of `count` floats, 64-byte aligned, `times` times.
 extern "C" void probe_read(int threads, const float* data, long count, int times) {
   const long share = count / threads / 16 * 16;
   on_threads(threads, [=](int thread) {
-    for (int i = 0; i < times; ++i) sink = read(data + thread * share, share);
+    for (int i = 0; i < times; ++i) read(data + thread * share, share);
   });
 }
