@@ -39,14 +39,15 @@ def draw(report: dict[str, Any], path: Path) -> None:
         title=f"Training steps in each library's own loop, {rows[0].threads} thread",
     )
     points = _draw_points(axes, rows, intensities)
-    highest = max(probes["fma"], *(higher[1] for _, higher in points))
+    highest = max(probes.get("fma", 0.0), *(higher[1] for _, higher in points))
     axes.set_ylim(min(lower[1] for lower, _ in points) / 1.5, highest * 1.3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.grid(which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    _draw_roof(axes, probes)
+    if probes:  # else there was no compiler for them
+        _draw_roof(axes, probes)
     _draw_labels(axes, rows, points)
     figure.savefig(path, dpi=130)
 

@@ -112,7 +112,8 @@ def threads_table(results: Results, markdown: bool) -> str:
     lines = []
     for name in dict.fromkeys(name for name, _ in rows):
         one, two = rows[name, 1], rows[name, 2]
-        ours, probe = one.us["nncore"] / two.us["nncore"], two.probes["fma"] / one.probes["fma"]
+        ours = one.us["nncore"] / two.us["nncore"]
+        probe = two.probes["fma"] / one.probes["fma"] if "fma" in one.probes and "fma" in two.probes else None
         best = two.best_peer
         lines.append(
             [
@@ -120,8 +121,8 @@ def threads_table(results: Results, markdown: bool) -> str:
                 figure(one.us["nncore"]),
                 figure(two.us["nncore"]),
                 f"{ours:.2f}",
-                f"{probe:.2f}",
-                f"{ours / probe:.2f}",
+                number(probe, ".2f"),
+                number(ours / probe if probe else None, ".2f"),
                 best or "",
                 figure(two.us[best]) if best else "-",
                 number(two.ratio, ".2f"),

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from nncore.bench import OVERRIDES, SINGLE
 
 from .check import compare
+from .peers import REQUIRED
 
 ROOT = Path(__file__).parents[1]
 LEAST_ROUNDS, LONG = 5, 60.0  # after so many rounds and seconds a median is good enough
@@ -132,7 +133,13 @@ class Session:
         self.versions: dict[str, str] = {}
         self.results: list[dict[str, Any]] = []
         for name, threads in peers:
-            process = Process(name, threads)
+            try:
+                process = Process(name, threads)
+            except Failure as failure:  # its import ended the process
+                if name in REQUIRED:
+                    raise
+                self.missing[name] = str(failure)
+                continue
             if "missing" in process.hello:
                 self.missing[name] = process.hello["missing"]
                 process.close()

@@ -18,7 +18,7 @@ from typing import Any
 from nncore.workloads import WORKLOADS
 
 from .job import Job, Unsupported
-from .peers import PEERS
+from .peers import PEERS, REQUIRED
 
 
 class Worker:
@@ -102,8 +102,11 @@ def main() -> None:
 
     try:
         worker = Worker(name, threads)
-    except ModuleNotFoundError as error:
-        reply(missing=f"no module named {error.name!r}")
+    except Exception as error:  # what an installation that does not work raises may be anything
+        if name in REQUIRED:
+            raise
+        reason = str(error).partition("\n")[0]
+        reply(missing=reason if type(error) is ModuleNotFoundError else f"{type(error).__name__}: {reason}")
         return
     reply(versions=dict(worker.peer.versions))
     left = time.process_time()

@@ -145,6 +145,23 @@ def test_the_ratio_is_that_of_the_best_peer_that_did_the_same(suite):
     assert table[2] == "| tiny | 2.00 | 1.00 | 9.00 | 5.00 | 3.00* | JAX | 2.50 | 27% |"
 
 
+def test_tables_have_blanks_where_there_is_no_probe(suite):
+    results = [
+        result("nncore", 4.0),
+        result("probe fma", 1e-5),
+        result("nncore", 2.0, threads=2),
+        result("JAX", 5.0, threads=2),
+        result("probe fma", 8e-6, threads=2),
+    ]
+    table = suite["report"].threads_table(results, markdown=True).splitlines()
+    assert table[2] == "| tiny | 4.00 | 2.00 | 2.00 | 1.25 | 1.60 | JAX | 5.00 | 2.50 |"
+    unprobed = [r for r in results if not r["peer"].startswith("probe")]
+    table = suite["report"].threads_table(unprobed, markdown=True).splitlines()
+    assert table[2] == "| tiny | 4.00 | 2.00 | 2.00 |  |  | JAX | 5.00 | 2.50 |"
+    table = suite["report"].ratio_table(unprobed, markdown=True).splitlines()
+    assert table[3] == "| tiny | 2.00 | 5.00 | JAX | 2.50 |  |"
+
+
 def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
     results = [
         result("nncore", 5.0),
@@ -155,7 +172,9 @@ def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
     ]
     suite["picture"].draw({"results": results}, tmp_path / "one.png")
     suite["picture"].draw({"results": [r for r in results if r["peer"] != "NumPy"]}, tmp_path / "alone.png")
-    for name in ("one.png", "alone.png"):
+    unprobed = [r for r in results if not r["peer"].startswith("probe")]
+    suite["picture"].draw({"results": unprobed}, tmp_path / "unprobed.png")
+    for name in ("one.png", "alone.png", "unprobed.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit, match="needs the mode epoch"):
         suite["picture"].draw({"results": []}, tmp_path / "none.png")
@@ -203,6 +222,35 @@ def test_the_suite_measures_checks_and_compares_with_a_run_of_before(tmp_path):
     second = run_suite(*chosen, "--against", str(file))
     assert second.returncode == 1
     assert second.stdout.count("worse than") == len(report["ratios"])
+
+
+def break_module(name, error, folder, monkeypatch):
+    (folder / f"{name}.py").write_text(error)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+
+
+def test_peers_and_probes_that_do_not_work_are_left_out(tmp_path, monkeypatch):
+    break_module("torch", "raise OSError('a library is not there\\nmore')", tmp_path, monkeypatch)
+    break_module("jax", "import os; os._exit(3)", tmp_path, monkeypatch)
+    monkeypatch.setenv("CXX", "nonexistent")
+    picture = tmp_path / "picture.png"
+    answer = run_suite(
+        "epoch", "--only", "tiny", "--peers", "NumPy,PyTorch,JAX", "--picture", str(picture), "--markdown"
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "PyTorch is left out: OSError: a library is not there\n" in answer.stdout
+    assert "JAX is left out: JAX ended with status 3\n" in answer.stdout
+    assert "probe is left out: FileNotFoundError: " in answer.stdout
+    assert "|  | nncore | NumPy | best peer | ratio | % of FMA |" in answer.stdout
+    assert picture.exists()
+
+
+def test_numpy_is_not_left_out(tmp_path, monkeypatch):
+    break_module("threadpoolctl", "raise OSError('a library is not there')", tmp_path, monkeypatch)
+    answer = run_suite("epoch", "--only", "tiny", "--peers", "NumPy")
+    assert answer.returncode == 1
+    assert "OSError: a library is not there" in answer.stderr
+    assert "NumPy ended with status 1" in answer.stderr
 
 
 def test_the_suite_refuses_names_that_it_does_not_know():

@@ -1,6 +1,7 @@
 """The libraries compared; each module has `peer(variant)` and is imported in a process of its own."""
 
 OURS = ("nncore", "train_epoch")  # the second: nncore without Trainer, to see what Trainer costs
+REQUIRED = (*OURS, "NumPy")  # these must work; any other peer that does not is left out
 # The name of a peer, its module, and which of the module's variants it is.
 PEERS = {
     "nncore": ("nncore_peer", ""),

@@ -62,7 +62,8 @@ def read(size: int, threads: int) -> Job:
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The machine."""
+    """The machine, where there is a compiler."""
+    compile_probe()
     modes = {
         "fma": partial(fma, threads),
         "cache": partial(read, CACHE * threads, threads),
