@@ -141,8 +141,8 @@ def step(workload: Workload) -> Job:
 
 
 def predict(workload: Workload, rows: int) -> Job:
-    """A jitted forward pass from a NumPy array to an array that is ready."""
-    x, _ = workloads.data(workload, rows)
+    """A jitted forward pass from an array of its own to one that is ready."""
+    x, _ = arrays(workload, rows)
     function = jax.jit(partial(forward, workload))
     parameters = initial_parameters(workload)
 
