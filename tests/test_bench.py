@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from nncore import bench
 from nncore.__main__ import main
@@ -196,6 +197,18 @@ def test_a_peer_that_differs_is_named(suite):
     assert compare("predict", case, {}, wrong) == "outputs by 1.0e-02, more than 1e-05"
     assert compare("predict", case, {}, {"outputs": [float("nan")] * 3}).startswith("outputs by nan")
     assert compare("predict", case, {"activation": "relu"}, right) != ""
+
+
+@pytest.mark.parametrize("name", ["tiny", "tabular", "digits"])
+def test_fit_of_scikit_learn_does_the_same(suite, name):
+    from bench.peers import sklearn_peer
+
+    with threadpool_limits(1):
+        job = sklearn_peer.epoch(GRID[name])
+        with job.around():  # else it warns of what is an error here
+            job.run()
+    assert set(job.check) == {"losses", "changes", "epoch loss"}
+    assert suite["check"].compare("epoch", {"workload": name}, {}, job.check) == ""
 
 
 def run_suite(*arguments):

@@ -1,8 +1,10 @@
-"""scikit-learn: MLPRegressor and MLPClassifier, step by step through partial_fit."""
+"""scikit-learn: MLPRegressor and MLPClassifier, through fit, and step by step through partial_fit."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,9 +14,17 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from nncore import workloads
 from nncore.workloads import Workload
 
-from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
+from ..job import CHECKED_STEPS, Job, Peer, Unsupported, batches, check_training, sample, versions
 
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without warnings: of rows fewer than the batch, and of epochs after which fit has not converged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Training:
@@ -31,12 +41,11 @@ class Training:
             learning_rate_init=workload.learning_rate,
             alpha=0.0,
             batch_size=workload.batch,
-            random_state=0,
+            random_state=np.random.RandomState(0),  # each epoch in another order
         )
         classes = None if is_regression else np.arange(max(2, workload.sizes[-1]))
         self.keywords = {} if is_regression else {"classes": classes}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of rows fewer than the batch
+        with silent():
             self.model.partial_fit(x, y, **self.keywords)  # makes the arrays
         self.reset()
 
@@ -58,17 +67,24 @@ class Training:
         self.model.partial_fit(x, y)
 
     def losses(self, steps: Any) -> Any:
-        """As the workload defines them: scikit-learn halves the squares."""
+        """Of each step."""
         for x, y in steps:
             self.step(x, y)
-            yield self.model.loss_ * (2 if self.workload.loss == "mean_squared_error" else 1)
+            yield self.loss
 
-    def epoch(self, x: Any, y: Any) -> None:
-        """One epoch over shuffled rows."""
-        order = np.random.default_rng(0).permutation(len(x))
-        for start in range(0, len(x), self.workload.batch):
-            rows = order[start : start + self.workload.batch]
-            self.step(x[rows], y[rows])
+    @property
+    def loss(self) -> float:
+        """As the workload defines it, of the last step or epoch: scikit-learn halves the squares."""
+        return float(self.model.loss_) * (2 if self.workload.loss == "mean_squared_error" else 1)
+
+    def fit(self, x: Any, y: Any, epochs: int, *, shuffle: bool = True) -> float:
+        """Trains in one call of its own fit, from the parameters that there are but with new moments of Adam;
+        the last epoch's mean loss.
+        """
+        endless = {"n_iter_no_change": np.inf}  # no loss makes it stop before its last epoch
+        self.model.set_params(warm_start=True, max_iter=epochs, shuffle=shuffle, **endless)
+        self.model.fit(x, y)
+        return self.loss
 
 
 def arrays(workload: Workload, rows: int) -> tuple[Any, Any]:
@@ -80,12 +96,25 @@ def arrays(workload: Workload, rows: int) -> tuple[Any, Any]:
 
 
 def epoch(workload: Workload) -> Job:
-    """A loop in Python."""
+    """Its own loop: fit for one epoch, shuffled. Checked are the first loss, and fit without shuffling."""
     x, y = arrays(workload, workload.batch * workload.batches)
-    steps = batches(workload, x, y)
+    steps, checked = batches(workload, x, y), CHECKED_STEPS * workload.batch
     training = Training(workload, *steps[0])
-    found = check_training(training.losses(steps), lambda: training.model.coefs_)
-    return Job(partial(training.epoch, x, y), workload.batches, check=found)
+    with silent():
+        first_loss = next(training.losses(steps))
+        training.reset()
+        few = (training.fit(x[:checked], y[:checked], 1, shuffle=False) for _ in range(1))
+        found = check_training(few, lambda: training.model.coefs_)
+        run = partial(training.fit, x, y, 1)
+        found |= {"losses": [first_loss], "epoch loss": [run()]}
+    return Job(run, workload.batches, around=silent, check=found)
+
+
+def fit(workload: Workload, epochs: int) -> Job:
+    """One call of fit for several epochs."""
+    x, y = arrays(workload, workload.batch * workload.batches)
+    training = Training(workload, x[: workload.batch], y[: workload.batch])
+    return Job(partial(training.fit, x, y, epochs), workload.batches * epochs, around=silent)
 
 
 def step(workload: Workload) -> Job:
@@ -112,5 +141,5 @@ def peer(variant: str, threads: int) -> Peer:
     """The library."""
     return Peer(
         versions("scikit-learn"),
-        {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict},
+        {"epoch": epoch, "fit": fit, "step": step, "predict": predict},
     )
