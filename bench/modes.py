@@ -101,7 +101,9 @@ def threads_team(names: Sequence[str], _: int) -> Peers:
 def imports(session: Session, _: Scope) -> None:
     """Imports in new processes, and installed sizes."""
     with session.alone():
-        times = startup.measure(min(5, session.rounds))
+        times, broken = startup.measure(min(5, session.rounds))
+    for module, why in broken.items():
+        session.leave_out(module, "import", why)
     interpreter = statistics.median(times.pop(""))
     for module, seconds in times.items():
         beyond = [second - interpreter for second in seconds]

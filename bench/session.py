@@ -132,6 +132,7 @@ class Session:
         self.missing: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self.results: list[dict[str, Any]] = []
+        self.told: set[str] = set()
         for name, threads in peers:
             try:
                 process = Process(name, threads)
@@ -165,7 +166,7 @@ class Session:
     ) -> None:
         """Every peer that can: checked, then timed in alternating rounds, doing `job` if it is not `mode`."""
         begin = time.monotonic()
-        jobs = self._prepare(job or mode, case, probes)
+        jobs = self._prepare(mode, job or mode, case, probes)
         with self.alone():
             counts = {
                 key: job.process.ask("calibrate", key=key, seconds=self.seconds)["count"]
@@ -200,17 +201,25 @@ class Session:
         }
         self.results.append({"threads": 1, "variant": {}} | result)
 
-    def _prepare(self, mode: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:
+    def leave_out(self, peer: str, mode: str, why: str) -> None:
+        """Says, once, that a peer lacks a mode, or some of its cases."""
+        line = f"{peer} is left out of {mode}: {why}"
+        if line not in self.told:
+            self.told.add(line)
+            print(line, file=sys.stderr)
+
+    def _prepare(self, mode: str, job: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:
         """The jobs of all peers that can, by a name."""
         jobs = {}
         for process in self.processes:
             is_probe = process.name == "probe"
-            for job_mode in probes if is_probe else (mode,):
+            for job_mode in probes if is_probe else (job,):
                 key = f"{process.name} {process.threads} {job_mode}"
                 reply = process.ask("prepare", key=key, mode=job_mode, case={} if is_probe else dict(case))
                 if "unsupported" in reply:
+                    self.leave_out(process.name, mode, reply["unsupported"])
                     continue
-                if difference := compare(mode, case, reply["variant"], reply["check"]):
+                if difference := compare(job, case, reply["variant"], reply["check"]):
                     raise Failure(f"{process.name} differs in {mode} of {dict(case)}: {difference}")
                 jobs[key] = Job(process, job_mode, reply["variant"])
         return jobs

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from .session import Failure
+
 PACKAGES = {  # module: distribution
     "nncore": "nncore-cpu",
     "numpy": "numpy",
@@ -23,20 +25,29 @@ PACKAGES = {  # module: distribution
 }
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
-    """Seconds of alternating imports in new processes, by module; of an empty program by ""."""
+def measure(rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Seconds of alternating imports in new processes, by module; of an empty program by "". Then the modules
+    that cannot be imported, and why.
+    """
     times: dict[str, list[float]] = {"": []} | {
         name: [] for name in PACKAGES if importlib.util.find_spec(name)
     }
+    broken: dict[str, str] = {}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for number in range(rounds + 1):
-        for name, found in times.items():
+        for name in list(times):
             begin = time.perf_counter()
-            program = f"import {name}" if name else ""
-            subprocess.run([sys.executable, "-c", program], check=True, env=environment)
-            if number:  # the first compiles the bytecode
-                found.append(time.perf_counter() - begin)
-    return times
+            command = [sys.executable, "-c", f"import {name}" if name else ""]
+            done = subprocess.run(command, check=False, env=environment, stderr=subprocess.PIPE, text=True)
+            seconds = time.perf_counter() - begin
+            if done.returncode and name in ("", "nncore"):
+                raise Failure(f"importing {name or 'nothing'} failed:\n{done.stderr}")
+            if done.returncode:
+                broken[name] = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
+                del times[name]
+            elif number:  # the first compiles the bytecode
+                times[name].append(seconds)
+    return times, broken
 
 
 def sizes(module: str) -> dict[str, int]:

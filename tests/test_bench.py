@@ -25,9 +25,9 @@ SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "images")]
 def suite(monkeypatch):
     """The modules of bench/, which are not installed."""
     monkeypatch.syspath_prepend(str(ROOT))
-    from bench import baseline, check, functions, picture, report
+    from bench import __main__, baseline, check, functions, modes, picture, report, session, startup
 
-    modules = (baseline, check, functions, picture, report)
+    modules = (__main__, baseline, check, functions, modes, picture, report, session, startup)
     return {module.__name__.removeprefix("bench."): module for module in modules}
 
 
@@ -218,9 +218,11 @@ def run_suite(*arguments):
 
 def test_the_suite_measures_checks_and_compares_with_a_run_of_before(tmp_path):
     file = tmp_path / "now.json"
-    chosen = ("epoch", "step", "predict", "--only", "tiny", "--peers", "NumPy")
+    chosen = ("epoch", "step", "predict", "--only", "tiny", "--peers", "NumPy,train_epoch")
     first = run_suite(*chosen, "--json", str(file))
     assert first.returncode == 0, first.stderr
+    for mode in ("epoch", "step", "predict"):  # once, not for every case
+        assert first.stderr.count(f"train_epoch is left out of {mode}: has no {mode}\n") == 1
     report = json.loads(file.read_text())
     assert {result["peer"] for result in report["results"]} >= {"nncore", "NumPy", "probe fma"}
     assert set(report["ratios"]) == {
@@ -264,6 +266,19 @@ def test_numpy_is_not_left_out(tmp_path, monkeypatch):
     assert answer.returncode == 1
     assert "OSError: a library is not there" in answer.stderr
     assert "NumPy ended with status 1" in answer.stderr
+
+
+def test_packages_whose_import_fails_are_left_out(suite, tmp_path, monkeypatch, capsys):
+    break_module("broken", "raise OSError('a library is not there')", tmp_path, monkeypatch)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(suite["startup"], "PACKAGES", {"nncore": "nncore-cpu", "broken": "broken"})
+    session = suite["session"].Session([], rounds=2, seconds=0.0, cpus=[], lock=None)
+    suite["modes"].imports(session, None)
+    assert [(result["peer"], len(result["rounds"])) for result in session.results] == [("nncore", 2)]
+    assert capsys.readouterr().err == "broken is left out of import: OSError: a library is not there\n"
+    break_module("nncore", "raise OSError('nor this')", tmp_path, monkeypatch)
+    with pytest.raises(suite["session"].Failure, match="nor this"):
+        suite["startup"].measure(1)
 
 
 def test_the_suite_refuses_names_that_it_does_not_know():
