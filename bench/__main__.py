@@ -84,10 +84,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All modes; prints each table as soon as it is known."""
+    """All modes; as soon as one is done, writes all that is known and prints its table."""
     chosen = [name for name in PEERS if name in options.peers or name in ("nncore", "probe")]
     scope = Scope([GRID[name] for name in options.only], options.epochs, options.most_samples)
-    report: dict[str, Any] = {"machine": describe(), "versions": {}, "missing": {}, "idle": {}, "results": []}
+    report: dict[str, Any] = {"machine": describe(), "versions": {}, "missing": {}, "results": []}
     sessions: dict[Peers, Session] = {}
     with contextlib.ExitStack() as stack:
         for name in options.modes:
@@ -109,10 +109,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             mode.run(session, scope)
             found = session.results[begin:]
             report["results"] += found
+            processes = [process for session in sessions.values() for process in session.processes]
+            report["idle"] = {process.name: process.idle for process in processes}
+            report["ratios"] = ratios(report["results"])
+            if options.json:
+                write(report, options.json)
             print(f"\n{mode.title}\n\n{mode.table(found, options.markdown)}", flush=True)
-        for session in sessions.values():
-            report["idle"] |= {process.name: process.idle for process in session.processes}
     return report
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    """Takes the place of what was written before at once: nothing that interrupts leaves half a file."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(report, indent=1))
+    part.replace(path)
 
 
 def introduce(session: Session, report: dict[str, Any]) -> None:
@@ -142,14 +152,11 @@ def warn(report: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Measures, prints, writes, draws, compares."""
+    """Measures, warns, draws, compares."""
     options = parse_arguments()
     before = json.loads(options.against.read_text()) if options.against else None
     report = measure(options)
-    report["ratios"] = ratios(report["results"])
     warn(report)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1))
     if options.picture:
         draw(report, options.picture)
     fallen = worse(report["ratios"], before["ratios"]) if before else []

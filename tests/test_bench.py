@@ -268,6 +268,26 @@ def test_numpy_is_not_left_out(tmp_path, monkeypatch):
     assert "NumPy ended with status 1" in answer.stderr
 
 
+def test_what_was_measured_before_a_failure_is_written(suite, tmp_path, monkeypatch):
+    modes, program = suite["modes"], suite["__main__"]
+
+    def measured(session, scope):
+        session.add("growth", {"samples": 1}, "nncore", [1.0], before=1, added=1)
+
+    def failed(session, scope):
+        raise suite["session"].Failure("a peer ended")
+
+    found = {name: modes.MODES["growth"]._replace(run=run) for name, run in (("a", measured), ("b", failed))}
+    monkeypatch.setattr(program, "MODES", found)
+    monkeypatch.setattr(sys, "argv", ["bench", "--json", str(tmp_path / "now.json")])
+    with pytest.raises(suite["session"].Failure, match="a peer ended"):
+        program.main()
+    assert [file.name for file in tmp_path.iterdir()] == ["now.json"]
+    report = json.loads((tmp_path / "now.json").read_text())
+    assert [result["us"] for result in report["results"]] == [1e6]
+    assert report["ratios"] == {}
+
+
 def test_packages_whose_import_fails_are_left_out(suite, tmp_path, monkeypatch, capsys):
     break_module("broken", "raise OSError('a library is not there')", tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(tmp_path))
