@@ -40,6 +40,23 @@ def names(allowed: Collection[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def processors(text: str) -> list[int]:
+    """An argument's type: different processors that this process may use."""
+    allowed = [str(cpu) for cpu in sorted(os.sched_getaffinity(0))]
+    chosen = text.split(",")
+    if len(set(chosen)) < len(chosen) or not set(chosen) <= set(allowed):
+        raise argparse.ArgumentTypeError(f"given {text!r}; allowed are {', '.join(allowed)}, each once")
+    return [int(cpu) for cpu in chosen]
+
+
+def file(text: str) -> Path:
+    """An argument's type: where a file is or can be."""
+    path = Path(text)
+    if not path.parent.is_dir() or (path.exists() and not path.is_file()):
+        raise argparse.ArgumentTypeError(f"there can be no file {text!r}")
+    return path
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(
@@ -55,11 +72,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--threads", type=int, default=1, help="of every peer, but in the mode threads (%(default)s)")
     add("--epochs", type=int, default=10, help="of fit (%(default)s)")
     add("--most-samples", type=int, default=10**6, help="of growth (%(default)s); 10^7 take 4 GB")
-    add("--cpus", help="processors to measure on, such as 1 or 1,0 (the last first)")
+    add("--cpus", type=processors, metavar="N,...", help="processors to measure on (the last first)")
     add("--lock", metavar="FILE", help="held while measuring, so that runs on one machine take turns")
-    add("--json", type=Path, metavar="FILE", help="writes the machine, versions and every figure")
+    add("--json", type=file, metavar="FILE", help="writes the machine, versions and every figure")
     add(
-        "--picture", type=Path, metavar="FILE", help="draws the roofline of the mode epoch (needs matplotlib)"
+        "--picture", type=file, metavar="FILE", help="draws the roofline of the mode epoch (needs matplotlib)"
     )
     add(
         "--against",
@@ -75,8 +92,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     options.modes = options.modes or list(MODES)
     if options.quick:
         options.rounds, options.seconds, options.epochs = 3, 0.02, 1
-    allowed = sorted(os.sched_getaffinity(0), reverse=True)
-    options.cpus = [int(cpu) for cpu in options.cpus.split(",")] if options.cpus else allowed
+    for name in ("rounds", "seconds", "threads", "epochs", "most_samples"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name.replace('_', '-')} must be more than 0, not {getattr(options, name)}")
+    options.cpus = options.cpus or sorted(os.sched_getaffinity(0), reverse=True)
     most = max(2 if mode == "threads" else options.threads for mode in options.modes)
     if most > len(options.cpus):
         parser.error(f"{most} threads need as many processors; given {options.cpus}")

@@ -301,6 +301,34 @@ def test_packages_whose_import_fails_are_left_out(suite, tmp_path, monkeypatch, 
         suite["startup"].measure(1)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cpus", "9999"],
+        ["--cpus", "one"],
+        ["--cpus", ""],
+        ["--cpus", "{0},{0}"],
+        ["--rounds", "0"],
+        ["--seconds", "nan"],
+        ["--epochs", "-1"],
+        ["--most-samples", "0"],
+        ["--json", "/nowhere/now.json"],
+        ["--picture", "/dev/null"],
+    ],
+)
+def test_the_suite_refuses_values_before_it_measures(suite, arguments, capsys):
+    allowed = sorted(os.sched_getaffinity(0))
+    name, value = arguments[0], arguments[1].format(*allowed)
+    with pytest.raises(SystemExit) as stop:
+        suite["__main__"].parse_arguments(["epoch", name, value])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert name in message
+    assert value in message
+    if name == "--cpus":
+        assert f"allowed are {', '.join(map(str, allowed))}" in message
+
+
 def test_the_suite_refuses_names_that_it_does_not_know():
     for arguments in (["large"], ["epoch", "--only", "large"], ["epoch", "--peers", "Torch"]):
         answer = run_suite(*arguments)
