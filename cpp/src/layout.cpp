@@ -72,7 +72,7 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Te
   const typename Workspace<T>::Layout layout{plan.id, rows, num_threads(), gradients};
   workspace.ran_forward = false;
   if (workspace.layout == layout) return false;
-  workspace.layout = layout;
+  workspace.layout = {};  // until all pointers are right: memory may run out before
   workspace.values.resize(graph.nodes().size());
   workspace.gradients.resize(graph.nodes().size());
   workspace.integers.resize(graph.nodes().size());
@@ -91,6 +91,7 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Te
   workspace.arena.reserve(count.used());
   Pieces pieces(workspace.arena.data());
   place(graph, plan, terms, rows, gradients, pieces, workspace);
+  workspace.layout = layout;
   return true;
 }
 

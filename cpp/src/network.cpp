@@ -401,6 +401,8 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
                                     const Optimizer& optimizer, OptimizerState<T>& state,
                                     Workspace<T>& workspace, const EpochTick& tick) const {
   using Clock = std::chrono::steady_clock;
+  if (batch_size < 1)
+    throw std::invalid_argument("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
   check_update(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   EpochResult result;

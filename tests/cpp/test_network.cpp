@@ -136,6 +136,7 @@ void check_gradients(const Problem& problem, std::span<const LossTerm> terms) {
 }
 
 std::int64_t allocations = 0;
+bool is_out_of_memory = false;
 
 }  // namespace
 
@@ -144,13 +145,14 @@ std::int64_t allocations = 0;
 #define NOT_INLINED __attribute__((noinline))
 NOT_INLINED void* operator new(std::size_t size) {
   ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
+  if (void* memory = is_out_of_memory ? nullptr : std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
 NOT_INLINED void* operator new(std::size_t size, std::align_val_t alignment) {
   ++allocations;
   const auto step = static_cast<std::size_t>(alignment);
-  if (void* memory = std::aligned_alloc(step, (size + step - 1) / step * step)) return memory;
+  if (void* memory = is_out_of_memory ? nullptr : std::aligned_alloc(step, (size + step - 1) / step * step))
+    return memory;
   throw std::bad_alloc();
 }
 NOT_INLINED void operator delete(void* memory) noexcept { std::free(memory); }
@@ -446,6 +448,27 @@ TEST(one_sample_skips_zeros_and_the_bits_are_the_same) {
   set_num_threads(threads);
 }
 
+TEST(a_call_that_ran_out_of_memory_can_be_made_again) {
+  auto parameters = std::make_shared<Parameters<float>>(std::vector<Segment>{weight_segment("w", 30, 20)});
+  parameters->initialize(9);
+  std::vector<Node> nodes{input_node("x", 20), dense_node("d", 0, 0, -1, 20, 30)};
+  const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{1}), parameters);
+  const std::vector<float> x = numbers<float>(200 * 20, 10);
+  const Table input = table(x.data(), 200, 20);
+  Workspace<float> workspace;
+  network.forward({&input, 1}, 3, true, workspace);
+  is_out_of_memory = true;
+  for (int i = 0; i < 2; ++i)
+    CHECK_THROWS(network.forward({&input, 1}, 200, true, workspace), std::bad_alloc, "bad_alloc");
+  is_out_of_memory = false;
+  std::vector<float> expected(200 * 30);
+  Workspace<float> other;
+  const Matrix<float> outputs[] = {{expected.data(), 200, 30}};
+  network.predict({&input, 1}, 200, outputs, other);
+  network.forward({&input, 1}, 200, true, workspace);
+  CHECK(std::equal(expected.begin(), expected.end(), network.output(0, workspace).data));
+}
+
 TEST(a_loss_that_is_not_finite_changes_nothing) {
   auto parameters = std::make_shared<Parameters<float>>(std::vector<Segment>{weight_segment("w", 2, 2)});
   parameters->initialize(9);
@@ -463,6 +486,8 @@ TEST(a_loss_that_is_not_finite_changes_nothing) {
   const EpochResult epoch = network.train_epoch(*network.plan(terms), batch, 1, {}, state, workspace);
   CHECK(epoch.steps == 1 && epoch.bad_loss && std::isnan(*epoch.bad_loss));
   CHECK(state.steps == 1);
+  CHECK_THROWS(network.train_epoch(*network.plan(terms), batch, 0, {}, state, workspace),
+               std::invalid_argument, "batch_size is 0");
 }
 
 TEST(losses_that_do_not_fit_name_the_right_choice) {
