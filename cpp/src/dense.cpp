@@ -129,6 +129,7 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
   check_shape<T>("output", output, x.rows, weight.rows, "(B, O)");
   output = with_unit_stride(output);
   if (output.column_stride != 1) throw std::invalid_argument("output must have contiguous rows");
+  const FloatingPointMode mode;
   const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output, activation, scratch);
 }
@@ -143,6 +144,7 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
   if (grad_weight.data != nullptr) {
     check_shape<T>("grad_weight", grad_weight, weight.rows, weight.columns, "(O, I)");
   }
+  const FloatingPointMode mode;
   const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   const DenseGradients<T> gradients{.x = with_unit_stride(grad_x),
                                     .weight = with_unit_stride(grad_weight),

@@ -134,7 +134,10 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::a
   return counter;
 }
 
-double normal_quantile(double probability) { return quantile(probability, kernels::active<double>().log); }
+double normal_quantile(double probability) {
+  const FloatingPointMode mode;
+  return quantile(probability, kernels::active<double>().log);
+}
 
 template <class T>
 void fill_uniform(RandomStream stream, double low, double high, T* out, std::int64_t count) {

@@ -2,6 +2,10 @@
 // instruction set, for every layout, number of rows and number of threads.
 #include "nncore/dense.hpp"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 
 #include "check.hpp"
@@ -259,6 +263,34 @@ TEST(a_fused_activation_is_the_activation_afterwards) {
     }
   });
 }
+
+#if defined(__x86_64__)
+TEST(the_mode_of_the_caller_changes_nothing) {
+  constexpr unsigned kFlush = 0x8040;
+  Stored<float> x(300, 40, true, 0, 1), weight(70, 40, false, 0, 2), grad_output(300, 70, true, 0, 3);
+  for (Stored<float>* small : {&x, &weight, &grad_output})
+    for (float& value : small->data) value *= 1e-20F;  // products are subnormal
+  const auto compute = [&] {
+    Stored<float> output(300, 70, true, 0, 4), grad_weight(70, 40, false, 0, 5);
+    nncore::dense_forward<float>(x.view, weight.view, nullptr, output.view);
+    nncore::dense_backward<float>(grad_output.view, x.view, weight.view, {}, grad_weight.view, nullptr);
+    output.data.insert(output.data.end(), grad_weight.data.begin(), grad_weight.data.end());
+    return output.data;
+  };
+  const std::vector<float> expected = compute();
+  CHECK(std::fpclassify(expected.front()) == FP_SUBNORMAL);
+  CHECK(std::fpclassify(expected.back()) == FP_SUBNORMAL);
+  for (const int threads : {1, 2}) {
+    nncore::set_num_threads(threads);
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | kFlush);
+    const std::vector<float> found = compute();
+    _mm_setcsr(before);
+    CHECK(found == expected);
+  }
+  nncore::set_num_threads(1);
+}
+#endif
 
 TEST(shapes_that_do_not_fit_are_named) {
   std::vector<float> data(100);
