@@ -13,7 +13,7 @@ namespace nncore {
 class ThreadTurn {
  public:
   ThreadTurn(ThreadChoice& choice, std::int64_t size)
-      : choice_(choice), size_(static_cast<double>(size)), limit_(choice.next(num_threads())) {
+      : choice_(choice), size_(static_cast<double>(size)), limit_(choice.next(usable_threads())) {
     if (choice_.is_timed()) start_ = Clock::now();
   }
   ~ThreadTurn() {

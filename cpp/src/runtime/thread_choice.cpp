@@ -16,7 +16,7 @@ constexpr int kTimedRounds = 2;
 constexpr double kGain = 0.95;
 
 /// In a longer round, what threads take from each other is little beside their work, and a trial would be
-/// felt.
+/// felt: all threads are used.
 constexpr double kLongRound = 2e-3;
 
 }  // namespace
@@ -36,7 +36,10 @@ void ThreadChoice::record(double seconds, double size) {
   } else if (stage_ == Stage::timing_chosen) {
     chosen_time_ = std::min(chosen_time_, seconds / size);
     if (left_ > 0) return;
-    if (seconds > kLongRound) return rest(std::min(2 * rest_, kLongestRest));
+    if (chosen_time_ * size > kLongRound) {
+      chosen_ = most_;
+      return rest(std::min(2 * rest_, kLongestRest));
+    }
     stage_ = Stage::timing_candidate;
     left_ = kTimedRounds + 1;
   } else {

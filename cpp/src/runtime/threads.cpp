@@ -294,7 +294,9 @@ void set_num_threads(int count) {
   thread_count.store(count, std::memory_order_relaxed);
 }
 
-ThreadLimit::ThreadLimit(int most) : saved_(thread_limit) { thread_limit = std::max(most, 1); }
+ThreadLimit::ThreadLimit(int most) : saved_(thread_limit) {
+  thread_limit = std::min(saved_, std::max(most, 1));
+}
 
 ThreadLimit::~ThreadLimit() { thread_limit = saved_; }
 
