@@ -7,6 +7,10 @@
 #include <set>
 #include <stdexcept>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 #include "kernels/table.hpp"
 #include "nncore/random.hpp"
 #include "nncore/runtime.hpp"
@@ -100,6 +104,30 @@ void fill(const Segment& segment, RandomStream stream, T* out) {
     fill_normal<T>(stream, 0.0, scale, out, segment.size());
 }
 
+/// How many forks lie between this process and the one that loaded the library. Of those who used a store in
+/// a parent, none lives in the child, but the thread that forked.
+std::atomic<std::uint32_t> forks{0};
+#if !defined(_WIN32)
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+#endif
+
+constexpr std::uint32_t kWriter = std::numeric_limits<std::uint32_t>::max();
+
+/// Forks in the upper half, users in the lower: readers, or a writer.
+std::uint64_t current_state(std::uint32_t users) { return std::uint64_t{forks.load()} << 32 | users; }
+
+/// Throws std::runtime_error where there is a writer.
+std::uint32_t readers_now(std::uint64_t state) {
+  const auto users = static_cast<std::uint32_t>(state);
+  const bool is_parents = state >> 32 != forks.load();
+  if (users == kWriter)
+    throw std::runtime_error(is_parents
+                                 ? "the model was being trained when this process was forked, and is as a "
+                                   "step half-way left it"
+                                 : "the model is being trained by another call; wait for it to end");
+  return is_parents ? 0 : users;
+}
+
 }  // namespace
 
 const char* name(InitializerKind kind) { return traits(kind).name; }
@@ -125,18 +153,18 @@ Segment bias_segment(std::string name, std::int64_t out_features, Initializer in
 }
 
 void Usage::begin_read() {
-  int users = users_.load(std::memory_order_relaxed);
-  do {
-    if (users < 0) throw std::runtime_error("the model is being trained by another call; wait for it to end");
-  } while (!users_.compare_exchange_weak(users, users + 1, std::memory_order_acquire));
+  std::uint64_t state = state_.load(std::memory_order_relaxed);
+  while (
+      !state_.compare_exchange_weak(state, current_state(readers_now(state) + 1), std::memory_order_acquire))
+    continue;
 }
 
 void Usage::begin_write() {
-  int users = 0;
-  if (users_.compare_exchange_strong(users, -1, std::memory_order_acquire)) return;
-  throw std::runtime_error(users < 0
-                               ? "the model is being trained by another call; wait for it to end"
-                               : "another call is using the model, which cannot be trained at the same time");
+  std::uint64_t state = state_.load(std::memory_order_relaxed);
+  do {
+    if (readers_now(state) > 0)
+      throw std::runtime_error("another call is using the model, which cannot be trained at the same time");
+  } while (!state_.compare_exchange_weak(state, current_state(kWriter), std::memory_order_acquire));
 }
 
 template <class T>
@@ -183,20 +211,21 @@ Matrix<T> Parameters<T>::gradient(int index) {
 template <class T>
 bool Parameters<T>::known_finite() {
   if (borrowers_.load() > 0) return false;
-  Finite known = finite_.load(std::memory_order_relaxed);
+  const std::uint64_t version = 4 * version_.load(std::memory_order_relaxed);
+  std::uint64_t known = finite_.load(std::memory_order_relaxed);
   // Where training and predicting take turns, looking costs more than it saves.
-  if (known == Finite::unknown) {
-    finite_.store(Finite::asked, std::memory_order_relaxed);
-  } else if (known == Finite::asked) {
+  if (known < version) {
+    finite_.store(version + asked, std::memory_order_relaxed);
+  } else if (known == version + asked) {
     const kernels::Kernels<T>& kernels = kernels::active<T>();
     const T* const all = values_.data();
     const std::int64_t whole = count_ / kernels.lanes * kernels.lanes;
     const bool finite = kernels.all_finite(all, whole) &&
                         std::all_of(all + whole, all + count_, [](T value) { return std::isfinite(value); });
-    finite_.compare_exchange_strong(known, finite ? Finite::yes : Finite::no);  // unless they changed
+    finite_.compare_exchange_strong(known, version + (finite ? yes : no));
     return finite;
   }
-  return known == Finite::yes;
+  return known == version + yes;
 }
 
 template <class T>

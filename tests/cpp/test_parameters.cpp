@@ -5,11 +5,13 @@
 #include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "check.hpp"
+#include "child.hpp"
 #include "nncore/parameters.hpp"
 #include "nncore/random.hpp"
 
@@ -319,6 +321,40 @@ TEST(many_read_or_one_writes) {
   usage.begin_write();
   usage.end_write();
 }
+
+#if !defined(__SANITIZE_THREAD__)  // which mistakes the threads of a child for those of its parent
+TEST(readers_in_a_parent_do_not_bar_its_child) {
+  Usage usage;
+  usage.begin_read();
+  const auto use_it = [&usage] {
+    usage.begin_read();
+    bool is_barred = false;
+    try {
+      usage.begin_write();
+    } catch (const std::runtime_error&) {
+      is_barred = true;
+    }
+    usage.end_read();
+    usage.begin_write();
+    usage.end_write();
+    return is_barred;
+  };
+  CHECK(status_in_child([&] { return use_it() && status_in_child(use_it) == 0; }) == 0);
+  usage.end_read();
+  usage.begin_write();
+  const auto says_so = [&usage] {
+    try {
+      usage.begin_read();
+    } catch (const std::runtime_error& error) {
+      return std::string(error.what()).find("when this process was forked") != std::string::npos;
+    }
+    return false;
+  };
+  CHECK(status_in_child(says_so) == 0);
+  usage.end_write();
+  CHECK(use_it());
+}
+#endif
 
 TEST(usage_excludes_writers_from_threads) {
   Usage usage;

@@ -47,17 +47,17 @@ Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t
                        Initializer initializer = {InitializerKind::glorot_uniform});
 Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer = {});
 
-/// Who uses a store right now: many may predict, or one may train.
+/// Who uses a store right now: many may predict, or one may train. In a forked child, nobody predicts.
 class Usage {
  public:
   /// Throw std::runtime_error where somebody trains (read), or somebody uses it at all (write).
   void begin_read();
-  void end_read() { users_.fetch_sub(1, std::memory_order_release); }
+  void end_read() { state_.fetch_sub(1, std::memory_order_release); }
   void begin_write();
-  void end_write() { users_.store(0, std::memory_order_release); }
+  void end_write() { state_.store(0, std::memory_order_release); }
 
  private:
-  std::atomic<int> users_{0};  // readers; -1: a writer
+  std::atomic<std::uint64_t> state_{0};  // the number of forks that the process comes from, and the users
 };
 
 /// The store: flat arrays of exactly the segments' elements, in their order, values and gradients of
@@ -73,7 +73,7 @@ class Parameters {
   /// For writing. Whoever keeps the pointer calls this again before writing after a prediction, or borrows
   /// the values as long as it is kept.
   T* values() {
-    finite_.store(Finite::unknown, std::memory_order_relaxed);
+    version_.fetch_add(1, std::memory_order_relaxed);
     return values_.data();
   }
   T* gradients() { return gradients_.data(); }
@@ -128,8 +128,10 @@ class Parameters {
   std::int64_t count_ = 0, state_count_ = 0;
   AlignedBuffer<T> values_, gradients_, state_;
   Usage usage_;
-  enum class Finite : char { unknown, asked, no, yes };
-  std::atomic<Finite> finite_ = Finite::unknown;
+  std::atomic<std::uint64_t> version_ = 1;  ///< of the values
+  /// What known_finite has found, and for which version: 4 version + Finite.
+  enum Finite : std::uint64_t { asked, no, yes };
+  std::atomic<std::uint64_t> finite_ = 0;
   std::atomic<int> borrowers_ = 0;
 };
 
