@@ -1,7 +1,9 @@
 #include "optimizers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -101,7 +103,7 @@ kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multipl
           .one_minus_beta1 = static_cast<T>(1.0 - o.beta1),
           .one_minus_beta2 = static_cast<T>(1.0 - o.beta2),
           .inverse_root_correction2 = static_cast<T>(1.0 / root_correction2),
-          .epsilon = static_cast<T>(o.epsilon),
+          .epsilon = std::max(static_cast<T>(o.epsilon), std::numeric_limits<T>::min()),  // 0 / 0 is NaN
           .decay_factor = static_cast<T>(applies_decay ? 1.0 - learning_rate * o.weight_decay : 1.0)};
 }
 

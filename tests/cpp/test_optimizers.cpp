@@ -143,6 +143,17 @@ TEST(nan_gradients_reach_the_parameters) {
   });
 }
 
+TEST(an_epsilon_too_small_for_the_type_divides_by_no_zero) {
+  on_every_set([] {
+    std::vector<float> p(100, 1.0F), m(100), v(100);
+    const std::vector<float> g(100);
+    for (int step = 1; step <= 3; ++step)
+      nncore::optimizer_update<float>({.kind = OptimizerKind::adam, .epsilon = 1e-50}, step, p.data(),
+                                      g.data(), m.data(), v.data(), 100);
+    CHECK(p == std::vector<float>(100, 1.0F));
+  });
+}
+
 TEST(nothing_to_update_is_no_error) {
   for (const OptimizerKind kind : kKinds)
     nncore::optimizer_update<float>(make_optimizer(kind), 1, nullptr, nullptr, nullptr, nullptr, 0);
