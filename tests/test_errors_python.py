@@ -486,6 +486,24 @@ def test_several_inputs(case):
         call(two_in())
 
 
+@pytest.mark.parametrize("array", ["parameters", "gradients"])
+def test_training_on_the_store_itself_is_refused(array):
+    model = nc.mlp([3, 3], seed=0)
+    trainer, x = nc.Trainer(model, "half_squared_error", "sgd"), getattr(model, array)[:9].reshape(3, 3)
+    before = model.parameters.copy()
+    calls = (
+        lambda: trainer.step(x, X[:3]),
+        lambda: trainer.fit(x, X[:3], progress=False),
+        lambda: model.loss_and_gradients(x, X[:3], "half_squared_error"),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="x shares memory with the model's parameters or gradients"):
+            call()
+    assert np.array_equal(model.parameters, before)
+    trainer.step(x.copy(), X[:3])
+    assert trainer.evaluate(x, X[:3])["loss"] >= 0
+
+
 @pytest.mark.parametrize("use", ["predict", "step", "copy_from", "optimizer"])
 def test_a_python_loss_cannot_use_the_model_inside_a_step(use):
     model, other = mlp(), mlp(seed=1)

@@ -162,8 +162,6 @@ py::array new_array(ScalarType type, int dimensions, const py::ssize_t* shape) {
   return py::reinterpret_steal<py::array>(array);
 }
 
-bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
-
 RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType type, Wanted wanted,
                        bool written) {
   check_type(array, argument, type);

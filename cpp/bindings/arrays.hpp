@@ -128,8 +128,6 @@ struct TableWanted {
 
 Table as_table(const py::array& array, Argument argument, TableWanted wanted);
 
-bool is_integer(ScalarType type);
-
 /// Contiguous int64 row indices, each checked to be in [0, row_count).
 const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64_t row_count);
 

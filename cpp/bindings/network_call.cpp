@@ -30,8 +30,7 @@ std::int64_t NetworkCall<T>::read_inputs(const Graph& graph, Items x, bool row_a
   for (std::size_t i = 0; i < size; ++i) {
     const Argument argument = element("x", size, i);
     const Node& node = graph.node(graph.inputs()[i]);
-    const TableWanted wanted{
-        .rows = rows, .columns = node.features, .integers = node.is_integer, .row_allowed = row_allowed};
+    const TableWanted wanted{.rows = rows, .columns = node.features, .row_allowed = row_allowed};
     arrays.push_back(as_array(x[i], argument));
     inputs.push_back(as_table(arrays.back(), argument, wanted));
     rows = inputs.back().rows;
@@ -128,7 +127,7 @@ template <class T>
 void NetworkCall<T>::new_input_gradients(const Graph& graph, std::int64_t rows, bool wanted) {
   for (const int index : graph.inputs()) {
     const Node& node = graph.node(index);
-    if (!wanted || node.is_integer) {
+    if (!wanted) {
       outputs.emplace_back();
       continue;
     }

@@ -175,7 +175,7 @@ class BoundNetwork {
                             const py::object& sample_weight, bool accumulate) {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
-    const Batch batch = read_batch(objective, inputs, targets, {}, sample_weight, *call);
+    const Batch batch = read_training_batch(objective, inputs, targets, {}, sample_weight, *call);
     return run_loss_and_gradients(objective, batch, accumulate, *call);
   }
 
@@ -194,7 +194,7 @@ class BoundNetwork {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
     check_state(optimizer, state);
-    const Batch batch = read_batch(objective, inputs, targets, rows, sample_weight, *call);
+    const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
     return run_step(objective, batch, optimizer, state, *call);
   }
 
@@ -218,7 +218,7 @@ class BoundNetwork {
     if (batch_size < 1)
       throw py::value_error("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
     check_state(optimizer, state);
-    const Batch batch = read_batch(objective, inputs, targets, rows, sample_weight, *call);
+    const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
     const Optimizer unchanging = optimizer;  // a tick may set the learning rate: from the next epoch on
     const auto between_steps = [&tick](std::int64_t steps, double mean_loss) {
       const py::gil_scoped_acquire gil;
@@ -250,15 +250,16 @@ class BoundNetwork {
     if (!std::isfinite(value)) raise_not_finite(value, state.steps + 1);
     const Sequence gradients(answer[py::int_(1)]);
     call->read_grad_outputs(graph(), "gradient of loss", gradients, count);
+    const Optimizer unchanging = optimizer;
     compute(flops(kStep, count), [&] {
       network_.backward(call->grad_outputs, {}, false, call->workspace);
-      if (count > 0) network_.update(optimizer, state);
+      if (count > 0) network_.update(unchanging, state);
     });
     return value;
   }
 
   py::object update(const Arguments<2>& arguments) {
-    const auto& optimizer = as_object<Optimizer>(arguments[0], "optimizer");
+    const Optimizer optimizer = as_object<Optimizer>(arguments[0], "optimizer");
     auto& state = as_object<OptimizerState<T>>(arguments[1], "state");
     const Writing use(usage());
     check_state(optimizer, state);
@@ -273,6 +274,7 @@ class BoundNetwork {
     explicit Lease(BoundNetwork& network) : network_(network) {
       const std::lock_guard lock(network.mutex_);
       if (network.idle_.empty()) {
+        network.idle_.reserve(++network.calls_);  // so that giving it back cannot fail
         call_ = std::make_unique<NetworkCall<T>>();
       } else {
         call_ = std::move(network.idle_.back());
@@ -318,11 +320,8 @@ class BoundNetwork {
 
   const Graph& graph() const { return network_.graph(); }
 
-  /// One input, of floats, and one output.
-  bool has_one_of_each() const {
-    return graph().inputs().size() == 1 && graph().outputs().size() == 1 &&
-           !graph().node(graph().inputs()[0]).is_integer;
-  }
+  /// One input and one output.
+  bool has_one_of_each() const { return graph().inputs().size() == 1 && graph().outputs().size() == 1; }
 
   void check_forward() const {
     if (forward_rows_ < 0)
@@ -337,11 +336,23 @@ class BoundNetwork {
     return call.read_batch(graph(), x, y, objective.terms, rows, sample_weight, row_allowed);
   }
 
+  /// A batch that is read where it lies while parameters and gradients are written.
+  Batch read_training_batch(const PlannedObjective& objective, Items x, Items y, py::handle rows,
+                            py::handle sample_weight, NetworkCall<T>& call, bool row_allowed = false) const {
+    const Batch batch = read_batch(objective, x, y, rows, sample_weight, call, row_allowed);
+    const Parameters<T>& store = network_.parameters();
+    const std::int64_t bytes = store.count() * static_cast<std::int64_t>(sizeof(T));
+    for (std::size_t i = 0; i < x.size(); ++i)
+      if (touches(call.arrays[i], store.values(), bytes) || touches(call.arrays[i], store.gradients(), bytes))
+        throw py::value_error("x shares memory with the model's parameters or gradients; give a copy of it");
+    return batch;
+  }
+
   std::optional<Batch> try_batch(const PlannedObjective& objective, PyObject* x, PyObject* y,
                                  PyObject* sample_weight, NetworkCall<T>& call) const {
     std::optional<Batch> batch;
     if (is_array(x) && is_array(y) && (!is_given(sample_weight) || is_array(sample_weight)))
-      takes([&] { batch = read_batch(objective, {&x, 1}, {&y, 1}, {}, sample_weight, call, true); });
+      takes([&] { batch = read_training_batch(objective, {&x, 1}, {&y, 1}, {}, sample_weight, call, true); });
     return batch;
   }
 
@@ -379,7 +390,8 @@ class BoundNetwork {
     });
   }
 
-  double run_step(const PlannedObjective& objective, const Batch& batch, const Optimizer& optimizer,
+  /// The optimizer as it is now: another thread may set its learning rate meanwhile.
+  double run_step(const PlannedObjective& objective, const Batch& batch, Optimizer optimizer,
                   OptimizerState<T>& state, NetworkCall<T>& call) const {
     const double loss = compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
@@ -410,7 +422,8 @@ class BoundNetwork {
   std::uint64_t number_ = next_number();
   NetworkCall<T> training_;
   std::int64_t forward_rows_ = -1;  ///< of the last forward pass; -1: there was none
-  std::mutex mutex_;                ///< guards idle_
+  std::mutex mutex_;                ///< guards what follows
+  std::size_t calls_ = 0;           ///< idle or not
   std::vector<std::unique_ptr<NetworkCall<T>>> idle_;
 };
 
@@ -430,8 +443,8 @@ void register_class(py::module_& m, const char* name) {
       "excludes this one. All before anything is written. FloatingPointError: the loss of a "
       "step is not finite;\n"
       "that step was not made.");
-  type.def(py::init<std::shared_ptr<Graph>, std::shared_ptr<Parameters<T>>>(), py::arg("graph"),
-           py::arg("parameters"))
+  type.def(py::init<std::shared_ptr<Graph>, std::shared_ptr<Parameters<T>>>(), py::arg("graph").none(false),
+           py::arg("parameters").none(false))
       .def("predict", &Bound::predict, py::arg("x"), py::arg("out") = none,
            "The outputs, new or in the arrays of `out`, which must have contiguous rows. Several threads may "
            "predict\n"
@@ -442,7 +455,7 @@ void register_class(py::module_& m, const char* name) {
            py::arg("input_gradients") = true,
            "From the gradient of each output of the last forward: fills (or adds to) the store's gradients, "
            "and\n"
-           "returns those of the float inputs.")
+           "returns those of the inputs.")
       .def("plan", &Bound::plan, py::arg("terms"), "The objective of (loss, output, weight) terms.")
       .def("loss", &Bound::loss, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("sample_weight") = none, "The loss; changes nothing.")

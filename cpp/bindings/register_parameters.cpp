@@ -59,12 +59,15 @@ void register_segment(py::module_& m) {
 /// gone.
 template <class T>
 py::capsule borrow_values(const std::shared_ptr<Parameters<T>>& store) {
+  auto held = std::make_unique<std::shared_ptr<Parameters<T>>>(store);
+  py::capsule owner(held.get(), [](void* pointer) {
+    const std::unique_ptr<std::shared_ptr<Parameters<T>>> store(
+        static_cast<std::shared_ptr<Parameters<T>>*>(pointer));
+    (*store)->end_borrow();
+  });
+  held.release();
   store->begin_borrow();
-  return {new std::shared_ptr<Parameters<T>>(store), [](void* held) {
-            const std::unique_ptr<std::shared_ptr<Parameters<T>>> store(
-                static_cast<std::shared_ptr<Parameters<T>>*>(held));
-            (*store)->end_borrow();
-          }};
+  return owner;
 }
 
 /// A writable flat view; the owner lives as long as the view.
@@ -198,7 +201,10 @@ void register_store(py::module_& m, const char* name) {
 
 void register_graph(py::module_& m) {
   py::class_<Node>(m, "Node", "One operation of a graph, or an input; nodes name those they read by index.")
-      .def_static("input", &input_node, py::arg("name"), py::arg("features"), py::arg("is_integer") = false)
+      .def_static(
+          "input",
+          [](std::string name, std::int64_t features) { return input_node(std::move(name), features); },
+          py::arg("name"), py::arg("features"))
       .def_static("dense", &dense_node, py::arg("name"), py::arg("input"), py::arg("weight"), py::arg("bias"),
                   py::arg("in_features"), py::arg("out_features"), py::arg("transposed") = false,
                   "weight and bias are indices of segments (bias -1: none); transposed uses a weight (I, O).")

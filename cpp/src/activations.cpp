@@ -38,7 +38,7 @@ kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column) {
 /// run(row, column, rows, columns) over all elements of a matrix, in blocks of whole rows, or, where
 /// `gapless`, of any number of elements of what is then one row.
 template <class Run>
-void for_each_block(Activation activation, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
+void for_each_piece(Activation activation, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
   if (rows == 0 || columns == 0) return;
   const FloatingPointMode mode;
   const std::int64_t grain = traits(activation).grain;
@@ -65,7 +65,7 @@ void activation_forward(Activation activation, Matrix<const T> input, Matrix<T> 
   check_rows("input", input, "input", input);
   check_rows("output", output, "input", input);
   const auto kernel = kernels::active<T>().activation_forward[static_cast<int>(activation)];
-  for_each_block(activation, input.rows, input.columns, is_gapless(input) && is_gapless(output),
+  for_each_piece(activation, input.rows, input.columns, is_gapless(input) && is_gapless(output),
                  [=](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
                    kernel(rows_at(input, row, column), rows_at(output, row, column), rows, columns);
                  });
@@ -78,7 +78,7 @@ void activation_backward(Activation activation, Matrix<const T> grad_output, Mat
   check_rows("grad_output", grad_output, "output", output);
   check_rows("grad_input", grad_input, "output", output);
   const auto kernel = kernels::active<T>().activation_backward[static_cast<int>(activation)];
-  for_each_block(activation, output.rows, output.columns,
+  for_each_piece(activation, output.rows, output.columns,
                  is_gapless(grad_output) && is_gapless(output) && is_gapless(grad_input),
                  [=](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
                    kernel(rows_at(grad_output, row, column), rows_at(output, row, column),

@@ -58,8 +58,6 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   return {term.loss, node, output.features, term.weight};
 }
 
-bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
-
 std::string numbered(const char* what, std::size_t index, std::size_t count) {
   return count == 1 ? what : std::string(what) + "[" + std::to_string(index) + "]";
 }

@@ -48,7 +48,6 @@ void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& pla
     if (needed[at(i)] == 0 || plan.value_of[at(i)] >= 0) continue;  // fused into an earlier step
     plan.value_of[at(i)] = i;
     if (node.operation == nullptr) {
-      plan.inputs.push_back(i);
       plan.reaches_inputs[at(i)] = node.is_integer ? 0 : 1;
       continue;
     }

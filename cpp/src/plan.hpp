@@ -28,7 +28,6 @@ struct Plan {
   std::uint64_t id = 0;  ///< no two plans of a process share one: workspaces remember it
 
   std::vector<PlannedStep> steps;  ///< forward order; backward runs them from the last
-  std::vector<int> inputs;         ///< graph inputs that are read
   std::vector<int> sinks;          ///< nodes whose gradient comes from outside
 
   std::vector<int> value_of;  ///< per node: the buffer that holds its value; -1: never there

@@ -198,8 +198,8 @@ bool has_many_zeros(Matrix<const T> matrix, std::int64_t most_of_16) {
 }
 
 template <class T>
-void run(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-         Scratch scratch) {
+void run_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
+              Scratch scratch) {
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   const std::int64_t m = c.rows, n = c.columns;
   const int threads = threads_for(m, n, a.columns, scratch.workers);
@@ -325,13 +325,13 @@ bool matmul_sparse(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matm
     return true;
   }
   if (may_skip_zeros(c.rows, c.columns, k) && has_many_zeros(a, kMostOf16)) {
-    run(a, b, c, options, scratch);
+    run_rows(a, b, c, options, scratch);
     return true;
   }
   const bool only_stores = !options.accumulate && options.bias == nullptr && !options.finish;
   if (only_stores && k >= kDepthByColumns && k <= kMaxChain && may_skip_zeros(c.columns, c.rows, k) &&
       has_many_zeros(b, kMostOf16ByColumns)) {
-    run(b.transposed(), a.transposed(), c.transposed(), options, scratch);
+    run_rows(b.transposed(), a.transposed(), c.transposed(), options, scratch);
     return true;
   }
   return false;

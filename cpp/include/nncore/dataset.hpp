@@ -22,6 +22,8 @@ enum class ScalarType : std::uint8_t {
   long_double
 };
 
+constexpr bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
+
 /// A borrowed (rows, columns) table of numbers. Strides count bytes and may be anything.
 struct Table {
   const void* data = nullptr;

@@ -108,7 +108,8 @@ class Network {
   double loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
                             Workspace<T>& workspace) const;
 
-  /// One step over a checked batch: forward, loss, backward, update. A loss that is not finite is returned
+  /// One step over a checked batch: forward, loss, backward, update. Inputs may be read while the store is
+  /// written, so they must not lie in it. A loss that is not finite is returned
   /// and nothing is updated; nor is it for a batch of no rows, or of no weight. With sgd the store's
   /// gradients are not all those of loss_and_gradients afterwards: a large weight of one use is updated while
   /// its gradient is formed, which is not stored; what was in its place before stays there.
