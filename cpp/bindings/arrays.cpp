@@ -285,8 +285,7 @@ void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int
   bool any_positive = count == 0;
   for (std::int64_t first = 0; first < count; first += kChunk) {
     const std::int64_t length = std::min(kChunk, count - first);
-    Table chunk = weight;
-    if (rows == nullptr) chunk.data = static_cast<const std::byte*>(weight.data) + first * weight.row_stride;
+    const Table chunk = rows == nullptr ? weight.row_range(first, length) : weight;
     gather_rows(chunk, rows == nullptr ? nullptr : rows + first, length, values.data());
     for (std::int64_t i = 0; i < length; ++i) {
       const double value = values[static_cast<std::size_t>(i)];

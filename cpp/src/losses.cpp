@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "blocks.hpp"
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
 #include "row_checks.hpp"
@@ -59,8 +60,6 @@ double over_total_weight(double scale, const T* sample_weight, std::int64_t coun
     total += static_cast<double>(sample_weight[i]);
   return total != 0.0 ? scale / total : 0.0;
 }
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// As kernels add along a row: 16 lanes, folded in halves.
 double sum_of(const double* terms, std::int64_t count) {

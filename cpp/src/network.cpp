@@ -75,13 +75,6 @@ Batch rows_of(Batch batch, std::int64_t start, std::int64_t count) {
   return batch;
 }
 
-/// Rows first .. first + count of a table.
-Table rows_from(Table table, std::int64_t first, std::int64_t count) {
-  table.data = static_cast<const std::byte*>(table.data) + first * table.row_stride;
-  table.rows = count;
-  return table;
-}
-
 /// The table itself, where it already looks as a gathered one would.
 template <class T>
 const T* as_gathered(const Table& table) {
@@ -141,7 +134,7 @@ void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T
     const std::int64_t* const rows = in_order ? nullptr : source.rows;
     Table table = source.inputs[i];
     if (in_order)
-      table = rows_from(table, source.rows != nullptr ? source.rows[0] : source.first, source.count);
+      table = table.row_range(source.rows != nullptr ? source.rows[0] : source.first, source.count);
     if (graph_->node(node).is_integer) {
       gather_rows<std::int64_t>(table, rows, source.count, workspace.integers[at(node)]);
       continue;
@@ -355,7 +348,7 @@ Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batc
     const T descent = descent_of(step, *node.operation, 1, *parameters_, update);
     const std::int64_t row = next.rows != nullptr ? next.rows[0] : next.first;
     const Table& table = next.inputs[static_cast<std::size_t>(input - graph_->inputs().begin())];
-    const T* const sample = as_gathered<T>(rows_from(table, row, 1));
+    const T* const sample = as_gathered<T>(table.row_range(row, 1));
     if (descent != T{0} && sample != nullptr) return {&step, sample, descent};
   }
   return {};

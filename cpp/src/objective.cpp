@@ -97,9 +97,7 @@ std::int64_t row_of(const Batch& batch, std::int64_t index) {
 /// gather_rows for a batch's row selection.
 template <class To>
 void gather(const Table& table, const Batch& batch, To* out) {
-  Table from = table;
-  if (batch.rows == nullptr)
-    from.data = static_cast<const std::byte*>(table.data) + batch.first * table.row_stride;
+  const Table from = batch.rows == nullptr ? table.row_range(batch.first, batch.count) : table;
   gather_rows<To>(from, batch.rows, batch.count, out);
 }
 
@@ -111,9 +109,7 @@ void check_elements(const Table& table, const Batch& batch, IsBad is_bad, Refuse
   const std::int64_t columns = std::min<std::int64_t>(table.columns, block.size());
   const std::int64_t rows = columns > 0 ? static_cast<std::int64_t>(block.size()) / columns : 0;
   for (std::int64_t column = 0; column < table.columns; column += columns) {
-    Table part = table;
-    part.data = static_cast<const std::byte*>(table.data) + column * table.column_stride;
-    part.columns = std::min(columns, table.columns - column);
+    const Table part = table.column_range(column, std::min(columns, table.columns - column));
     for (std::int64_t row = 0; row < batch.count; row += rows) {
       Batch piece;
       piece.rows = batch.rows != nullptr ? batch.rows + row : nullptr;

@@ -1,6 +1,7 @@
 // Data as users hold it: any numeric type, any strides; converted while rows are gathered.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -32,6 +33,18 @@ struct Table {
   std::int64_t columns = 0;
   std::int64_t row_stride = 0;
   std::int64_t column_stride = 0;
+
+  /// `count` rows from `first` on.
+  Table row_range(std::int64_t first, std::int64_t count) const {
+    return {at(first * row_stride), type, count, columns, row_stride, column_stride};
+  }
+  /// Columns first .. first + count.
+  Table column_range(std::int64_t first, std::int64_t count) const {
+    return {at(first * column_stride), type, rows, count, row_stride, column_stride};
+  }
+
+ private:
+  const void* at(std::int64_t bytes) const { return static_cast<const std::byte*>(data) + bytes; }
 };
 
 template <class T>
