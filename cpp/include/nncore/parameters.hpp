@@ -73,7 +73,7 @@ class Parameters {
   /// For writing. Whoever keeps the pointer calls this again before writing after a prediction, or borrows
   /// the values as long as it is kept.
   T* values() {
-    version_.fetch_add(1, std::memory_order_relaxed);
+    version_.store(version_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // it changes
     return values_.data();
   }
   T* gradients() { return gradients_.data(); }
