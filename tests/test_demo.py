@@ -62,6 +62,13 @@ def test_a_missing_package_is_named_before_any_work(package, monkeypatch, capsys
     assert not (tmp_path / "out").exists()
 
 
+def test_a_place_that_cannot_be_written_is_named(capsys, tmp_path):
+    place = tmp_path / "file"
+    place.touch()
+    assert main(["demo", "--out", str(place)]) == 1
+    assert f"cannot write to {place}: " in capsys.readouterr().err
+
+
 def test_config_prints_what_show_config_knows(capsys):
     assert main(["config"]) == 0
     printed = capsys.readouterr().out

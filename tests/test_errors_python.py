@@ -445,6 +445,14 @@ TRAINERS = {
 }
 
 
+@pytest.mark.parametrize("metric", [nc.accuracy, nc.binary_accuracy])
+def test_a_prediction_of_nan_is_wrong(metric):
+    for row in ([np.nan, 1.0], [0.0, np.nan], [np.nan, np.nan]):
+        for truth in np.eye(2):
+            assert metric([truth], [row]) < 1
+    assert metric([[0, 1]], [[0.0, 1.0]]) == 1
+
+
 @pytest.mark.parametrize("case", TRAINERS)
 def test_trainers(case):
     call, error, message = TRAINERS[case]

@@ -137,5 +137,7 @@ def test_layers_describe_themselves():
     assert repr(nc.Dense(3, 2, bias=False)) == "Dense(3, 2, bias=False)"
     assert repr(nc.Dense(3, 2).transposed()) == "Dense(3, 2).transposed()"
     assert repr(nc.ReLU()) == "ReLU()"
+    assert repr(nc.SGD(0.1, 0.9)) == "SGD(learning_rate=0.1, momentum=0.9)"
+    assert repr(nc.SGD(0.1, 0.9, nesterov=True)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=True)"
     assert repr(nc.Constant(0.5)) == "Constant(0.5)"
     assert "Input" in repr(nc.Input(2))

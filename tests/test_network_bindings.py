@@ -125,7 +125,7 @@ def test_values_that_cannot_be_learned_from() -> None:
                 with pytest.raises(ValueError, match=f"y has label {label} in row 3; .* 0 to 1"):
                     call(labelled, x, np.array([0, 1, 0, label]))
             for weight in (-1.0, np.nan, np.inf):
-                with pytest.raises(ValueError, match=r"sample_weight is .* at index 1; finite"):
+                with pytest.raises(ValueError, match=r"sample_weight is .* in row 1; finite"):
                     call(model, x, y, sample_weight=np.array([1.0, weight, 1.0, 1.0]))
             with pytest.raises(ValueError, match="sample_weight is zero for every sample"):
                 call(model, x, y, sample_weight=np.zeros(4))

@@ -103,8 +103,8 @@ def epoch(workload: Workload) -> Job:
     with silent():
         first_loss = next(training.losses(steps))
         training.reset()
-        few = (training.fit(x[:checked], y[:checked], 1, shuffle=False) for _ in range(1))
-        found = check_training(few, lambda: training.model.coefs_)
+        once = (training.fit(x[:checked], y[:checked], 1, shuffle=False) for _ in range(1))  # when asked for
+        found = check_training(once, lambda: training.model.coefs_)
         run = partial(training.fit, x, y, 1)
         found |= {"losses": [first_loss], "epoch loss": [run()]}
     return Job(run, workload.batches, around=silent, check=found)

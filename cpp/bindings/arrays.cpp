@@ -279,26 +279,6 @@ const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64
   return indices;
 }
 
-void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t count) {
-  constexpr std::int64_t kChunk = 256;
-  std::array<double, kChunk> values{};
-  bool any_positive = count == 0;
-  for (std::int64_t first = 0; first < count; first += kChunk) {
-    const std::int64_t length = std::min(kChunk, count - first);
-    const Table chunk = rows == nullptr ? weight.row_range(first, length) : weight;
-    gather_rows(chunk, rows == nullptr ? nullptr : rows + first, length, values.data());
-    for (std::int64_t i = 0; i < length; ++i) {
-      const double value = values[static_cast<std::size_t>(i)];
-      if (!(value >= 0.0) || std::isinf(value))
-        refuse("sample_weight", "is " + std::to_string(value) + " at index " +
-                                    std::to_string(rows == nullptr ? first + i : rows[first + i]) +
-                                    "; finite numbers >= 0 are allowed");
-      any_positive = any_positive || value > 0.0;
-    }
-  }
-  if (!any_positive) refuse("sample_weight", "is zero for every sample; at least one must be positive");
-}
-
 template <class T>
 LossTarget<T>::LossTarget(Loss loss, const py::array& array, Matrix<const T> prediction) {
   const std::optional<ScalarType> type = find_type(array);

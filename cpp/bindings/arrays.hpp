@@ -131,9 +131,6 @@ Table as_table(const py::array& array, Argument argument, TableWanted wanted);
 /// Contiguous int64 row indices, each checked to be in [0, row_count).
 const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64_t row_count);
 
-/// Weights must be finite and >= 0, and not all zero, in the rows that are used (null: the first `count`).
-void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t count);
-
 /// A loss's target: values (B, O), or class labels (B,) or (B, 1) of any integer dtype. int64 labels are
 /// used in place; other integers are the one thing that is converted, into `converted`.
 template <class T>

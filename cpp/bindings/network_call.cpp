@@ -63,7 +63,6 @@ Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size
     if (weights->ndim() != 1)
       throw py::value_error("sample_weight has shape (" + std::to_string(row_count) + ", 1); needed: (" +
                             std::to_string(row_count) + ",)");
-    check_sample_weight(sample_weight, batch.rows, batch.count);
     batch.sample_weight = &sample_weight;
     arrays.push_back(std::move(*weights));
   }

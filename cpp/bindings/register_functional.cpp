@@ -285,7 +285,7 @@ struct LossCall {
         reduction(reduction_) {
     if (weight) {
       sample_weight = input_vector<T>(*weight, "sample_weight", prediction.rows);
-      check_sample_weight(table(sample_weight, prediction.rows, 1), nullptr, prediction.rows);
+      check_sample_weight(table(sample_weight, prediction.rows, 1), nullptr, 0, prediction.rows);
     }
     if (reduction == Reduction::none) values = new_array<T>(prediction.rows);
   }

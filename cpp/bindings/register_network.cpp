@@ -188,12 +188,13 @@ class BoundNetwork {
     return py::float_(run_loss_and_gradients(objective, *batch, as_flag(accumulate), *call));
   }
 
+  // Optimizers are copied for a call: another thread, or a tick, may set their learning rate meanwhile.
+
   double train_step(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
-                    const Optimizer& optimizer, OptimizerState<T>& state, const py::object& rows,
+                    Optimizer optimizer, OptimizerState<T>& state, const py::object& rows,
                     const py::object& sample_weight) {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
-    check_state(optimizer, state);
     const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
     return run_step(objective, batch, optimizer, state, *call);
   }
@@ -201,25 +202,22 @@ class BoundNetwork {
   py::object try_train_step(const Arguments<6>& arguments) {
     const auto& [planned, x, y, settings, moments, sample_weight] = arguments;
     const auto& objective = as_object<PlannedObjective>(planned, "objective");
-    const auto& optimizer = as_object<Optimizer>(settings, "optimizer");
+    const Optimizer optimizer = as_object<Optimizer>(settings, "optimizer");
     auto& state = as_object<OptimizerState<T>>(moments, "state");
     const Training call(*this);
-    check_state(optimizer, state);
     const std::optional<Batch> batch = try_batch(objective, x, y, sample_weight, *call);
     if (!batch) return py::none();
     return py::float_(run_step(objective, *batch, optimizer, state, *call));
   }
 
   EpochResult train_epoch(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
-                          std::int64_t batch_size, const Optimizer& optimizer, OptimizerState<T>& state,
+                          std::int64_t batch_size, Optimizer optimizer, OptimizerState<T>& state,
                           const py::object& rows, const py::object& sample_weight, const py::object& tick) {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
     if (batch_size < 1)
       throw py::value_error("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
-    check_state(optimizer, state);
     const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
-    const Optimizer unchanging = optimizer;  // a tick may set the learning rate: from the next epoch on
     const auto between_steps = [&tick](std::int64_t steps, double mean_loss) {
       const py::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -228,18 +226,18 @@ class BoundNetwork {
     };
     const EpochResult result = compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
-      return network_.train_epoch(*objective.objective, batch, batch_size, unchanging, state, call->workspace,
+      return network_.train_epoch(*objective.objective, batch, batch_size, optimizer, state, call->workspace,
                                   between_steps);
     });
     if (result.bad_loss) raise_not_finite(*result.bad_loss, state.steps + 1);
     return result;
   }
 
-  double train_step_with(const py::function& loss, const py::sequence& x, const Optimizer& optimizer,
+  double train_step_with(const py::function& loss, const py::sequence& x, Optimizer optimizer,
                          OptimizerState<T>& state, const py::object& rows) {
     const Sequence inputs(x);
     const Training call(*this);  // held while `loss` runs, so that it cannot use the model half-way
-    check_state(optimizer, state);
+    validate(optimizer, state, network_.parameters().count());
     std::int64_t count = call->read_inputs(graph(), inputs);
     if (!rows.is_none()) count = call->take_rows(rows, count);
     run_forward(count, true, *call);
@@ -250,10 +248,9 @@ class BoundNetwork {
     if (!std::isfinite(value)) raise_not_finite(value, state.steps + 1);
     const Sequence gradients(answer[py::int_(1)]);
     call->read_grad_outputs(graph(), "gradient of loss", gradients, count);
-    const Optimizer unchanging = optimizer;
     compute(flops(kStep, count), [&] {
       network_.backward(call->grad_outputs, {}, false, call->workspace);
-      if (count > 0) network_.update(unchanging, state);
+      if (count > 0) network_.update(optimizer, state);
     });
     return value;
   }
@@ -262,7 +259,6 @@ class BoundNetwork {
     const Optimizer optimizer = as_object<Optimizer>(arguments[0], "optimizer");
     auto& state = as_object<OptimizerState<T>>(arguments[1], "state");
     const Writing use(usage());
-    check_state(optimizer, state);
     compute(flops(kStep, 1), [&] { network_.update(optimizer, state); });
     return py::none();
   }
@@ -390,8 +386,7 @@ class BoundNetwork {
     });
   }
 
-  /// The optimizer as it is now: another thread may set its learning rate meanwhile.
-  double run_step(const PlannedObjective& objective, const Batch& batch, Optimizer optimizer,
+  double run_step(const PlannedObjective& objective, const Batch& batch, const Optimizer& optimizer,
                   OptimizerState<T>& state, NetworkCall<T>& call) const {
     const double loss = compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
@@ -399,17 +394,6 @@ class BoundNetwork {
     });
     if (!std::isfinite(loss)) raise_not_finite(loss, state.steps + 1);
     return loss;
-  }
-
-  void check_state(const Optimizer& optimizer, const OptimizerState<T>& state) const {
-    const std::int64_t count = network_.parameters().count();
-    const int moments = moment_count(optimizer.kind);
-    if (state.first_moment.size() != (moments >= 1 ? count : 0) ||
-        state.second_moment.size() != (moments >= 2 ? count : 0))
-      throw py::value_error(std::string("state has moments of ") + std::to_string(state.first_moment.size()) +
-                            " and " + std::to_string(state.second_moment.size()) + " elements; " +
-                            name(optimizer.kind) + " with " + std::to_string(count) + " parameters needs " +
-                            std::to_string(moments) + " of that many");
   }
 
   static std::uint64_t next_number() {

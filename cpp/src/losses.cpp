@@ -1,6 +1,7 @@
 #include "nncore/losses.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -225,6 +226,29 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
 const char* name(Loss loss) { return traits(loss).name; }
 
 bool takes_labels(Loss loss) { return traits(loss).takes_labels; }
+
+void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
+                         std::int64_t count) {
+  double values[kChunk];
+  bool is_any_positive = count == 0;
+  for (std::int64_t start = 0; start < count; start += kChunk) {
+    const std::int64_t length = std::min(kChunk, count - start);
+    if (rows != nullptr)
+      gather_rows(weight, rows + start, length, values);
+    else
+      gather_rows(weight.row_range(first + start, length), nullptr, length, values);
+    for (std::int64_t i = 0; i < length; ++i) {
+      if (!(values[i] >= 0.0) || std::isinf(values[i])) {
+        const std::int64_t row = rows != nullptr ? rows[start + i] : first + start + i;
+        throw std::invalid_argument("sample_weight is " + std::to_string(values[i]) + " in row " +
+                                    std::to_string(row) + "; finite numbers >= 0 are allowed");
+      }
+      is_any_positive = is_any_positive || values[i] > 0.0;
+    }
+  }
+  if (!is_any_positive)
+    throw std::invalid_argument("sample_weight is zero for every sample; at least one must be positive");
+}
 
 template <class T>
 double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target, const T* sample_weight,

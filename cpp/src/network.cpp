@@ -383,7 +383,7 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
 template <class T>
 double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                               OptimizerState<T>& state, Workspace<T>& workspace) const {
-  check_update(optimizer, state, parameters_->count());
+  validate(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   int ready = -1;
   return step(objective, batch, nullptr, optimizer, state, workspace, ready).loss;
@@ -396,7 +396,7 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   using Clock = std::chrono::steady_clock;
   if (batch_size < 1)
     throw std::invalid_argument("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
-  check_update(optimizer, state, parameters_->count());
+  validate(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   EpochResult result;
   double loss_sum = 0.0, weight_sum = 0.0;
@@ -426,7 +426,7 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
 
 template <class T>
 void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
-  check_update(optimizer, state, parameters_->count());
+  validate(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   StoreUpdate<T>(optimizer, state, *parameters_).run(plan_->segments, {});
   ++state.steps;

@@ -209,13 +209,7 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
   if (batch.sample_weight == nullptr) return;
   if (batch.sample_weight->columns != 1) throw std::invalid_argument("sample_weight must have one column");
   check_rows("sample_weight", *batch.sample_weight, batch);
-  const auto is_bad = [](double weight) { return !(weight >= 0.0) || std::isinf(weight); };
-  check_elements<double>(*batch.sample_weight, batch, is_bad,
-                         [&](std::int64_t row, std::int64_t, double weight) {
-                           throw std::invalid_argument("sample_weight is " + std::to_string(weight) +
-                                                       " in row " + std::to_string(row_of(batch, row)) +
-                                                       "; it must be finite and not negative");
-                         });
+  check_sample_weight(*batch.sample_weight, batch.rows, batch.first, batch.count);
 }
 
 template <class T>

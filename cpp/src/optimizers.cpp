@@ -75,6 +75,18 @@ void validate(const Optimizer& o) {
 }
 
 template <class T>
+void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count) {
+  validate(optimizer);
+  const int moments = moment_count(optimizer.kind);
+  const std::int64_t first = state.first_moment.size(), second = state.second_moment.size();
+  if (first == (moments > 0 ? parameter_count : 0) && second == (moments > 1 ? parameter_count : 0)) return;
+  throw std::invalid_argument("state has moments of " + std::to_string(first) + " and " +
+                              std::to_string(second) + " elements; " + name(optimizer.kind) + " with " +
+                              std::to_string(parameter_count) + " parameters needs " +
+                              std::to_string(moments) + " of that many");
+}
+
+template <class T>
 OptimizerStep<T>::OptimizerStep(const Optimizer& o, std::int64_t step) : optimizer(o) {
   const bool is_adam = moment_count(o.kind) == 2;
   correction1 = is_adam ? 1.0 - power(o.beta1, step) : 1.0;
@@ -139,6 +151,7 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
 
 #define NNCORE_INSTANTIATE(T)                                                                                \
   template struct OptimizerState<T>;                                                                         \
+  template void validate(const Optimizer&, const OptimizerState<T>&, std::int64_t);                          \
   template struct OptimizerStep<T>;                                                                          \
   template void optimizer_update(const Optimizer&, std::int64_t, T*, const T*, T*, T*, std::int64_t, double, \
                                  bool);

@@ -1,21 +1,8 @@
 #include "store_update.hpp"
 
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 namespace nncore {
-
-template <class T>
-void check_update(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count) {
-  validate(optimizer);
-  const std::int64_t moments = moment_count(optimizer.kind);
-  if (state.first_moment.size() < (moments > 0 ? parameter_count : 0) ||
-      state.second_moment.size() < (moments > 1 ? parameter_count : 0)) {
-    throw std::invalid_argument(std::string("the optimizer state was not made for '") + name(optimizer.kind) +
-                                "' and " + std::to_string(parameter_count) + " parameters");
-  }
-}
 
 template <class T>
 T StoreUpdate<T>::descent(const Segment& segment) const {
@@ -60,11 +47,7 @@ void StoreUpdate<T>::run_on(const Segment& like, std::int64_t offset, std::int64
                moments > 1 ? state_.second_moment.data() + offset : nullptr, count);
 }
 
-#define NNCORE_INSTANTIATE(T)                                                           \
-  template void check_update(const Optimizer&, const OptimizerState<T>&, std::int64_t); \
-  template class StoreUpdate<T>;
-NNCORE_INSTANTIATE(float)
-NNCORE_INSTANTIATE(double)
-#undef NNCORE_INSTANTIATE
+template class StoreUpdate<float>;
+template class StoreUpdate<double>;
 
 }  // namespace nncore

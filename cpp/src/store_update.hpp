@@ -9,10 +9,6 @@
 
 namespace nncore {
 
-/// Throws std::invalid_argument for fields out of range, or a state that was made for another kind or store.
-template <class T>
-void check_update(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count);
-
 /// The step after those of `state`, prepared. All arguments outlive it.
 template <class T>
 class StoreUpdate {

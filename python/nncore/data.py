@@ -129,9 +129,9 @@ def _from_pandas(table: Any, argument: str) -> NDArray[Any]:
         if getattr(dtype, "kind", "O") not in "biuf":
             which = f"{argument}" if column is None else f"column {column!r} of {argument}"
             raise TypeError(f"{which} must hold bool, integer or float numbers; given dtype {dtype}")
-    if len({str(dtype) for _, dtype in columns}) > 1:  # pandas would go through an array of objects
-        return _check_dtype(table.to_numpy(dtype=np.float64, na_value=np.nan), argument)
-    array: NDArray[Any] = table.to_numpy()
-    if array.dtype == object:  # pandas' own types, with missing values
-        array = table.to_numpy(dtype=np.float64, na_value=np.nan)
-    return _check_dtype(array, argument)
+    if len({dtype for _, dtype in columns}) == 1:
+        array: NDArray[Any] = table.to_numpy()
+        if array.dtype != object:
+            return _check_dtype(array, argument)
+    # Of several types, or with missing values: as objects, pandas would take a multiple of the memory.
+    return _check_dtype(table.to_numpy(dtype=np.float64, na_value=np.nan), argument)

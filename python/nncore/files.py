@@ -8,7 +8,7 @@ model's arrays. The container is imported where it is used: `import nncore` is t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
     """
     from .container import write
 
-    write(path, _model_fields(model, metadata), _model_tensors(model))
+    write(path, *contents(model, metadata))
 
 
 def load(path: PathLike) -> Model:
@@ -60,19 +60,14 @@ def load(path: PathLike) -> Model:
 
     fields, tensors = read(path)
     with _explaining(path, fields):
-        return _build(fields, tensors)
-
-
-def rebuild(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
-    """What makes the same model again, and of what: the fields and arrays of its file."""
-    return _build, (_model_fields(model, None), _model_tensors(model))
+        return build(fields, tensors)
 
 
 def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
     """Writes a trainer's model, optimizer and history, from which `restore_checkpoint` goes on exactly."""
     from .container import write
 
-    fields = _model_fields(trainer.model, None)
+    fields, tensors = contents(trainer.model)
     optimizer = trainer.optimizer
     fields["checkpoint"] = {
         "optimizer": optimizer.name,
@@ -80,7 +75,6 @@ def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
         "seed": trainer.seed,
         "columns": list(trainer.history),
     }
-    tensors = _model_tensors(trainer.model)
     tensors["optimizer.steps"] = np.array(optimizer.state(trainer.model.store).steps, dtype=np.int64)
     tensors |= {key: np.ascontiguousarray(view) for key, view in _moments(trainer).items()}
     for column, values in trainer.history.items():
@@ -114,14 +108,18 @@ def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
 # Models and checkpoints as fields and tensors -----------------------------------------------------------
 
 
-def _model_fields(model: Model, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
+def contents(model: Model, metadata: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Tensors]:
+    """The fields and arrays of a model's file. The arrays are contiguous copies: safetensors would write the
+    memory of a transposed array in its own order.
+    """
+    fields = {
         **model.unknown_fields,
         "graph": describe(model),
         "dtype": str(model.dtype),
         "seed": model.seed,
         "metadata": _as_metadata(model.metadata if metadata is None else metadata),
     }
+    return fields, {name: np.array(view, order="C") for name, view in model.named_parameters().items()}
 
 
 def _as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,11 +129,6 @@ def _as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(key, str):
             raise TypeError(f"metadata must have strings as keys; given {key!r}")
     return dict(given)
-
-
-def _model_tensors(model: Model) -> Tensors:
-    """Contiguous copies: safetensors would write the memory of a transposed array in its own order."""
-    return {name: np.ascontiguousarray(view) for name, view in model.named_parameters().items()}
 
 
 def _moments(trainer: Trainer) -> Tensors:
@@ -150,8 +143,8 @@ def _moments(trainer: Trainer) -> Tensors:
     return found
 
 
-def _build(fields: dict[str, Any], tensors: Tensors) -> Model:
-    """The model of a file. Sizes are checked against the arrays before anything large is made."""
+def build(fields: dict[str, Any], tensors: Tensors) -> Model:
+    """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
     from .container import OWN_FIELDS
 
     layers = make_layers(fields["graph"])

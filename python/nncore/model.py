@@ -265,9 +265,9 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""
-        from .files import rebuild
+        from .files import build, contents
 
-        return rebuild(self)
+        return build, contents(self)
 
     def __str__(self) -> str:
         from .summary import summary

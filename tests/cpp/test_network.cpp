@@ -47,6 +47,8 @@ class LookupOperation final : public OperationOf<LookupOperation> {
   std::int64_t width_;
 };
 
+int threads_seen = 0;  ///< by the last forward of a CentreOperation
+
 /// Subtracts a running mean, which training moves: non-trained state and the training flag.
 class CentreOperation final : public OperationOf<CentreOperation> {
  public:
@@ -57,6 +59,7 @@ class CentreOperation final : public OperationOf<CentreOperation> {
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
+    threads_seen = usable_threads();
     T* mean = call.parameters->state() + call.parameters->state_offset(state_[0]);
     for (std::int64_t i = 0; i < call.output.columns; ++i) {
       T sum{0};
@@ -446,6 +449,29 @@ TEST(one_sample_skips_zeros_and_the_bits_are_the_same) {
     }
   }
   set_num_threads(threads);
+}
+
+TEST(training_keeps_to_its_callers_limit_of_threads) {
+  auto parameters = std::make_shared<Parameters<float>>(std::vector<Segment>{weight_segment("w", 2, 2)},
+                                                        std::vector<Segment>{bias_segment("mean", 2)});
+  std::vector<Node> nodes{input_node("x", 2), centre_node("n", 0, 0), dense_node("d", 1, 0, -1, 2, 2)};
+  const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{2}), parameters);
+  const std::vector<float> x = numbers<float>(8, 5);
+  const Table input = table(x.data(), 4, 2);
+  const Batch batch{{&input, 1}, {&input, 1}, nullptr, nullptr, 0, 4};
+  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const auto objective = network.plan(terms);
+  OptimizerState<float> state(OptimizerKind::adam, parameters->count());
+  Workspace<float> workspace;
+  set_num_threads(3);
+  network.train_step(*objective, batch, {}, state, workspace);
+  CHECK(threads_seen == 3);
+  {
+    const ThreadLimit two(2);
+    network.train_step(*objective, batch, {}, state, workspace);
+    CHECK(threads_seen == 2);
+  }
+  set_num_threads(1);
 }
 
 TEST(a_call_that_ran_out_of_memory_can_be_made_again) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "nncore/dataset.hpp"
 #include "nncore/matrix.hpp"
 
 namespace nncore {
@@ -24,6 +25,11 @@ const char* name(Loss loss);
 
 /// True for the losses that take class indices: cross_entropy and softmax_cross_entropy.
 bool takes_labels(Loss loss);
+
+/// Throws std::invalid_argument unless the weights in the one column of a table are finite and not negative,
+/// and not all zero, in `rows` (null: in `count` rows from `first` on), which are in the table.
+void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
+                         std::int64_t count);
 
 /// What a prediction (B, O) is compared with: values (B, O), or one class index in [0, O) a sample.
 template <class T>

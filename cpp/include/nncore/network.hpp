@@ -98,8 +98,9 @@ class Network {
   /// Throws std::invalid_argument for a loss that does not fit its output, naming the right choice.
   std::shared_ptr<const Objective> plan(std::span<const LossTerm> terms) const;
 
-  /// Checks what train_step and train_epoch rely on: widths, labels in range, no NaN among targets, weights
-  /// finite and not negative. Throws std::invalid_argument naming the row.
+  /// Checks what train_step and train_epoch rely on: widths, labels in range, no NaN among targets, those
+  /// of binary cross-entropy in [0, 1], weights as check_sample_weight has them. Throws
+  /// std::invalid_argument, naming the row.
   void check_batch(const Objective& objective, const Batch& batch) const;
 
   /// The loss over a checked batch: sum of the terms' weighted means.
@@ -109,10 +110,10 @@ class Network {
                             Workspace<T>& workspace) const;
 
   /// One step over a checked batch: forward, loss, backward, update. Inputs may be read while the store is
-  /// written, so they must not lie in it. A loss that is not finite is returned
-  /// and nothing is updated; nor is it for a batch of no rows, or of no weight. With sgd the store's
-  /// gradients are not all those of loss_and_gradients afterwards: a large weight of one use is updated while
-  /// its gradient is formed, which is not stored; what was in its place before stays there.
+  /// written, so they must not lie in it. A loss that is not finite is returned and nothing is updated; nor
+  /// is it for a batch of no rows, or of no weight. With sgd the store's gradients are not all those of
+  /// loss_and_gradients afterwards: a large weight of one use is updated while its gradient is formed, which
+  /// is not stored; what was in its place before stays there.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 

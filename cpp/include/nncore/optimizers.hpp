@@ -39,6 +39,10 @@ struct OptimizerState {
   AlignedBuffer<T> first_moment, second_moment;  ///< empty where the optimizer has none
 };
 
+/// As validate(optimizer), and for a state that was made for another kind or number of parameters.
+template <class T>
+void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count);
+
 /// One update of `count` parameters; `step` counts from 1 and moments start at zero.
 ///   sgd       p -= lr g
 ///   momentum  m = mu m + g;  p -= lr m

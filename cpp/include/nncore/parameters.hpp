@@ -47,7 +47,8 @@ Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t
                        Initializer initializer = {InitializerKind::glorot_uniform});
 Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer = {});
 
-/// Who uses a store right now: many may predict, or one may train. In a forked child, nobody predicts.
+/// Who uses a store right now: many may predict, or one may train. A forked child has none
+/// of its parent's readers.
 class Usage {
  public:
   /// Throw std::runtime_error where somebody trains (read), or somebody uses it at all (write).
