@@ -29,11 +29,12 @@ ENDINGS = {
 def grow(draw, value, width, shared):
     """One more storey: a new layer, a layer used before, or two branches that meet again."""
     kind = draw(st.sampled_from(["dense", "shared", "sum", "product", "concatenation"]))
-    activation = ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))]()
+    out = width if kind == "shared" else draw(st.integers(1, 65))
+    names = [name for name in sorted(ACTIVATIONS) if out > 1 or "softmax" not in name]
+    activation = ACTIVATIONS[draw(st.sampled_from(names))]()
     if kind == "shared":
         layer = shared.setdefault(width, nc.Dense(width, width))
         return activation(layer(value)), width
-    out = draw(st.integers(1, 65))
     if kind == "dense":
         return activation(nc.Dense(width, out)(value)), out
     left = activation(nc.Dense(width, out)(value))
@@ -53,7 +54,7 @@ def problems(draw):
     for _ in range(draw(st.integers(0, 5))):
         value, width = grow(draw, value, width, shared)
     loss = draw(st.sampled_from(sorted(ENDINGS)))
-    classes = draw(st.integers(1, 65))
+    classes = draw(st.integers(2 if loss in ("cross_entropy", "softmax_cross_entropy") else 1, 65))
     value = nc.Dense(width, classes)(value)
     if ENDINGS[loss] is not None:
         value = ENDINGS[loss]()(value)

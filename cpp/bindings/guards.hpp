@@ -3,7 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "nncore/parameters.hpp"
@@ -45,10 +47,28 @@ class Reading {
   Usage& usage_;
 };
 
-/// Uses a store alone; RuntimeError while anybody else uses it.
+/// The same for a short time, for which writers wait.
+class Copying {
+ public:
+  explicit Copying(Usage& usage) : usage_(usage) { usage_.begin_copy(); }
+  ~Copying() { usage_.end_copy(); }
+  Copying(const Copying&) = delete;
+  Copying& operator=(const Copying&) = delete;
+
+ private:
+  Usage& usage_;
+};
+
+/// Uses a store alone; RuntimeError while anybody else uses it. Copies are waited for, without the GIL, which
+/// they need.
 class Writing {
  public:
-  explicit Writing(Usage& usage) : usage_(usage) { usage_.begin_write(); }
+  explicit Writing(Usage& usage) : usage_(usage) {
+    while (!usage_.try_begin_write()) {
+      const py::gil_scoped_release release;
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
   ~Writing() { usage_.end_write(); }
   Writing(const Writing&) = delete;
   Writing& operator=(const Writing&) = delete;

@@ -22,6 +22,7 @@
 #include "guards.hpp"
 #include "names.hpp"
 #include "network_call.hpp"
+#include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 #include "register.hpp"
 
@@ -35,11 +36,15 @@ struct PlannedObjective {
   std::shared_ptr<const Objective> objective;
 };
 
-[[noreturn]] void raise_not_finite(double loss, std::int64_t step) {
-  const std::string message = "the loss is " + std::to_string(loss) + " in step " + std::to_string(step) +
-                              "; that step was not made, and the model is as the step before left it";
-  PyErr_SetString(PyExc_FloatingPointError, message.c_str());
-  throw py::error_already_set();
+/// A gradient that a Python loss returns.
+template <class T>
+void check_gradient(Matrix<const T> gradient, const std::string& name, std::int64_t step) {
+  for (std::int64_t row = 0; row < gradient.rows; ++row)
+    for (std::int64_t column = 0; column < gradient.columns; ++column)
+      if (!std::isfinite(gradient(row, column)))
+        throw NotFinite(name + " is " + std::to_string(gradient(row, column)) + " in row " +
+                        std::to_string(row) + " of the batch, column " + std::to_string(column) +
+                        ", in step " + std::to_string(step) + "; that step was not made");
 }
 
 /// Floating-point operations of a forward pass for one row: only decides whether the GIL is released.
@@ -224,13 +229,11 @@ class BoundNetwork {
       if (!tick.is_none()) tick(steps, mean_loss);
       return true;
     };
-    const EpochResult result = compute(flops(kStep, batch.count), [&] {
+    return compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
       return network_.train_epoch(*objective.objective, batch, batch_size, optimizer, state, call->workspace,
                                   between_steps);
     });
-    if (result.bad_loss) raise_not_finite(*result.bad_loss, state.steps + 1);
-    return result;
   }
 
   double train_step_with(const py::function& loss, const py::sequence& x, Optimizer optimizer,
@@ -239,20 +242,41 @@ class BoundNetwork {
     const Training call(*this);  // held while `loss` runs, so that it cannot use the model half-way
     validate(optimizer, state, network_.parameters().count());
     std::int64_t count = call->read_inputs(graph(), inputs);
-    if (!rows.is_none()) count = call->take_rows(rows, count);
+    Batch batch{.inputs = call->inputs, .count = count};
+    if (!rows.is_none()) {
+      const py::array indices = as_array(rows, "rows");
+      batch.rows = as_rows(indices, "rows", count);
+      batch.count = indices.shape(0);
+      network_.check_inputs(batch);  // before the rows are taken: it names them
+      count = call->take_rows(rows, count);
+    } else {
+      network_.check_inputs(batch);
+    }
     run_forward(count, true, *call);
     const py::object answer = loss(call->list_of_results());
     if (!py::isinstance<py::tuple>(answer) || py::len(answer) != 2)
       throw py::type_error("loss must return a pair: its value, and a list of one gradient an output");
     const double value = py::object(answer[py::int_(0)]).cast<double>();
-    if (!std::isfinite(value)) raise_not_finite(value, state.steps + 1);
+    if (!std::isfinite(value)) {
+      throw NotFinite("the loss is " + std::to_string(value) + " in step " + std::to_string(state.steps + 1) +
+                      "; that step was not made");
+    }
     const Sequence gradients(answer[py::int_(1)]);
     call->read_grad_outputs(graph(), "gradient of loss", gradients, count);
+    for (const Matrix<const T>& gradient : call->grad_outputs)
+      check_gradient(gradient, "the gradient of the loss", state.steps + 1);
     compute(flops(kStep, count), [&] {
       network_.backward(call->grad_outputs, {}, false, call->workspace);
       if (count > 0) network_.update(optimizer, state);
     });
     return value;
+  }
+
+  void check_inputs(const py::sequence& x) {
+    const Sequence inputs(x);
+    const Lease call(*this);
+    const std::int64_t rows = call->read_inputs(graph(), inputs);
+    compute(flops(kForward, rows), [&] { network_.check_inputs({.inputs = call->inputs, .count = rows}); });
   }
 
   py::object update(const Arguments<2>& arguments) {
@@ -388,12 +412,10 @@ class BoundNetwork {
 
   double run_step(const PlannedObjective& objective, const Batch& batch, const Optimizer& optimizer,
                   OptimizerState<T>& state, NetworkCall<T>& call) const {
-    const double loss = compute(flops(kStep, batch.count), [&] {
+    return compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
       return network_.train_step(*objective.objective, batch, optimizer, state, call.workspace);
     });
-    if (!std::isfinite(loss)) raise_not_finite(loss, state.steps + 1);
-    return loss;
   }
 
   static std::uint64_t next_number() {
@@ -424,9 +446,9 @@ void register_class(py::module_& m, const char* name) {
       "and >= 0, or None.\n\n"
       "TypeError: dtypes. ValueError: shapes and values. RuntimeError: another call uses the "
       "store in a way that\n"
-      "excludes this one. All before anything is written. FloatingPointError: the loss of a "
-      "step is not finite;\n"
-      "that step was not made.");
+      "excludes this one. All before anything is written. FloatingPointError: an input, or the loss, a "
+      "gradient or\n"
+      "an update of a step, is not finite; that step was not made.");
   type.def(py::init<std::shared_ptr<Graph>, std::shared_ptr<Parameters<T>>>(), py::arg("graph").none(false),
            py::arg("parameters").none(false))
       .def("predict", &Bound::predict, py::arg("x"), py::arg("out") = none,
@@ -441,6 +463,8 @@ void register_class(py::module_& m, const char* name) {
            "and\n"
            "returns those of the inputs.")
       .def("plan", &Bound::plan, py::arg("terms"), "The objective of (loss, output, weight) terms.")
+      .def("check_inputs", &Bound::check_inputs, py::arg("x"),
+           "FloatingPointError, naming the row and column, for an input that is not finite.")
       .def("loss", &Bound::loss, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("sample_weight") = none, "The loss; changes nothing.")
       .def("loss_and_gradients", &Bound::loss_and_gradients, py::arg("objective"), py::arg("x"), py::arg("y"),
@@ -477,6 +501,13 @@ void register_class(py::module_& m, const char* name) {
 }  // namespace
 
 void register_network(py::module_& m) {
+  py::register_local_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const NotFinite& error) {
+      PyErr_SetString(PyExc_FloatingPointError, error.what());
+    }
+  });
   py::class_<PlannedObjective>(m, "Objective", "Loss terms, planned by a network for its own use.");
   py::class_<EpochResult>(m, "EpochResult", "What train_epoch did.")
       .def_readonly("mean_loss", &EpochResult::mean_loss)

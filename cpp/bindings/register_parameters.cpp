@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -55,18 +57,16 @@ void register_segment(py::module_& m) {
       .def_readonly("decay", &Segment::decay);
 }
 
-/// What writable views of a store's values keep alive: the store, which is told when the last of them is
-/// gone.
-template <class T>
-py::capsule borrow_values(const std::shared_ptr<Parameters<T>>& store) {
-  auto held = std::make_unique<std::shared_ptr<Parameters<T>>>(store);
+/// What writable views keep alive: their owner, which is told when the last of them is gone.
+template <class Owner>
+py::capsule borrow(const std::shared_ptr<Owner>& lender) {
+  auto held = std::make_unique<std::shared_ptr<Owner>>(lender);
   py::capsule owner(held.get(), [](void* pointer) {
-    const std::unique_ptr<std::shared_ptr<Parameters<T>>> store(
-        static_cast<std::shared_ptr<Parameters<T>>*>(pointer));
-    (*store)->end_borrow();
+    const std::unique_ptr<std::shared_ptr<Owner>> lender(static_cast<std::shared_ptr<Owner>*>(pointer));
+    (*lender)->end_borrow();
   });
   held.release();
-  store->begin_borrow();
+  lender->begin_borrow();
   return owner;
 }
 
@@ -104,13 +104,13 @@ py::array whole(const py::object& self) {
 
 template <class T>
 py::array values(const std::shared_ptr<Parameters<T>>& store) {
-  return flat_view(store->values(), store->count(), borrow_values(store));
+  return flat_view(store->values(), store->count(), borrow(store));
 }
 
 template <class T>
 py::array value(const std::shared_ptr<Parameters<T>>& store, int index) {
   const Segment& segment = segment_at(store->segments(), index);
-  return segment_view(segment, store->values() + store->offset(index), borrow_values(store));
+  return segment_view(segment, store->values() + store->offset(index), borrow(store));
 }
 
 template <class T>
@@ -142,6 +142,47 @@ auto segment_setter(void (Parameters<T>::*set)(int, Value)) {
   };
 }
 
+/// `with` over a store: nobody trains it meanwhile (a copy is made), or nobody uses it at all (it is
+/// changed).
+class StoreGuard {
+ public:
+  StoreGuard(std::shared_ptr<void> store, Usage& usage, bool changes)
+      : store_(std::move(store)), usage_(usage), changes_(changes) {}
+  ~StoreGuard() { exit(); }
+  StoreGuard(const StoreGuard&) = delete;
+  StoreGuard& operator=(const StoreGuard&) = delete;
+
+  void enter() {
+    if (copying_ || changing_) throw std::runtime_error("this guard of a store has been entered already");
+    if (changes_)
+      changing_.emplace(usage_);
+    else
+      copying_.emplace(usage_);
+  }
+  void exit() {
+    copying_.reset();
+    changing_.reset();
+  }
+
+ private:
+  std::shared_ptr<void> store_;  ///< kept alive
+  Usage& usage_;
+  bool changes_;
+  std::optional<Copying> copying_;
+  std::optional<Writing> changing_;
+};
+
+void register_guard(py::module_& m) {
+  py::class_<StoreGuard>(m, "StoreGuard", "What Parameters.copying and Parameters.changing give to `with`.")
+      .def("__enter__", &StoreGuard::enter)
+      .def("__exit__", [](StoreGuard& guard, const py::args&) { guard.exit(); });
+}
+
+template <class T, bool changes>
+std::unique_ptr<StoreGuard> guard(const std::shared_ptr<Parameters<T>>& store) {
+  return std::make_unique<StoreGuard>(store, store->usage(), changes);
+}
+
 template <class T>
 void register_store(py::module_& m, const char* name) {
   using Store = Parameters<T>;
@@ -163,6 +204,12 @@ void register_store(py::module_& m, const char* name) {
            "The values of a segment in its shape: (O, I), stored column by column, or (O,).")
       .def("gradient", &gradient<T>, py::arg("index"), "The gradients of a segment, as value().")
       .def("state_value", &state_piece<T>, py::arg("index"), "The state segment of that index, as value().")
+      .def("copying", &guard<T, false>,
+           "For `with`: what is copied meanwhile is of one moment. Training waits for it; RuntimeError if it "
+           "is under way.")
+      .def("changing", &guard<T, true>,
+           "For `with`: what is written meanwhile is written while nobody uses the store; RuntimeError if "
+           "somebody does.")
       .def(
           "initialize",
           [](Store& store, std::uint64_t seed) {
@@ -256,19 +303,18 @@ void register_optimizer(py::module_& m) {
           &set_learning_rate);
 }
 
-template <class T, AlignedBuffer<T> OptimizerState<T>::* moment>
-py::array moment_view(const py::object& self) {
-  AlignedBuffer<T>& buffer = self.cast<OptimizerState<T>&>().*moment;
-  return flat_view(buffer.data(), buffer.size(), self);
+template <class T, T* (OptimizerState<T>::*moment)(), std::int64_t (OptimizerState<T>::*size)() const>
+py::array moment_view(const std::shared_ptr<OptimizerState<T>>& state) {
+  return flat_view((*state.*moment)(), (*state.*size)(), borrow(state));
 }
 
 template <class T>
 void register_state(py::module_& m, const char* name) {
   using State = OptimizerState<T>;
-  py::class_<State>(m, name,
-                    "What an optimizer remembers: the steps made, and its moments as writable views.")
+  py::class_<State, std::shared_ptr<State>>(
+      m, name, "What an optimizer remembers: the steps made, and its moments as writable views.")
       .def(py::init([](const std::string& kind, const Parameters<T>& parameters) {
-             return State(find_name(kOptimizers, "kind", kind), parameters.count());
+             return std::make_shared<State>(find_name(kOptimizers, "kind", kind), parameters.count());
            }),
            py::arg("kind"), py::arg("parameters"))
       .def_property(
@@ -278,14 +324,19 @@ void register_state(py::module_& m, const char* name) {
               throw py::value_error("steps is " + std::to_string(steps) + "; 0 or more is needed");
             state.steps = steps;
           })
-      .def_property_readonly("first_moment", &moment_view<T, &State::first_moment>)
-      .def_property_readonly("second_moment", &moment_view<T, &State::second_moment>);
+      .def_property_readonly(
+          "first_moment",
+          &moment_view<T, static_cast<T* (State::*)()>(&State::first_moment), &State::first_moment_size>)
+      .def_property_readonly(
+          "second_moment",
+          &moment_view<T, static_cast<T* (State::*)()>(&State::second_moment), &State::second_moment_size>);
 }
 
 }  // namespace
 
 void register_parameters(py::module_& m) {
   register_segment(m);
+  register_guard(m);
   register_store<float>(m, "Parameters_float32");
   register_store<double>(m, "Parameters_float64");
   register_graph(m);

@@ -53,6 +53,7 @@ void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term
     workspace.targets[i] = matrix(terms[i].features);
     workspace.labels[i] = pieces.take<std::int64_t>(rows);
   }
+  workspace.user_weight = pieces.take<double>(terms.empty() ? 0 : rows);
   workspace.sample_weight = pieces.take<T>(terms.empty() ? 0 : rows);
   workspace.scratch.data =
       pieces.take<std::byte>(workspace.scratch.bytes_per_worker * workspace.scratch.workers);

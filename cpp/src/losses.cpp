@@ -53,13 +53,27 @@ void check_target(Loss loss, Matrix<const T> prediction, Target<T> target) {
   }
 }
 
-/// `scale` over the sum of the weights, as `mean` has it; 0 where there is no weight.
+/// Sample weights in some unit. That of a mean is the largest of them, so that no unit of the caller's takes
+/// T to its limits; weights that are all equal then count as 1 each, as none do.
 template <class T>
-double over_total_weight(double scale, const T* sample_weight, std::int64_t count) {
-  double total = sample_weight == nullptr ? static_cast<double>(count) : 0.0;
-  for (std::int64_t i = 0; sample_weight != nullptr && i < count; ++i)
-    total += static_cast<double>(sample_weight[i]);
-  return total != 0.0 ? scale / total : 0.0;
+struct Weights {
+  const T* given = nullptr;
+  double unit = 1.0;
+
+  static Weights relative(const T* given, std::int64_t count) {
+    const T largest = given != nullptr && count > 0 ? *std::max_element(given, given + count) : T{0};
+    return {given, largest > T{0} ? static_cast<double>(largest) : 1.0};
+  }
+  explicit operator bool() const { return given != nullptr; }
+  T operator[](std::int64_t row) const { return static_cast<T>(static_cast<double>(given[row]) / unit); }
+};
+
+/// The sum of relative weights, as `mean` divides by it.
+template <class T>
+double total_weight(const Weights<T>& weights, std::int64_t count) {
+  double total = weights ? 0.0 : static_cast<double>(count);
+  for (std::int64_t i = 0; weights && i < count; ++i) total += static_cast<double>(weights[i]);
+  return total;
 }
 
 /// As kernels add along a row: 16 lanes, folded in halves.
@@ -81,15 +95,11 @@ struct Request {
   Loss loss;
   Matrix<const T> prediction;
   Target<T> target;
-  const T* weight;
+  Weights<T> weights;
   T* values;
   Matrix<T> gradient;
   T coefficient;  ///< of the gradient
   bool accumulate;
-
-  double weight_of(std::int64_t row) const {
-    return weight != nullptr ? static_cast<double>(weight[row]) : 1.0;
-  }
 };
 
 /// A part of the matrix that a kernel is given as one run of at most kChunk elements.
@@ -134,9 +144,9 @@ double chunk_loss(const Request<T>& request, const Chunk& chunk) {
   call.prediction = as_one_run(request.prediction, chunk, prediction);
   call.target = request.target.labels != nullptr ? one_hot(request.target.labels, chunk, target)
                                                  : as_one_run(request.target.values, chunk, target);
-  if (request.weight != nullptr) {
+  if (request.weights) {
     for (std::int64_t i = 0; i < chunk.rows; ++i)
-      std::fill_n(weight + i * chunk.columns, chunk.columns, request.weight[chunk.row + i]);
+      std::fill_n(weight + i * chunk.columns, chunk.columns, request.weights[chunk.row + i]);
     call.weight = weight;
   }
   const Matrix<T>& out = request.gradient;
@@ -192,6 +202,8 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
   for (std::int64_t first = 0; first < rows; first += kBlock) {
     const std::int64_t count = std::min(kBlock, rows - first);
     double losses[kBlock];
+    T weights[kBlock];
+    for (std::int64_t i = 0; request.weights && i < count; ++i) weights[i] = request.weights[first + i];
     const std::int64_t grain = std::max<std::int64_t>(1, kGrain / columns);
     parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
       const std::int64_t row = first + begin;
@@ -203,7 +215,7 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
       call.prediction = {&request.prediction(row, 0), request.prediction.row_stride};
       call.values = {at_row(values.data, values.row_stride), values.row_stride};
       call.labels = at_row(request.target.labels, 1);
-      call.weight = at_row(request.weight, 1);
+      call.weight = request.weights ? weights + begin : nullptr;
       call.rows = end - begin;
       call.columns = columns;
       call.coefficient = request.coefficient;
@@ -213,7 +225,7 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
       kernel(call, losses + begin);
     });
     for (std::int64_t i = 0; i < count; ++i) {
-      losses[i] *= request.weight_of(first + i);
+      if (request.weights) losses[i] *= static_cast<double>(weights[i]);
       if (request.values != nullptr) request.values[first + i] = static_cast<T>(losses[i] * value_scale);
     }
     sum += sum_of(losses, count);
@@ -264,12 +276,18 @@ double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target
   const FloatingPointMode mode;
   // What a sample of weight 1 counts for in `values`, and in the sum and the gradient.
   const double sample_scale = traits(loss).averages_columns ? scale / static_cast<double>(columns) : scale;
-  const double sum_scale =
-      reduction == Reduction::mean ? over_total_weight(sample_scale, sample_weight, rows) : sample_scale;
+  const Weights<T> weights =
+      reduction == Reduction::mean ? Weights<T>::relative(sample_weight, rows) : Weights<T>{sample_weight};
+  const double value_scale = sample_scale * weights.unit;
+  double sum_scale = sample_scale;
+  if (reduction == Reduction::mean) {
+    const double total = total_weight(weights, rows);
+    sum_scale = total != 0.0 ? sample_scale / total : 0.0;
+  }
   const Request<T> request{
-      loss, prediction, target, sample_weight, values, gradient, static_cast<T>(sum_scale), accumulate};
-  const double sum = loss == Loss::softmax_cross_entropy ? sum_over_rows(request, sample_scale)
-                                                         : sum_over_elements(request, sample_scale);
+      loss, prediction, target, weights, values, gradient, static_cast<T>(sum_scale), accumulate};
+  const double sum = loss == Loss::softmax_cross_entropy ? sum_over_rows(request, value_scale)
+                                                         : sum_over_elements(request, value_scale);
   return sum * sum_scale;
 }
 

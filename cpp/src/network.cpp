@@ -7,12 +7,16 @@
 #include <string>
 #include <utility>
 
+#include "batch.hpp"
 #include "kernels/table.hpp"
 #include "layout.hpp"
+#include "magnitude.hpp"
+#include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
 #include "objective.hpp"
 #include "plan.hpp"
+#include "plan_update.hpp"
 #include "store_update.hpp"
 #include "thread_turn.hpp"
 
@@ -30,26 +34,7 @@ constexpr std::int64_t kLossRows = 4096;
 
 constexpr std::chrono::milliseconds kTickInterval{50};
 
-/// A weight with fewer elements stays in the cache: its gradient is stored, and updated with its neighbours.
-constexpr std::int64_t kSmallSegment = 1 << 14;
-
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
-template <class T>
-NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& step,
-                      Parameters<T>& parameters, Workspace<T>& workspace) {
-  const std::size_t inputs = graph.node(step.node).inputs.size();
-  NodeCall<T> call;
-  call.inputs = {workspace.edge_values.data() + step.first_edge, inputs};
-  call.integers = {workspace.edge_integers.data() + step.first_edge, inputs};
-  call.output = workspace.values[at(step.value)];
-  call.fused = step.fused;
-  call.input_derivative = {plan.edge_derivative.data() + step.first_edge, inputs};
-  call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
-  call.parameters = &parameters;
-  call.scratch = workspace.scratch;
-  return call;
-}
 
 /// Makes `node`'s value live at `value`, for everyone who reads it.
 template <class T>
@@ -66,15 +51,6 @@ void copy_rows(Matrix<const T> from, Matrix<T> to) {
   for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(&from(row, 0), from.columns, &to(row, 0));
 }
 
-/// At most `count` rows of a batch, from `start` on.
-Batch rows_of(Batch batch, std::int64_t start, std::int64_t count) {
-  start = std::min(start, batch.count);
-  if (batch.rows != nullptr) batch.rows += start;
-  batch.first += start;
-  batch.count = std::min(count, batch.count - start);
-  return batch;
-}
-
 /// The table itself, where it already looks as a gathered one would.
 template <class T>
 const T* as_gathered(const Table& table) {
@@ -85,6 +61,12 @@ const T* as_gathered(const Table& table) {
   return same ? static_cast<const T*>(table.data) : nullptr;
 }
 
+/// A batch whose weights are added up in the largest of them: no sum of them is too large then.
+Batch in_largest_weight(Batch batch) {
+  batch.weight_unit = largest_weight(batch);
+  return batch;
+}
+
 }  // namespace
 
 /// A step whose descent is made together with its forward for the next batch: that batch's one sample, where
@@ -93,7 +75,6 @@ template <class T>
 struct Ahead {
   const PlannedStep* step = nullptr;
   const T* sample = nullptr;
-  T descent = 0;
 };
 
 template <class T>
@@ -127,6 +108,7 @@ Network<T>::~Network() = default;
 
 template <class T>
 void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const {
+  workspace.largest_input.assign(graph_->inputs().size(), 0.0);
   for (std::size_t i = 0; i < graph_->inputs().size(); ++i) {
     const int node = graph_->inputs()[i];
     if (plan.value_of[at(node)] < 0) continue;  // this plan does not read it
@@ -147,6 +129,8 @@ void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T
       value.data = as_gathered<T>(table);
     else
       gather_rows<T>(table, rows, source.count, own.data);
+    if (source.measure)
+      workspace.largest_input[i] = largest_magnitude(value.data, source.count * own.columns);
     for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
       if (plan.edge_value[edge] == node) workspace.edge_values[edge] = value;
     }
@@ -164,20 +148,9 @@ void Network<T>::run_forward(const Plan& plan, Pass pass, Workspace<T>& workspac
   }
 }
 
-/// What a step adds of the gradient to a segment of its own, where that is all of the update and it pays to
-/// make it while the gradient is formed; or 0.
-template <class T>
-T descent_of(const PlannedStep& step, const Operation& operation, std::int64_t rows,
-             const Parameters<T>& store, const StoreUpdate<T>& update) {
-  if (!step.owns_segment || !operation.fuses_descent(rows)) return 0;
-  const Segment& segment = store.segments()[at(operation.segments()[0])];
-  return segment.size() < kSmallSegment ? 0 : update.descent(segment);
-}
-
 template <class T>
 void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accumulate,
-                              Workspace<T>& workspace, const StoreUpdate<T>* update,
-                              const PlannedStep* left) const {
+                              Workspace<T>& workspace, PlanUpdate<T>* update) const {
   const auto wanted = [&](int value) {
     return plan.reaches_parameters[at(value)] != 0 ||
            (input_gradients && plan.reaches_inputs[at(value)] != 0);
@@ -208,11 +181,7 @@ void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accum
     call.grad_inputs = {workspace.edge_gradients.data() + step->first_edge, call.inputs.size()};
     call.accumulate_segment = {accumulate_segment.data() + step->first_segment_use,
                                operation.segments().size()};
-    if (update != nullptr) {
-      call.descent = descent_of(*step, operation, gradient.rows, *parameters_, *update);
-      call.leaves_descent = &*step == left;
-      if (call.descent != T{0}) workspace.updated[at(operation.segments()[0])] = 1;
-    }
+    call.leaves_first_segment = update != nullptr && update->descends(*step);
     operation.backward(call);
   }
 }
@@ -304,12 +273,19 @@ void Network<T>::check_batch(const Objective& objective, const Batch& batch) con
   nncore::check_batch(objective, *graph_, batch);
 }
 
+template <class T>
+void Network<T>::check_inputs(const Batch& batch) const {
+  nncore::check_inputs<T>(*graph_, batch);
+}
+
 /// Forward and the loss, with its gradient if backward is to follow.
 template <class T>
 WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
                                   bool gradients, Workspace<T>& workspace, int ready) const {
   if (lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace)) ready = -1;
-  load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false}, workspace);
+  load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false, true}, workspace);
+  for (const double largest : workspace.largest_input)
+    if (!std::isfinite(largest)) check_inputs(batch);  // says where
   run_forward(objective.plan, {.training = training, .ready = ready}, workspace);
   return run_losses<T>(objective, batch, gradients, workspace);
 }
@@ -319,8 +295,9 @@ double Network<T>::loss(const Objective& objective, const Batch& batch, Workspac
   const FloatingPointMode mode;
   if (batch.count <= kLossRows) return evaluate(objective, batch, false, false, workspace).loss;
   double loss_sum = 0.0, weight_sum = 0.0;
+  const Batch all = in_largest_weight(batch);
   for (std::int64_t start = 0; start < batch.count; start += kLossRows) {
-    const Batch part = rows_of(batch, start, kLossRows);
+    const Batch part = rows_of(all, start, kLossRows);
     const WeightedLoss one = evaluate(objective, part, false, false, workspace);
     loss_sum += one.loss * one.weight;
     weight_sum += one.weight;
@@ -339,17 +316,15 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
 
 template <class T>
 Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
-                                const StoreUpdate<T>& update) const {
+                                const PlanUpdate<T>& update) const {
   if (batch.count != 1 || next.count != 1) return {};
   for (const PlannedStep& step : plan.steps) {
     const Node& node = graph_->node(step.node);
     const auto input = std::find(graph_->inputs().begin(), graph_->inputs().end(), node.inputs[0]);
     if (input == graph_->inputs().end() || !node.operation->advances()) continue;
-    const T descent = descent_of(step, *node.operation, 1, *parameters_, update);
-    const std::int64_t row = next.rows != nullptr ? next.rows[0] : next.first;
     const Table& table = next.inputs[static_cast<std::size_t>(input - graph_->inputs().begin())];
-    const T* const sample = as_gathered<T>(table.row_range(row, 1));
-    if (descent != T{0} && sample != nullptr) return {&step, sample, descent};
+    const T* const sample = as_gathered<T>(table.row_range(row_of(next, 0), 1));
+    if (sample != nullptr && update.is_descending(step)) return {&step, sample};
   }
   return {};
 }
@@ -361,21 +336,22 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
                               int& ready) const {
   const ThreadTurn turn(workspace.step_threads, batch.count);
   const WeightedLoss result = evaluate(objective, batch, true, true, workspace, std::exchange(ready, -1));
-  if (std::isfinite(result.loss) && result.weight > 0.0) {
-    const StoreUpdate<T> update(optimizer, state, *parameters_);
-    const Ahead<T> ahead = next != nullptr ? look_ahead(objective.plan, batch, *next, update) : Ahead<T>{};
-    workspace.updated.assign(parameters_->segments().size(), 0);
-    run_backward(objective.plan, false, false, workspace, &update, ahead.step);
-    update.run(objective.plan.segments, workspace.updated);
-    if (ahead.step != nullptr) {
-      NodeCall<T> call = make_call(*graph_, objective.plan, *ahead.step, *parameters_, workspace);
-      call.grad_output = workspace.gradients[at(ahead.step->value)];
-      call.descent = ahead.descent;
-      call.next_input = ahead.sample;
-      graph_->node(ahead.step->node).operation->advance(call);
-      ready = ahead.step->value;
-    }
-    ++state.steps;
+  if (!std::isfinite(result.loss)) {
+    throw NotFinite("the loss is " + std::to_string(result.loss) + " in step " +
+                    std::to_string(state.steps + 1) + "; that step was not made");
+  }
+  if (!(result.weight > 0.0)) return result;
+  const Plan& plan = objective.plan;
+  PlanUpdate<T> update(*graph_, plan, *parameters_, workspace, optimizer, state);
+  run_backward(plan, false, false, workspace, &update);
+  update.approve();
+  const Ahead<T> ahead = next != nullptr ? look_ahead(plan, batch, *next, update) : Ahead<T>{};
+  update.run(ahead.step);
+  if (ahead.step != nullptr) {
+    NodeCall<T> call = update.descent_call(*ahead.step);
+    call.next_input = ahead.sample;
+    graph_->node(ahead.step->node).operation->advance(call);
+    ready = ahead.step->value;
   }
   return result;
 }
@@ -399,17 +375,13 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   validate(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
   EpochResult result;
+  const Batch all = in_largest_weight(batch);
   double loss_sum = 0.0, weight_sum = 0.0;
   Clock::time_point last_tick{};  // the clock's beginning: the first step is followed by a tick
   int ready = -1;
   for (std::int64_t start = 0; start < batch.count; start += batch_size) {
-    const Batch part = rows_of(batch, start, batch_size),
-                next = rows_of(batch, start + batch_size, batch_size);
+    const Batch part = rows_of(all, start, batch_size), next = rows_of(all, start + batch_size, batch_size);
     const WeightedLoss one = step(objective, part, &next, optimizer, state, workspace, ready);
-    if (!std::isfinite(one.loss)) {
-      result.bad_loss = one.loss;
-      break;
-    }
     ++result.steps;
     loss_sum += one.loss * one.weight;
     weight_sum += one.weight;
@@ -428,8 +400,9 @@ template <class T>
 void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
   validate(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
-  StoreUpdate<T>(optimizer, state, *parameters_).run(plan_->segments, {});
-  ++state.steps;
+  StoreUpdate<T> update(optimizer, state, *parameters_);
+  update.approve(plan_->segments, {});
+  update.run(plan_->segments, {});
 }
 
 template class Network<float>;

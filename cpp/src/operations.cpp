@@ -68,16 +68,13 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
-    const bool descends = call.descent != T{0};
-    const Matrix<T> grad_weight =
-        descends ? call.parameters->value(segments_[0]) : call.parameters->gradient(segments_[0]);
+    const Matrix<T> grad_weight = call.parameters->gradient(segments_[0]);
     DenseGradients<T> gradients;
     gradients.x = call.grad_inputs[0];
     gradients.accumulate_x = call.accumulate_input[0] != 0;
     gradients.derivative_x = call.input_derivative[0];
-    if (!call.leaves_descent) gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
-    gradients.accumulate_weight = descends || call.accumulate_segment[0] != 0;
-    gradients.weight_scale = descends ? call.descent : T{1};
+    if (!call.leaves_first_segment) gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
+    gradients.accumulate_weight = call.accumulate_segment[0] != 0;
     if (has_bias_) {
       gradients.bias = call.parameters->gradient(segments_[1]).data;
       gradients.accumulate_bias = call.accumulate_segment[1] != 0;
@@ -85,10 +82,28 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
   }
 
+  /// A sum over the samples of products, each rounded a little.
+  double gradient_bound(std::int64_t rows, double largest_input, double largest_grad_output) const override {
+    return 2.0 * static_cast<double>(rows) * largest_input * largest_grad_output;
+  }
+
+  void descend(const NodeCall<float>& call) const override { compute_descend(call); }
+  void descend(const NodeCall<double>& call) const override { compute_descend(call); }
   void advance(const NodeCall<float>& call) const override { compute_advance(call); }
   void advance(const NodeCall<double>& call) const override { compute_advance(call); }
 
  private:
+  template <class T>
+  void compute_descend(const NodeCall<T>& call) const {
+    const bool descends = call.descent != T{0};
+    const Matrix<T> target =
+        descends ? call.parameters->value(segments_[0]) : call.parameters->gradient(segments_[0]);
+    DenseGradients<T> gradients;
+    gradients.weight = transposed_ ? target.transposed() : target;
+    gradients.accumulate_weight = descends;
+    gradients.weight_scale = descends ? call.descent : T{1};
+    dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
+  }
   template <class T>
   void compute_advance(const NodeCall<T>& call) const {
     dense_advance<T>(call.grad_output, call.inputs[0], call.descent, call.parameters->value(segments_[0]),
@@ -115,6 +130,10 @@ class ActivationOperation final : public OperationOf<ActivationOperation> {
   const char* kind() const override { return name(activation_); }
   std::optional<Activation> activation() const override { return activation_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
+    if (!is_elementwise(activation_) && in_features[0] == 1)
+      throw std::invalid_argument(std::string(name(activation_)) +
+                                  " needs two or more features, as the softmax of one is always 1; got 1. "
+                                  "For two classes with one output, use sigmoid");
     return in_features[0];
   }
 

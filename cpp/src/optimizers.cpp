@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "magnitude.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -53,8 +54,18 @@ int moment_count(OptimizerKind kind) { return traits(kind).moments; }
 
 template <class T>
 OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_count)
-    : first_moment(moment_count(kind) > 0 ? parameter_count : 0),
-      second_moment(moment_count(kind) > 1 ? parameter_count : 0) {}
+    : first_(moment_count(kind) > 0 ? parameter_count : 0),
+      second_(moment_count(kind) > 1 ? parameter_count : 0) {}
+
+template <class T>
+double OptimizerState<T>::largest_moment() {
+  if (largest_ != kUnknown && borrowers_ == 0) return largest_;
+  const T *const first = first_.data(), *const second = second_.data();
+  const double largest = largest_magnitude(first, first_.size());
+  const bool is_sound = std::isfinite(largest) && std::isfinite(largest_magnitude(second, second_.size())) &&
+                        std::all_of(second, second + second_.size(), [](T v) { return v >= T{0}; });
+  return is_sound ? largest : kUnknown;
+}
 
 void validate(const Optimizer& o) {
   const auto check_finite = [](const char* field, double value) {
@@ -78,7 +89,7 @@ template <class T>
 void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count) {
   validate(optimizer);
   const int moments = moment_count(optimizer.kind);
-  const std::int64_t first = state.first_moment.size(), second = state.second_moment.size();
+  const std::int64_t first = state.first_moment_size(), second = state.second_moment_size();
   if (first == (moments > 0 ? parameter_count : 0) && second == (moments > 1 ? parameter_count : 0)) return;
   throw std::invalid_argument("state has moments of " + std::to_string(first) + " and " +
                               std::to_string(second) + " elements; " + name(optimizer.kind) + " with " +
@@ -120,6 +131,39 @@ kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multipl
 }
 
 template <class T>
+double OptimizerStep<T>::safe_gradient(const kernels::UpdateScalars<T>& s, double moment) const {
+  constexpr double kLargest = kHarmlessChange<T>;
+  const double rate = std::abs(static_cast<double>(s.learning_rate));
+  if (!(rate <= kLargest)) return 0.0;
+  const double direction = rate > 1.0 ? kLargest / rate : kLargest;  // the largest that a step may follow
+  switch (moment_count(optimizer.kind)) {
+    case 0:
+      return direction;
+    case 1:  // |direction| <= 2 |g| + |m|, with or without the look-ahead
+      return std::max(0.0, (direction - moment) / 2.0);
+    default: {  // |direction| <= max(|m|, |g|) / epsilon; and the square must be finite too
+      if (!(std::abs(s.decay_factor) <= T{1})) return 0.0;
+      const double first = std::min(kLargest, direction * static_cast<double>(s.epsilon)) / 2.0;
+      return moment <= first ? std::min(first, std::sqrt(kLargest)) : 0.0;
+    }
+  }
+}
+
+template <class T>
+double OptimizerStep<T>::next_moment(double moment, double gradient) const {
+  constexpr double kRounding = 1.0 + 1e-6;
+  const Optimizer& o = optimizer;
+  switch (moment_count(o.kind)) {
+    case 0:
+      return 0.0;
+    case 1:
+      return (o.momentum * moment + gradient) * kRounding;
+    default:
+      return (o.beta1 * moment + (1.0 - o.beta1) * gradient) * kRounding;
+  }
+}
+
+template <class T>
 void OptimizerStep<T>::update(const kernels::UpdateScalars<T>& scalars, T* parameters, const T* gradients,
                               T* first_moment, T* second_moment, std::int64_t count) const {
   const auto kernel = kernels::active<T>().update[static_cast<int>(optimizer.kind)];
@@ -150,7 +194,7 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
 }
 
 #define NNCORE_INSTANTIATE(T)                                                                                \
-  template struct OptimizerState<T>;                                                                         \
+  template class OptimizerState<T>;                                                                          \
   template void validate(const Optimizer&, const OptimizerState<T>&, std::int64_t);                          \
   template struct OptimizerStep<T>;                                                                          \
   template void optimizer_update(const Optimizer&, std::int64_t, T*, const T*, T*, T*, std::int64_t, double, \

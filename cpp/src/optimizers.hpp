@@ -23,6 +23,12 @@ struct OptimizerStep {
   void update(const kernels::UpdateScalars<T>& scalars, T* parameters, const T* gradients, T* first_moment,
               T* second_moment, std::int64_t count) const;
 
+  /// Gradients of this magnitude surely leave finite parameters and moments finite, where no first moment is
+  /// larger than `moment`. 0: none do, or nobody knows.
+  double safe_gradient(const kernels::UpdateScalars<T>& scalars, double moment) const;
+  /// The largest first moment after a step on such moments and gradients.
+  double next_moment(double moment, double gradient) const;
+
   const Optimizer& optimizer;
   double correction1;       ///< adam: 1 - beta1^step
   double root_correction2;  ///< adam: sqrt(1 - beta2^step)

@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <thread>
 
 #if !defined(_WIN32)
 #include <pthread.h>
@@ -124,7 +125,8 @@ std::uint32_t readers_now(std::uint64_t state) {
     throw std::runtime_error(is_parents
                                  ? "the model was being trained when this process was forked, and is as a "
                                    "step half-way left it"
-                                 : "the model is being trained by another call; wait for it to end");
+                                 : "the model is being trained or changed by another call; wait for it to "
+                                   "end");
   return is_parents ? 0 : users;
 }
 
@@ -159,12 +161,29 @@ void Usage::begin_read() {
     continue;
 }
 
-void Usage::begin_write() {
+void Usage::begin_copy() {
+  copies_.fetch_add(1);
+  try {
+    begin_read();
+  } catch (...) {
+    copies_.fetch_sub(1);
+    throw;
+  }
+}
+
+bool Usage::try_begin_write() {
   std::uint64_t state = state_.load(std::memory_order_relaxed);
   do {
-    if (readers_now(state) > 0)
+    const std::uint32_t readers = readers_now(state);
+    if (readers > copies_.load())
       throw std::runtime_error("another call is using the model, which cannot be trained at the same time");
+    if (readers > 0) return false;
   } while (!state_.compare_exchange_weak(state, current_state(kWriter), std::memory_order_acquire));
+  return true;
+}
+
+void Usage::begin_write() {
+  while (!try_begin_write()) std::this_thread::yield();
 }
 
 template <class T>

@@ -1,36 +1,76 @@
 #include "store_update.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <sstream>
 #include <vector>
+
+#include "magnitude.hpp"
+#include "nncore/not_finite.hpp"
 
 namespace nncore {
 
 template <class T>
 T StoreUpdate<T>::descent(const Segment& segment) const {
   if (!step_.is_descent() || !segment.trainable) return 0;
-  return -step_.scalars(segment.learning_rate_multiplier, segment.decay).learning_rate;
+  return -scalars(segment).learning_rate;
 }
 
 template <class T>
-void StoreUpdate<T>::run(std::span<const int> segments, std::span<const char> updated) const {
+bool StoreUpdate<T>::approves(const Segment& segment, double largest_gradient) {
+  if (!(largest_gradient <= step_.safe_gradient(scalars(segment), moment_))) return false;
+  gradient_ = std::max(gradient_, largest_gradient);
+  return true;
+}
+
+template <class T>
+void StoreUpdate<T>::approve(std::span<const int> segments, std::span<const UpdateWay> ways) {
+  const auto is_due = [ways](std::size_t index) { return ways.empty() || ways[index] == UpdateWay::look; };
+  for_each_run(segments, is_due, [&](std::span<const int> run, std::int64_t offset, std::int64_t count) {
+    const Segment& like = store_.segments()[static_cast<std::size_t>(run[0])];
+    if (approves(like, largest_magnitude<T>(store_.gradients() + offset, count))) return;
+    for (const int segment : run) try_out(segment);
+  });
+}
+
+template <class T>
+void StoreUpdate<T>::run(std::span<const int> segments, std::span<const UpdateWay> ways) {
+  const auto is_due = [ways](std::size_t index) { return ways.empty() || ways[index] != UpdateWay::descend; };
+  const int moments = moment_count(step_.optimizer.kind);
+  T *const values = store_.values(), *const gradients = store_.gradients();
+  for_each_run(segments, is_due, [&](std::span<const int> run, std::int64_t offset, std::int64_t count) {
+    step_.update(scalars(store_.segments()[static_cast<std::size_t>(run[0])]), values + offset,
+                 gradients + offset, moments > 0 ? state_.first_.data() + offset : nullptr,
+                 moments > 1 ? state_.second_.data() + offset : nullptr, count);
+  });
+  state_.largest_ = tried_out_ ? OptimizerState<T>::kUnknown : step_.next_moment(moment_, gradient_);
+  ++state_.steps;
+}
+
+/// body(segments, offset, count) for neighbours that are due and treated alike: they are one array.
+template <class T>
+template <class IsDue, class Body>
+void StoreUpdate<T>::for_each_run(std::span<const int> segments, IsDue is_due, Body body) const {
   const std::vector<Segment>& all = store_.segments();
-  const auto is_due = [&](int segment) {
+  const auto takes_part = [&](int segment) {
     const auto index = static_cast<std::size_t>(segment);
-    return all[index].trainable && (updated.empty() || updated[index] == 0);
+    return all[index].trainable && is_due(index);
   };
   for (std::size_t i = 0; i < segments.size();) {
-    if (!is_due(segments[i])) {
+    if (!takes_part(segments[i])) {
       ++i;
       continue;
     }
-    const Segment& first = all[static_cast<std::size_t>(segments[i])];
-    const std::int64_t begin = store_.offset(segments[i]);
+    const std::size_t first = i;
+    const Segment& like = all[static_cast<std::size_t>(segments[first])];
+    const std::int64_t begin = store_.offset(segments[first]);
     std::int64_t end = begin;
-    for (; i < segments.size(); ++i) {  // neighbours that are treated alike are one array
+    for (; i < segments.size(); ++i) {
       const Segment& next = all[static_cast<std::size_t>(segments[i])];
-      if (!is_due(segments[i]) || store_.offset(segments[i]) != end || !are_alike(first, next)) break;
+      if (!takes_part(segments[i]) || store_.offset(segments[i]) != end || !are_alike(like, next)) break;
       end += next.size();
     }
-    run_on(first, begin, end - begin);
+    body(segments.subspan(first, i - first), begin, end - begin);
   }
 }
 
@@ -40,11 +80,49 @@ bool StoreUpdate<T>::are_alike(const Segment& a, const Segment& b) const {
 }
 
 template <class T>
-void StoreUpdate<T>::run_on(const Segment& like, std::int64_t offset, std::int64_t count) const {
+kernels::UpdateScalars<T> StoreUpdate<T>::scalars(const Segment& segment) const {
+  return step_.scalars(segment.learning_rate_multiplier, segment.decay);
+}
+
+/// The update on copies, a few numbers at a time. What was not finite before may stay so.
+template <class T>
+void StoreUpdate<T>::try_out(int segment) {
+  constexpr std::int64_t kBlock = 512;
+  T value[kBlock], first[kBlock] = {}, second[kBlock] = {};
+  const Segment& like = store_.segments()[static_cast<std::size_t>(segment)];
+  const kernels::UpdateScalars<T> numbers = scalars(like);
   const int moments = moment_count(step_.optimizer.kind);
-  step_.update(step_.scalars(like.learning_rate_multiplier, like.decay), store_.values() + offset,
-               store_.gradients() + offset, moments > 0 ? state_.first_moment.data() + offset : nullptr,
-               moments > 1 ? state_.second_moment.data() + offset : nullptr, count);
+  const std::int64_t end = store_.offset(segment) + like.size();
+  const T* const values = std::as_const(store_).values();
+  const auto is_finite = [](T number) { return std::isfinite(number); };
+  tried_out_ = true;
+  for (std::int64_t begin = store_.offset(segment); begin < end; begin += kBlock) {
+    const std::int64_t count = std::min(kBlock, end - begin);
+    std::copy_n(values + begin, count, value);
+    if (moments > 0) std::copy_n(state_.first_.data() + begin, count, first);
+    if (moments > 1) std::copy_n(state_.second_.data() + begin, count, second);
+    step_.update(numbers, value, store_.gradients() + begin, first, second, count);
+    bool leaves_finite =
+        std::all_of(first, first + count, is_finite) && std::all_of(second, second + count, is_finite);
+    for (std::int64_t i = 0; i < count; ++i)
+      leaves_finite = leaves_finite && (is_finite(value[i]) || !is_finite(values[begin + i]));
+    if (!leaves_finite) refuse(segment);
+  }
+}
+
+template <class T>
+void StoreUpdate<T>::refuse(int segment) const {
+  const Segment& like = store_.segments()[static_cast<std::size_t>(segment)];
+  const double largest =
+      largest_magnitude<T>(std::as_const(store_).gradients() + store_.offset(segment), like.size());
+  std::ostringstream message;
+  if (std::isfinite(largest))
+    message << "the update of " << like.name << " is not finite in step " << state_.steps + 1
+            << " (learning rate " << step_.optimizer.learning_rate << ", largest gradient " << largest << ")";
+  else
+    message << "the gradient of " << like.name << " is not finite in step " << state_.steps + 1;
+  message << "; that step was not made";
+  throw NotFinite(message.str());
 }
 
 template class StoreUpdate<float>;

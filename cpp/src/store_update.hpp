@@ -1,34 +1,51 @@
-// StoreUpdate: one step of an optimizer on a store of parameters.
+// StoreUpdate: one step of an optimizer on a store of parameters, made whole or not at all.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "nncore/parameters.hpp"
+#include "nncore/workspace.hpp"
 #include "optimizers.hpp"
 
 namespace nncore {
 
-/// The step after those of `state`, prepared. All arguments outlive it.
+/// The step after those of `state`, prepared. All arguments outlive it. First each segment's gradient is
+/// approved, by a bound or by looking, then run() writes.
 template <class T>
 class StoreUpdate {
  public:
   StoreUpdate(const Optimizer& optimizer, OptimizerState<T>& state, Parameters<T>& store)
-      : step_(optimizer, state.steps + 1), state_(state), store_(store) {}
+      : step_(optimizer, state.steps + 1), state_(state), store_(store), moment_(state.largest_moment()) {}
 
   /// What a descent adds of its gradient to a segment; 0 where that is not all of the update.
   T descent(const Segment& segment) const;
 
-  /// Updates those of the `segments` (increasing) that are trainable and not `updated` yet (empty: none is).
-  void run(std::span<const int> segments, std::span<const char> updated) const;
+  /// Whether gradients of this magnitude surely leave the segment finite.
+  bool approves(const Segment& segment, double largest_gradient);
+
+  /// Looks at the stored gradients of those of the `segments` (increasing) that are trainable and whose ways
+  /// (empty: all are `look`) say so. Throws NotFinite, naming one, where the step would leave it with numbers
+  /// that are not finite; nothing has been written then.
+  void approve(std::span<const int> segments, std::span<const UpdateWay> ways);
+
+  /// Updates the same segments and those that are `bounded`, and counts the step.
+  void run(std::span<const int> segments, std::span<const UpdateWay> ways);
 
  private:
   bool are_alike(const Segment& a, const Segment& b) const;
-  void run_on(const Segment& like, std::int64_t offset, std::int64_t count) const;
+  kernels::UpdateScalars<T> scalars(const Segment& segment) const;
+  template <class IsDue, class Body>
+  void for_each_run(std::span<const int> segments, IsDue is_due, Body body) const;
+  void try_out(int segment);
+  [[noreturn]] void refuse(int segment) const;
 
   OptimizerStep<T> step_;
   OptimizerState<T>& state_;
   Parameters<T>& store_;
+  double moment_;          ///< no first moment is larger before the step
+  double gradient_ = 0.0;  ///< nor any gradient that was approved
+  bool tried_out_ = false;
 };
 
 }  // namespace nncore

@@ -167,6 +167,11 @@ class Segment(metaclass=_Class):
     @property
     def decay(self) -> bool: ...
 
+class StoreGuard(metaclass=_Class):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only a store makes one
+    def __enter__(self) -> None: ...
+    def __exit__(self, *args: object) -> None: ...
+
 @type_check_only
 class _Parameters[F: (np.float32, np.float64)](metaclass=_Class):
     def __init__(self, segments: Sequence[Segment], state_segments: Sequence[Segment] = ()) -> None: ...
@@ -183,6 +188,8 @@ class _Parameters[F: (np.float32, np.float64)](metaclass=_Class):
     def value(self, index: int) -> NDArray[F]: ...  # writable view: (O, I) or (O,)
     def gradient(self, index: int) -> NDArray[F]: ...
     def state_value(self, index: int) -> NDArray[F]: ...
+    def copying(self) -> StoreGuard: ...  # for `with`: training waits; RuntimeError if it is under way
+    def changing(self) -> StoreGuard: ...  # for `with`: RuntimeError if anybody uses the store
     def initialize(self, seed: int) -> None: ...
     def set_trainable(self, index: int, trainable: bool) -> None: ...
     def set_learning_rate_multiplier(self, index: int, multiplier: float) -> None: ...
@@ -277,8 +284,8 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
     zero. rows: int64 (n,) or None.
     Every method raises TypeError for dtypes and ValueError for shapes and values, before anything is
     written; RuntimeError where another call is using the store in a way that excludes this one. A step
-    whose loss is not finite raises FloatingPointError and is not made; loss and loss_and_gradients
-    return such a loss."""
+    whose inputs, loss, gradients or updates are not finite raises FloatingPointError and is not made; loss
+    and loss_and_gradients raise it for inputs that are not finite, and return such a loss."""
 
     def __init__(self, graph: Graph, parameters: _Parameters[F]) -> None: ...
     def predict(
@@ -292,6 +299,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         input_gradients: bool = True,
     ) -> list[NDArray[F]]: ...  # one per float input
     def plan(self, terms: Sequence[tuple[str, int, float]]) -> Objective: ...  # (loss, output, weight)
+    def check_inputs(self, x: Sequence[NDArray[Any]]) -> None: ...  # FloatingPointError says where one is bad
     def loss(
         self,
         objective: Objective,

@@ -24,6 +24,7 @@ enum class ScalarType : std::uint8_t {
 };
 
 constexpr bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
+constexpr bool is_floating(ScalarType type) { return type >= ScalarType::float16; }
 
 /// A borrowed (rows, columns) table of numbers. Strides count bytes and may be anything.
 struct Table {

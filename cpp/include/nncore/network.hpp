@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -41,6 +40,7 @@ struct Batch {
   const std::int64_t* rows = nullptr;
   std::int64_t first = 0;
   std::int64_t count = 0;
+  double weight_unit = 1.0;  ///< in which WeightedLoss has the sum of the weights
 };
 
 /// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
@@ -55,7 +55,7 @@ using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
 // The library's own:
 template <class T>
-class StoreUpdate;
+class PlanUpdate;
 template <class T>
 struct Ahead;
 struct PlannedStep;
@@ -63,8 +63,6 @@ struct PlannedStep;
 struct EpochResult {
   double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
   std::int64_t steps = 0;
-  /// The loss that ended the epoch because it is not finite; its step was not made.
-  std::optional<double> bad_loss;
 };
 
 template <class T>
@@ -103,27 +101,33 @@ class Network {
   /// std::invalid_argument, naming the row.
   void check_batch(const Objective& objective, const Batch& batch) const;
 
-  /// The loss over a checked batch: sum of the terms' weighted means.
+  /// Throws NotFinite, naming the row and column, for an input that is not finite as a T.
+  void check_inputs(const Batch& batch) const;
+
+  /// The loss over a checked batch: sum of the terms' weighted means. As check_inputs.
   double loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const;
   /// The same, and fills (or adds to) the store's gradients.
   double loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
                             Workspace<T>& workspace) const;
 
   /// One step over a checked batch: forward, loss, backward, update. Inputs may be read while the store is
-  /// written, so they must not lie in it. A loss that is not finite is returned and nothing is updated; nor
-  /// is it for a batch of no rows, or of no weight. With sgd the store's gradients are not all those of
+  /// written, so they must not lie in it. Nothing is updated for a batch of no rows, or of no weight. Throws
+  /// NotFinite, and has changed no parameter and no moment, where an input, the loss, a gradient or what the
+  /// update would make of a parameter is not finite. With sgd the store's gradients are not all those of
   /// loss_and_gradients afterwards: a large weight of one use is updated while its gradient is formed, which
   /// is not stored; what was in its place before stays there.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace) const;
 
-  /// Such steps over a checked batch, `batch_size` rows at a time. `tick` is called between steps, after the
-  /// first and then at least every 50 ms (or after the current step, where one takes longer).
+  /// Such steps over a checked batch, `batch_size` rows at a time; what a step throws ends them. `tick` is
+  /// called between steps, after the first and then at least every 50 ms (or after the current step, where
+  /// one takes longer).
   EpochResult train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
                           const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                           const EpochTick& tick = {}) const;
 
-  /// One update, from the store's gradients, of the trainable segments that this graph uses.
+  /// One update, from the store's gradients, of the trainable segments that this graph uses. Throws NotFinite
+  /// as train_step.
   void update(const Optimizer& optimizer, OptimizerState<T>& state) const;
 
  private:
@@ -134,6 +138,7 @@ class Network {
     std::int64_t first;
     std::int64_t count;
     bool keep;
+    bool measure = false;  ///< find the largest magnitude of each input
   };
 
   /// How a forward pass is made.
@@ -145,14 +150,13 @@ class Network {
 
   void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
   void run_forward(const Plan& plan, Pass pass, Workspace<T>& workspace) const;
-  /// Where there is an `update`, weights may be updated on the way; workspace.updated tells which. The
-  /// descent of the step `left` is left to advance.
+  /// Gradients of weights that descend in the `update`, where there is one, are left to it.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,
-                    const StoreUpdate<T>* update = nullptr, const PlannedStep* left = nullptr) const;
+                    PlanUpdate<T>* update = nullptr) const;
   WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
                         Workspace<T>& workspace, int ready = -1) const;
   Ahead<T> look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
-                      const StoreUpdate<T>& update) const;
+                      const PlanUpdate<T>& update) const;
   WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
                     const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                     int& ready) const;

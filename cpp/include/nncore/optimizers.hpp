@@ -1,7 +1,9 @@
 // Optimizers: how gradients change parameters.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <limits>
 
 #include "nncore/aligned_buffer.hpp"
 
@@ -32,11 +34,44 @@ void validate(const Optimizer& optimizer);
 
 /// The moments of an optimizer and how many steps it has made.
 template <class T>
-struct OptimizerState {
+class OptimizerState {
+ public:
   OptimizerState(OptimizerKind kind, std::int64_t parameter_count);
 
   std::int64_t steps = 0;
-  AlignedBuffer<T> first_moment, second_moment;  ///< empty where the optimizer has none
+
+  /// For writing; null where the optimizer has none. Whoever keeps the pointer calls this again before
+  /// writing after a step, or borrows the moments as long as it is kept.
+  T* first_moment() { return written(first_); }
+  T* second_moment() { return written(second_); }
+  const T* first_moment() const { return first_.data(); }
+  const T* second_moment() const { return second_.data(); }
+  std::int64_t first_moment_size() const { return first_.size(); }
+  std::int64_t second_moment_size() const { return second_.size(); }
+
+  /// While somebody may write moments at any time.
+  void begin_borrow() { borrowers_.fetch_add(1); }
+  void end_borrow() {
+    largest_ = kUnknown;
+    borrowers_.fetch_sub(1);
+  }
+
+ private:
+  template <class>
+  friend class StoreUpdate;
+  static constexpr double kUnknown = std::numeric_limits<double>::infinity();
+
+  T* written(AlignedBuffer<T>& moment) {
+    largest_ = kUnknown;
+    return moment.data();
+  }
+  /// No first moment is larger in magnitude, and all second ones are finite and not negative; infinity where
+  /// that is not so. Looks at all of them where somebody else may have written them.
+  double largest_moment();
+
+  AlignedBuffer<T> first_, second_;
+  std::atomic<double> largest_ = 0.0;
+  std::atomic<int> borrowers_ = 0;
 };
 
 /// As validate(optimizer), and for a state that was made for another kind or number of parameters.

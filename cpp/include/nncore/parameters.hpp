@@ -47,7 +47,7 @@ Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t
                        Initializer initializer = {InitializerKind::glorot_uniform});
 Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer = {});
 
-/// Who uses a store right now: many may predict, or one may train. A forked child has none
+/// Who uses a store right now: many may predict or copy, or one may train. A forked child has none
 /// of its parent's readers.
 class Usage {
  public:
@@ -57,8 +57,19 @@ class Usage {
   void begin_write();
   void end_write() { state_.store(0, std::memory_order_release); }
 
+  /// A read that ends soon, as one that saves the parameters: whoever writes waits for it, where it fails
+  /// beside other reads.
+  void begin_copy();
+  void end_copy() {
+    end_read();
+    copies_.fetch_sub(1, std::memory_order_release);
+  }
+  /// begin_write, which returns false where nothing but copies is in the way.
+  bool try_begin_write();
+
  private:
-  std::atomic<std::uint64_t> state_{0};  // the number of forks that the process comes from, and the users
+  std::atomic<std::uint64_t> state_{0};   // the number of forks that the process comes from, and the users
+  std::atomic<std::uint32_t> copies_{0};  // how many of the users copy, or are about to
 };
 
 /// The store: flat arrays of exactly the segments' elements, in their order, values and gradients of

@@ -19,6 +19,13 @@ struct Scratch {
   int workers = 0;
 };
 
+/// How a step changes a segment.
+enum class UpdateWay : std::uint8_t {
+  look,     ///< from its stored gradient, once that has been looked at
+  bounded,  ///< from its stored gradient, which cannot be too large
+  descend   ///< while its gradient is formed
+};
+
 /// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time
 /// may use it. Between forward and backward it holds what backward needs; everything here is the network's
 /// business.
@@ -36,10 +43,13 @@ struct Workspace {
   // per loss term:
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;
-  // per segment of the store: whether the running step has updated it already
-  std::vector<char> updated;
+  // per segment of the store
+  std::vector<UpdateWay> ways;
+  // per graph input: the largest magnitude in it
+  std::vector<double> largest_input;
 
-  T* sample_weight = nullptr;
+  double* user_weight = nullptr;  ///< sample weights as they are given
+  T* sample_weight = nullptr;     ///< the same, over the largest of them
   Scratch scratch;
   std::vector<Matrix<T>> own_outputs;  ///< where they lie while predict computes them elsewhere
 

@@ -11,6 +11,7 @@
 #include "descent.hpp"
 #include "elementwise.hpp"
 #include "loss_rows.hpp"
+#include "magnitude.hpp"
 #include "narrow.hpp"
 #include "outer_product.hpp"
 #include "pack.hpp"
@@ -33,6 +34,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_sparse_kernels<T>(k);
   add_elementwise_kernels<T>(k);
   add_loss_kernels<T>(k);
+  add_magnitude_kernels<T>(k);
   add_update_kernels<T>(k);
   return k;
 }

@@ -217,6 +217,9 @@ struct Kernels {
   double (*element_loss[kLossCount])(const ElementLossCall<T>&);
   void (*softmax_cross_entropy)(const RowLossCall<T>&, double* losses);
 
+  /// The largest |v|; NaN if any v is NaN.
+  T (*largest_magnitude)(const T* values, std::int64_t count);
+
   /// Moments that the optimizer does not have are not touched.
   void (*update[kOptimizerKindCount])(const UpdateScalars<T>&, T* p, const T* g, T* m, T* v,
                                       std::int64_t count);

@@ -1,0 +1,177 @@
+#include "batch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "nncore/not_finite.hpp"
+
+namespace nncore {
+namespace {
+
+std::string numbered(const char* what, std::size_t index, std::size_t count) {
+  return count == 1 ? what : std::string(what) + "[" + std::to_string(index) + "]";
+}
+
+std::string shape(const Table& table) {
+  return "(" + std::to_string(table.rows) + ", " + std::to_string(table.columns) + ")";
+}
+
+/// std::find_if for what is rarely there: whether it is, is a loop without branches.
+template <class V, class IsBad>
+std::int64_t find_if_any(const V* values, std::int64_t count, IsBad is_bad) {
+  bool any = false;
+  for (std::int64_t i = 0; i < count; ++i) any |= is_bad(values[i]);
+  return any ? std::find_if(values, values + count, is_bad) - values : count;
+}
+
+void check_rows(const std::string& argument, const Table& table, const Batch& batch) {
+  if (batch.rows == nullptr) {
+    if (batch.first < 0 || batch.count < 0 || batch.first + batch.count > table.rows) {
+      throw std::invalid_argument(argument + " has " + std::to_string(table.rows) + " rows; rows " +
+                                  std::to_string(batch.first) + " to " +
+                                  std::to_string(batch.first + batch.count) + " are asked for");
+    }
+    return;
+  }
+  const auto is_outside = [&table](std::int64_t row) { return row < 0 || row >= table.rows; };
+  if (const std::int64_t i = find_if_any(batch.rows, batch.count, is_outside); i < batch.count) {
+    throw std::invalid_argument("rows[" + std::to_string(i) + "] is " + std::to_string(batch.rows[i]) + "; " +
+                                argument + " has rows 0 to " + std::to_string(table.rows - 1));
+  }
+}
+
+/// refuse(row in the batch, column, value) for the first element of the selection, converted to To, that
+/// is_bad.
+template <class To, class IsBad, class Refuse>
+void check_elements(const Table& table, const Batch& batch, IsBad is_bad, Refuse refuse) {
+  std::array<To, 512> block;
+  const std::int64_t columns = std::min<std::int64_t>(table.columns, block.size());
+  const std::int64_t rows = columns > 0 ? static_cast<std::int64_t>(block.size()) / columns : 0;
+  for (std::int64_t column = 0; column < table.columns; column += columns) {
+    const Table part = table.column_range(column, std::min(columns, table.columns - column));
+    for (std::int64_t row = 0; row < batch.count; row += rows) {
+      const Batch piece = rows_of(batch, row, rows);
+      gather<To>(part, piece, block.data());
+      const std::int64_t count = piece.count * part.columns;
+      if (const std::int64_t i = find_if_any(block.data(), count, is_bad); i < count) {
+        refuse(row + i / part.columns, column + i % part.columns, block[static_cast<std::size_t>(i)]);
+      }
+    }
+  }
+}
+
+[[noreturn]] void refuse_input(const std::string& argument, const Table& table, std::int64_t row,
+                               std::int64_t column, bool is_float32) {
+  double value = 0.0;
+  gather_rows<double>(table.column_range(column, 1), &row, 1, &value);
+  std::ostringstream message;
+  message << argument << " must be finite" << (std::isfinite(value) && is_float32 ? " in float32" : "")
+          << "; got " << value << " in row " << row << ", column " << column;
+  throw NotFinite(message.str());
+}
+
+void check_target(const std::string& argument, const Objective::Term& term, const Table& target,
+                  const Batch& batch) {
+  check_rows(argument, target, batch);
+  if (holds_labels(term, target)) {
+    const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
+    check_elements<std::int64_t>(
+        target, batch, is_bad, [&](std::int64_t row, std::int64_t, std::int64_t label) {
+          throw std::invalid_argument(argument + " has label " + std::to_string(label) + " in row " +
+                                      std::to_string(row_of(batch, row)) + "; allowed are 0 to " +
+                                      std::to_string(term.features - 1));
+        });
+    return;
+  }
+  if (target.columns != term.features) {
+    if (takes_labels(term.loss) && target.columns == 1) {
+      throw std::invalid_argument(argument + " has one column, of " +
+                                  (target.type == ScalarType::boolean ? "bools" : "floats") +
+                                  "; class indices must be of an integer dtype, probabilities of shape (" +
+                                  std::to_string(target.rows) + ", " + std::to_string(term.features) + ")");
+    }
+    throw std::invalid_argument(argument + " has shape " + shape(target) + "; expected (" +
+                                std::to_string(target.rows) + ", " + std::to_string(term.features) + ")" +
+                                (takes_labels(term.loss) ? ", or one column of class indices" : ""));
+  }
+  if (target.type == ScalarType::boolean) return;
+  const auto refuse = [&](std::int64_t row, std::int64_t column, double value) {
+    const std::string place =
+        " in row " + std::to_string(row_of(batch, row)) + ", column " + std::to_string(column);
+    if (std::isnan(value)) throw std::invalid_argument(argument + " is NaN" + place);
+    throw std::invalid_argument(argument + " is " + std::to_string(value) + place +
+                                "; binary cross-entropy takes numbers in [0, 1]");
+  };
+  if (term.loss == Loss::sigmoid_cross_entropy) {
+    check_elements<double>(
+        target, batch, [](double value) { return !(value >= 0.0 && value <= 1.0); }, refuse);
+  } else if (!is_integer(target.type)) {
+    check_elements<double>(target, batch, [](double value) { return std::isnan(value); }, refuse);
+  }
+}
+
+}  // namespace
+
+void check_batch(const Objective& objective, const Graph& graph, const Batch& batch) {
+  if (batch.inputs.size() != graph.inputs().size()) {
+    throw std::invalid_argument("x has " + std::to_string(batch.inputs.size()) + " arrays; the graph has " +
+                                std::to_string(graph.inputs().size()) + " inputs");
+  }
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const std::string argument = numbered("x", i, batch.inputs.size());
+    const Node& node = graph.node(graph.inputs()[i]);
+    if (batch.inputs[i].columns != node.features) {
+      throw std::invalid_argument(argument + " has shape " + shape(batch.inputs[i]) + "; input '" +
+                                  node.name + "' takes (B, " + std::to_string(node.features) + ")");
+    }
+    if (node.is_integer && !is_integer(batch.inputs[i].type)) {
+      throw std::invalid_argument(argument + " holds floats; input '" + node.name + "' takes integers");
+    }
+    check_rows(argument, batch.inputs[i], batch);
+  }
+  if (batch.targets.size() != objective.terms.size()) {
+    throw std::invalid_argument("y has " + std::to_string(batch.targets.size()) + " arrays; there are " +
+                                std::to_string(objective.terms.size()) + " losses");
+  }
+  for (std::size_t i = 0; i < batch.targets.size(); ++i) {
+    check_target(numbered("y", i, batch.targets.size()), objective.terms[i], batch.targets[i], batch);
+  }
+  if (batch.sample_weight == nullptr) return;
+  if (batch.sample_weight->columns != 1) throw std::invalid_argument("sample_weight must have one column");
+  check_rows("sample_weight", *batch.sample_weight, batch);
+  check_sample_weight(*batch.sample_weight, batch.rows, batch.first, batch.count);
+}
+
+template <class T>
+void check_inputs(const Graph& graph, const Batch& batch) {
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const Table& table = batch.inputs[i];
+    if (graph.node(graph.inputs()[i]).is_integer || !is_floating(table.type)) continue;
+    const auto is_bad = [](T value) { return !std::isfinite(value); };
+    check_elements<T>(table, batch, is_bad, [&](std::int64_t row, std::int64_t column, T) {
+      refuse_input(numbered("x", i, batch.inputs.size()), table, row_of(batch, row), column,
+                   scalar_type<T>() == ScalarType::float32);
+    });
+  }
+}
+
+template void check_inputs<float>(const Graph&, const Batch&);
+template void check_inputs<double>(const Graph&, const Batch&);
+
+double largest_weight(const Batch& batch) {
+  if (batch.sample_weight == nullptr) return 1.0;
+  double largest = 0.0;
+  std::array<double, 512> block;
+  for (std::int64_t start = 0; start < batch.count; start += std::ssize(block)) {
+    const Batch piece = rows_of(batch, start, std::ssize(block));
+    gather<double>(*batch.sample_weight, piece, block.data());
+    largest = std::max(largest, *std::max_element(block.data(), block.data() + piece.count));
+  }
+  return largest > 0.0 ? largest : 1.0;
+}
+
+}  // namespace nncore

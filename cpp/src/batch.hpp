@@ -1,0 +1,45 @@
+// Batches: which rows of the user's tables a call works on, and whether they can be worked on.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "nncore/dataset.hpp"
+#include "nncore/graph.hpp"
+#include "nncore/network.hpp"
+#include "objective.hpp"
+
+namespace nncore {
+
+/// The row of the tables that is row `index` of the batch.
+inline std::int64_t row_of(const Batch& batch, std::int64_t index) {
+  return batch.rows != nullptr ? batch.rows[index] : batch.first + index;
+}
+
+/// At most `count` rows of a batch, from `start` on.
+inline Batch rows_of(Batch batch, std::int64_t start, std::int64_t count) {
+  start = std::min(start, batch.count);
+  if (batch.rows != nullptr) batch.rows += start;
+  batch.first += start;
+  batch.count = std::min(count, batch.count - start);
+  return batch;
+}
+
+/// gather_rows for a batch's row selection.
+template <class To>
+void gather(const Table& table, const Batch& batch, To* out) {
+  const Table from = batch.rows == nullptr ? table.row_range(batch.first, batch.count) : table;
+  gather_rows<To>(from, batch.rows, batch.count, out);
+}
+
+/// See Network::check_batch.
+void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
+
+/// See Network::check_inputs.
+template <class T>
+void check_inputs(const Graph& graph, const Batch& batch);
+
+/// The largest sample weight of a batch; 1 where there are none, or all are 0.
+double largest_weight(const Batch& batch);
+
+}  // namespace nncore

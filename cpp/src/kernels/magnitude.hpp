@@ -1,0 +1,38 @@
+// The largest magnitude in an array: whether all of it is finite, and how much a sum of it can be.
+#pragma once
+
+#include "table.hpp"
+#include "vec.hpp"
+
+namespace {
+
+/// The largest |v|, compared as integers: those of floating-point numbers without a sign are in the order of
+/// the numbers, infinity above them and NaN above infinity. (A comparison of numbers would lose a NaN.)
+template <class T>
+T largest_magnitude(const T* values, int64_t count) {
+  constexpr int lanes = kLanes<T>;
+  constexpr Int<T> kMagnitude = static_cast<Int<T>>(~(uint64_t{1} << (8 * sizeof(T) - 1)));
+  IntVec<T> largest[4] = {};
+  const auto take = [&largest](int v, Vec<T> value) __attribute__((always_inline)) {
+    const IntVec<T> magnitude = bit_cast<IntVec<T>>(value) & kMagnitude;
+    largest[v] = magnitude > largest[v] ? magnitude : largest[v];
+  };
+  int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) take(v, load(values + i + v * lanes));
+  }
+  for (; i + lanes <= count; i += lanes) take(0, load(values + i));
+  if (i < count) take(1, load_first(values + i, static_cast<int>(count - i)));
+  Int<T> found = 0;
+  for (int v = 1; v < 4; ++v) largest[0] = largest[v] > largest[0] ? largest[v] : largest[0];
+  for (int lane = 0; lane < lanes; ++lane) found = largest[0][lane] > found ? largest[0][lane] : found;
+  return bit_cast<T>(found);
+}
+
+template <class T>
+constexpr void add_magnitude_kernels(nncore::kernels::Kernels<T>& k) {
+  k.largest_magnitude = largest_magnitude<T>;
+}
+
+}  // namespace
