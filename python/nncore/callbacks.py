@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .registry import unknown_name
@@ -38,7 +39,19 @@ class Callback:
         """After an epoch, when the history has it."""
 
     def on_fit_end(self, trainer: Trainer, logs: Logs) -> None:
-        """After the last epoch; not after an error or Ctrl-C."""
+        """After the fit, however it ends: by its last epoch, `trainer.stop()`, an error or Ctrl-C."""
+
+    def checkpoint_state(self) -> Mapping[str, NDArray[Any]]:
+        """Arrays that a checkpoint keeps, beside the history, for a fit that goes on from it."""
+        return {}
+
+    def on_fit_resume(
+        self, trainer: Trainer, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """After on_fit_begin, where the fit goes on from a checkpoint that was written during a fit: `epochs`
+        are that fit's logs, and `state` is what `checkpoint_state` gave. Callbacks of one class are paired in
+        their order.
+        """
 
 
 class Best:
@@ -63,7 +76,7 @@ class Best:
 
     def improves(self, logs: Logs) -> bool:
         """Whether this epoch is the best so far; NaN never is."""
-        value = logs[self.monitor]
+        value = logs.get(self.monitor, math.nan)
         better = not math.isnan(value) and not self._sign * value >= self._sign * self.value
         if better:
             self.value = value
@@ -72,7 +85,8 @@ class Best:
 
 class EarlyStopping(Callback):
     """Ends a fit after `patience` epochs without a better value of `monitor`, a column of the history, and
-    by default goes back to the best parameters when the fit ends (the optimizer's moments stay).
+    by default goes back to the best parameters when the fit ends, by an error or Ctrl-C too (the optimizer's
+    moments stay). A fit that goes on from a checkpoint counts on from there.
 
     `mode`: "min" or "max" say which values are better; "auto" knows it for losses and accuracies.
     """
@@ -91,34 +105,53 @@ class EarlyStopping(Callback):
         self.restore_best = restore_best
         self.best = Best(monitor, mode)
         self._waited = 0
-        self._kept: list[NDArray[Any]] = []
+        self._kept: dict[str, NDArray[Any]] = {}  # the best parameters
 
     def on_fit_begin(self, trainer: Trainer, logs: Logs) -> None:
         """Forgets the past."""
         self.best.begin(logs)
-        self._waited, self._kept = 0, []
+        self._waited, self._kept = 0, {}
 
     def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
         """Keeps the best parameters, or counts the epoch and stops."""
-        if self.best.improves(logs):
-            self._waited = 0
-            if self.restore_best:
-                self._kept = [view.copy() for view in trainer.model.named_parameters().values()]
-            return
-        self._waited += 1
+        self._count(logs)
+        if self._waited == 0 and self.restore_best:
+            self._kept = _copies(trainer)
         if self._waited >= self.patience:
             trainer.stop()
 
     def on_fit_end(self, trainer: Trainer, logs: Logs) -> None:
         """Goes back to the best parameters."""
-        if self._kept and self._waited:
-            for view, best in zip(trainer.model.named_parameters().values(), self._kept, strict=True):
-                view[...] = best
-        self._kept = []
+        if self._kept:
+            trainer.model.store.replace(self._kept, trainer.model.segments)
+        self._kept = {}
+
+    def checkpoint_state(self) -> Mapping[str, NDArray[Any]]:
+        """The best parameters."""
+        return self._kept
+
+    def on_fit_resume(
+        self, trainer: Trainer, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Counts the epochs again. Where the best parameters are lost, a new best is looked for."""
+        for logs in epochs:
+            self._count(logs)
+        if self.restore_best and self._waited == 0:
+            self._kept = _copies(trainer) if epochs else {}
+        elif self.restore_best and state.keys() == trainer.model.named_parameters().keys():
+            self._kept = dict(state)
+        elif self.restore_best:
+            self._waited, self.best.value = 0, math.nan
+        if self._waited >= self.patience:
+            trainer.stop()
+
+    def _count(self, logs: Logs) -> None:
+        self._waited = 0 if self.best.improves(logs) else self._waited + 1
 
 
 class Checkpoint(Callback):
     """Saves the trainer after every epoch whose `monitor` is the best of the fit; None: after every epoch.
+    A fit that goes on from a checkpoint does not replace the file of a better epoch before that.
 
     The file holds the model, which `nncore.load` reads, and what `Trainer.restore` needs to go on.
     """
@@ -142,3 +175,26 @@ class Checkpoint(Callback):
         """Saves."""
         if self.best is None or self.best.improves(logs):
             trainer.save(self.path)
+
+    def on_fit_resume(
+        self, trainer: Trainer, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Looks for the best among the epochs before."""
+        if self.best is not None:
+            for logs in epochs:
+                self.best.improves(logs)
+
+
+def keyed(callbacks: Iterable[Callback]) -> dict[str, Callback]:
+    """Callbacks by class and number among those of the class: "EarlyStopping.0"."""
+    keys: dict[str, Callback] = {}
+    counts: Counter[str] = Counter()
+    for callback in callbacks:
+        kind = type(callback).__name__
+        keys[f"{kind}.{counts[kind]}"] = callback
+        counts[kind] += 1
+    return keys
+
+
+def _copies(trainer: Trainer) -> dict[str, NDArray[Any]]:
+    return {name: view.copy() for name, view in trainer.model.named_parameters().items()}

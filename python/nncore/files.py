@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
+from .callbacks import keyed
 from .description import connect, describe, make_layers
 from .model import Model
 from .store import as_dtype, as_seed
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .container import PathLike, Tensors
-    from .trainer import Trainer
+    from .trainer import ResumedFit, Trainer
 
 # What this module puts into a file's fields; others are kept for the next save.
 _FIELDS = ("graph", "dtype", "seed", "metadata", "checkpoint")
 _CHECKPOINT_KEYS = ("optimizer.", "trainer.")
+_CALLBACK_KEY = "trainer.callback."
 
 
 def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -67,18 +69,8 @@ def save_checkpoint(trainer: Trainer, path: PathLike) -> None:
     """Writes a trainer's model, optimizer and history, from which `restore_checkpoint` goes on exactly."""
     from .container import write
 
-    fields, tensors = contents(trainer.model)
-    optimizer = trainer.optimizer
-    fields["checkpoint"] = {
-        "optimizer": optimizer.name,
-        "settings": optimizer.settings,
-        "seed": trainer.seed,
-        "columns": list(trainer.history),
-    }
-    tensors["optimizer.steps"] = np.array(optimizer.state(trainer.model.store).steps, dtype=np.int64)
-    tensors |= {key: np.ascontiguousarray(view) for key, view in _moments(trainer).items()}
-    for column, values in trainer.history.items():
-        tensors[f"trainer.history.{column}"] = np.array(values, dtype=np.float64)
+    with trainer.between_epochs(wait=True), trainer.model.store.core.copying():
+        fields, tensors = _checkpoint_contents(trainer)
     write(path, fields, tensors)
 
 
@@ -91,18 +83,22 @@ def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
     fields, tensors = read(path)
     with _explaining(path, fields):
         changes = _check_checkpoint(trainer, fields, tensors)
-    for view, values in changes:
-        view[...] = values
+        resumed = _resumed_fit(fields["checkpoint"], tensors)
     checkpoint = fields["checkpoint"]
-    columns = {name: tensors[f"trainer.history.{name}"].tolist() for name in checkpoint["columns"]}
-    trainer.history.replace(columns)
-    trainer.history.seed = trainer.seed = checkpoint["seed"]
-    trainer.optimizer.set(checkpoint["settings"])
-    trainer.optimizer.state(trainer.model.store).steps = int(tensors["optimizer.steps"])
-    trainer.model.store.seed = fields["seed"]
-    trainer.model.metadata = dict(fields["metadata"])
-    for layer, name in trainer.model.names.items():
-        layer.trainable = fields["graph"]["layers"][name].get("trainable", True)
+    with trainer.between_epochs(wait=False):
+        with trainer.model.store.core.changing():
+            for view, values in changes:
+                view[...] = values
+            trainer.optimizer.state(trainer.model.store).steps = int(tensors["optimizer.steps"])
+        columns = {name: tensors[f"trainer.history.{name}"].tolist() for name in checkpoint["columns"]}
+        trainer.history.replace(columns)
+        trainer.history.seed = trainer.seed = checkpoint["seed"]
+        trainer.optimizer.set(checkpoint["settings"])
+        trainer.resumed = resumed if trainer.running is None else None
+        trainer.model.store.seed = fields["seed"]
+        trainer.model.metadata = dict(fields["metadata"])
+        for layer, name in trainer.model.names.items():
+            layer.trainable = fields["graph"]["layers"][name].get("trainable", True)
 
 
 # Models and checkpoints as fields and tensors -----------------------------------------------------------
@@ -119,7 +115,46 @@ def contents(model: Model, metadata: Mapping[str, Any] | None = None) -> tuple[d
         "seed": model.seed,
         "metadata": _as_metadata(model.metadata if metadata is None else metadata),
     }
-    return fields, {name: np.array(view, order="C") for name, view in model.named_parameters().items()}
+    with model.store.core.copying():
+        return fields, {name: np.array(view, order="C") for name, view in model.named_parameters().items()}
+
+
+def _checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], Tensors]:
+    """The same of a trainer's file."""
+    fields, tensors = contents(trainer.model)
+    optimizer, running = trainer.optimizer, trainer.running
+    fields["checkpoint"] = {
+        "optimizer": optimizer.name,
+        "settings": optimizer.settings,
+        "seed": trainer.seed,
+        "columns": list(trainer.history),
+        "fit_began": None if running is None else running.first_epoch,
+    }
+    tensors["optimizer.steps"] = np.array(optimizer.state(trainer.model.store).steps, dtype=np.int64)
+    tensors |= {key: np.array(view, order="C") for key, view in _moments(trainer).items()}
+    for column, values in trainer.history.items():
+        tensors[f"trainer.history.{column}"] = np.array(values, dtype=np.float64)
+    for key, callback in keyed(() if running is None else running.callbacks).items():
+        for name, array in callback.checkpoint_state().items():
+            tensors[f"{_CALLBACK_KEY}{key}.{name}"] = np.array(array, order="C")
+    return fields, tensors
+
+
+def _resumed_fit(checkpoint: Mapping[str, Any], tensors: Tensors) -> ResumedFit | None:
+    """The fit that a checkpoint was written in."""
+    from .trainer import ResumedFit
+
+    first_epoch = checkpoint["fit_began"]
+    if first_epoch is None:
+        return None
+    if not isinstance(first_epoch, int) or first_epoch < 0:
+        raise ValueError(f"fit_began must be a number of epochs or null; got {first_epoch!r}")
+    kept: dict[str, Tensors] = {}
+    for key, array in tensors.items():
+        if key.startswith(_CALLBACK_KEY):
+            kind, number, name = key.removeprefix(_CALLBACK_KEY).split(".", 2)
+            kept.setdefault(f"{kind}.{number}", {})[name] = array
+    return ResumedFit(first_epoch, kept)
 
 
 def _as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class History(Mapping[str, list[float]]):
         """The columns of the last epoch; empty before the first."""
         return dict(self._rows[-1]) if self._rows else {}
 
+    def rows(self, first: int = 0) -> list[dict[str, float]]:
+        """The columns of each epoch from the one of that place on, counted from 0."""
+        return [dict(row) for row in self._rows[first:]]
+
     def append(self, row: Mapping[str, float]) -> None:
         """Adds an epoch."""
         self._rows.append(dict(row))

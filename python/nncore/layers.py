@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from . import _core
@@ -109,7 +110,7 @@ class _Affine(Layer):
     def bias(self, values: NDArray[Any]) -> None:
         if self.bias is None:
             raise ValueError(f"{self!r} has no bias")
-        assign(self.bias, values, "bias")
+        assign(self.store, self.bias, values, "bias")
 
     @property
     def grad_bias(self) -> NDArray[Any] | None:
@@ -205,7 +206,7 @@ class Dense(_Affine):
 
     @weight.setter
     def weight(self, values: NDArray[Any]) -> None:
-        assign(self.weight, values, "weight")
+        assign(self.store, self.weight, values, "weight")
 
     @property
     def grad_weight(self) -> NDArray[Any]:
@@ -358,12 +359,16 @@ class Concatenate(Layer):
         return _core.Node.concatenate(name, inputs)
 
 
-def assign(view: NDArray[Any], values: NDArray[Any], name: str) -> None:
-    """view[...] = values without broadcasting, so that `layer.weight -= step` and `= w` both work."""
+def assign(store: Store | None, view: NDArray[Any], values: NDArray[Any], name: str) -> None:
+    """view[...] = values without broadcasting, so that `layer.weight -= step` and `= w` both work.
+
+    Raises RuntimeError, and writes nothing, while another call uses the store of the view.
+    """
     given = as_numbers(values, name)
     if given.shape != view.shape:
         raise ValueError(f"{name} has shape {view.shape}; given {given.shape}")
-    view[...] = given
+    with nullcontext() if store is None else store.core.changing():
+        view[...] = given
 
 
 def _bias_piece(features: int, initializer: str | Initializer) -> Piece:

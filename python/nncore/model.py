@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -126,7 +127,7 @@ class Model:
 
     @parameters.setter
     def parameters(self, values: NDArray[Any]) -> None:
-        assign(self.parameters, values, "parameters")
+        assign(self.store, self.parameters, values, "parameters")
 
     @property
     def gradients(self) -> NDArray[Any]:
@@ -139,7 +140,7 @@ class Model:
 
     @gradients.setter
     def gradients(self, values: NDArray[Any]) -> None:
-        assign(self.gradients, values, "gradients")
+        assign(self.store, self.gradients, values, "gradients")
 
     def named_parameters(self) -> dict[str, NDArray[Any]]:
         """A writable view of each array of parameters by its name, such as "0.weight".
@@ -235,8 +236,10 @@ class Model:
         if self._shares_layout_of(other):
             self.store.core.copy_from(other.store.core)
             return
-        for mine, theirs in self._matching(other):
-            mine[...] = theirs
+        pairs = self._matching(other)
+        with self._changing_beside(other):
+            for mine, theirs in pairs:
+                mine[...] = theirs
 
     def blend(self, other: Model, fraction: float) -> None:
         """parameters += fraction (other's parameters - parameters): a target network's slow step.
@@ -252,8 +255,9 @@ class Model:
         arrays = self._matching(other)
         if other.dtype != self.dtype:
             raise ValueError(f"blend needs models of one dtype; given {self.dtype} and {other.dtype}")
-        for mine, theirs in arrays:
-            blend_arrays(self.store.precision, mine, theirs, float(fraction))
+        with self._changing_beside(other):
+            for mine, theirs in arrays:
+                blend_arrays(self.store.precision, mine, theirs, float(fraction))
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
@@ -295,6 +299,9 @@ class Model:
         tables = as_inputs(x, self.input_names, self.input_widths, f"{prefix}x")
         rows = len(tables[0])
         targets = as_targets(y, [term.name for term in objective.terms], rows, f"{prefix}y")
+        for place, term in enumerate(objective.terms):  # (B,) would broadcast against an output of (B, 1)
+            if targets[place].ndim == 1 and self.outputs[term.output].features == 1:
+                targets[place] = targets[place].reshape(-1, 1)
         return Samples(tables, targets, as_sample_weight(sample_weight, rows, f"{prefix}sample_weight"))
 
     def _tables(self, x: Any) -> list[NDArray[Any]]:
@@ -314,6 +321,15 @@ class Model:
             if a != b:
                 raise ValueError(f"the models differ: {name} is {a}, {other_name} is {b}")
         return [(mine[name], theirs[other_name]) for name, other_name in pairs]
+
+    @contextmanager
+    def _changing_beside(self, other: Model) -> Iterator[None]:
+        """Nobody else uses the model's store, and nobody trains the other's."""
+        with ExitStack() as stack:
+            stack.enter_context(self.store.core.changing())
+            if other.store is not self.store:
+                stack.enter_context(other.store.core.copying())
+            yield
 
     def _shares_layout_of(self, other: Model) -> bool:
         """Whether both use all of their stores, of one layout: then the core can do it all at once."""

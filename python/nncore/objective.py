@@ -145,11 +145,13 @@ class PythonObjective(Objective):
     def loss(self, samples: Samples) -> float:
         """The loss of the predictions."""
         _refuse_weights(samples)
+        self._network.check_inputs(samples.x)
         return self._evaluate(self._network.predict(samples.x), samples.y)[0]
 
     def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""
         _refuse_weights(samples)
+        self._network.check_inputs(samples.x)
         value, gradients = self._evaluate(self._network.forward(samples.x), samples.y)
         self._network.backward(gradients, accumulate, False)
         return value
@@ -195,7 +197,8 @@ class PythonObjective(Objective):
         for term, target in zip(self.terms, y, strict=True):
             value, gradient = _call(term, outputs[term.output], target)
             total += term.weight * value
-            gradients[term.output] = gradient * gradient.dtype.type(term.weight)
+            with np.errstate(over="ignore", invalid="ignore"):
+                gradients[term.output] = gradient * gradient.dtype.type(term.weight)
         return total, gradients
 
 
@@ -207,7 +210,8 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
         raise TypeError(
             f"the loss of output {term.name!r} must return (value, gradient); given {type(answer).__name__}"
         )
-    gradient = np.ascontiguousarray(answer[1], dtype=output.dtype)
+    with np.errstate(over="ignore"):  # infinity is an error in a step, which names the row
+        gradient = np.ascontiguousarray(answer[1], dtype=output.dtype)
     if gradient.shape != output.shape:
         raise ValueError(
             f"the gradient that the loss of output {term.name!r} returns must have the shape of "

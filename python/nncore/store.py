@@ -100,6 +100,14 @@ class Store:
             pieces[name] = flat[start : ends[index]].reshape(shape, order=cast(Any, order))
         return pieces
 
+    def replace(self, pieces: Mapping[str, NDArray[Any]], segments: Iterable[int]) -> None:
+        """Takes over the values of some segments, by name: all or, where Ctrl-C comes between, none."""
+        flat = self.core.values.copy()
+        for name, view in self.split(flat, segments).items():
+            view[...] = pieces[name]
+        with self.core.changing():
+            self.core.values[...] = flat
+
 
 def blend_arrays(precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float) -> None:
     """mine += fraction (theirs - mine), with the core's arithmetic and therefore its bits."""

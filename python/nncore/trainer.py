@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Condition, get_ident
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import _core
-from .callbacks import Callback
+from .callbacks import Callback, Logs, keyed
 from .graph import check_size
 from .history import History
 from .metrics import Metric, as_metric
@@ -19,6 +21,9 @@ from .optimizers import Optimizer, as_optimizer
 from .progress import Progress, ProgressOption, make_progress
 from .registry import unknown_name
 from .store import as_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
 
@@ -30,6 +35,36 @@ class _Column(NamedTuple):
     term: int  # its place among the terms of the objective
     output: int
     metric: Metric
+
+
+class ResumedFit(NamedTuple):
+    """The fit that a checkpoint was written in: the epochs before it, and what its callbacks kept, by key."""
+
+    first_epoch: int
+    callbacks: Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+class RunningFit:
+    """A fit under way."""
+
+    def __init__(self, callbacks: list[Callback], first_epoch: int, logs: Logs) -> None:
+        self.callbacks = callbacks
+        self.first_epoch = first_epoch  # the number of epochs before it
+        self.logs = logs  # of the last epoch
+        self.begun: list[Callback] = []  # whose on_fit_begin was called
+
+    def begin(self, trainer: Trainer) -> None:
+        """Tells the callbacks, and what is known from the fit that this one goes on with."""
+        resumed, trainer.resumed = trainer.resumed, None
+        for callback in self.callbacks:
+            self.begun.append(callback)
+            callback.on_fit_begin(trainer, self.logs)
+        if resumed is None:
+            return
+        self.first_epoch = resumed.first_epoch
+        epochs = trainer.history.rows(self.first_epoch)
+        for key, callback in keyed(self.callbacks).items():
+            callback.on_fit_resume(trainer, epochs, resumed.callbacks.get(key, {}))
 
 
 class Trainer:
@@ -74,6 +109,11 @@ class Trainer:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"history would have several columns of one name: {', '.join(twice)}")
         self._stopping = False
+        self.running: RunningFit | None = None  # the fit under way
+        self.resumed: ResumedFit | None = None  # what the next fit goes on with
+        self._boundary = Condition()
+        self._epoch_thread: int | None = None  # who is within an epoch
+        self._waiting_saves = 0
 
     def fit(
         self,
@@ -98,31 +138,31 @@ class Trainer:
         elsewhere), True (a bar) or False.
 
         Raises TypeError for other dtypes and ValueError for shapes and values, before anything is trained,
-        and FloatingPointError for a loss that is not finite. That and Ctrl-C leave the model, the optimizer
-        and the history as after the last whole step.
+        and FloatingPointError, naming the row or the layer, for an input, a loss, a gradient or an update
+        that is not finite. That and Ctrl-C leave the model, the optimizer and the history as after the last
+        whole step, unless a callback's on_fit_end changes them.
         """
         samples = self._samples(x, y, sample_weight)
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
         if samples.rows == 0:
             raise ValueError("x has no samples")
         validation = self._validation(validation_data)
-        callbacks = list(callbacks)
-        logs: Mapping[str, float] = dict.fromkeys(self._column_names(validation is not None), math.nan)
-        self._stopping = False
-        with make_progress(progress, epochs, -(-samples.rows // batch_size)) as show:
-            for callback in callbacks:
-                callback.on_fit_begin(self, logs)
+        columns = self._column_names(validation is not None)
+        with (
+            self._running(list(callbacks), dict.fromkeys(columns, math.nan)) as running,
+            make_progress(progress, epochs, -(-samples.rows // batch_size)) as show,
+        ):
+            running.begin(self)
             for epoch in range(1, epochs + 1):
-                show.begin_epoch(epoch)
-                logs = self._epoch(samples, validation, batch_size, shuffle, show)
-                self.history.append(logs)
-                show.end_epoch(epoch, logs)
-                for callback in callbacks:
-                    callback.on_epoch_end(self, logs)
                 if self._stopping:
                     break
-        for callback in callbacks:
-            callback.on_fit_end(self, logs)
+                show.begin_epoch(epoch)
+                with self._within_epoch():
+                    running.logs = self._epoch(samples, validation, batch_size, shuffle, show)
+                    self.history.append(running.logs)
+                show.end_epoch(epoch, running.logs)
+                for callback in running.callbacks:
+                    callback.on_epoch_end(self, running.logs)
         return self.history
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
@@ -131,7 +171,8 @@ class Trainer:
         `model.gradients` need not hold the batch's gradient afterwards: plain SGD does not store that of
         large weights. To look at it, or change it, call `model.loss_and_gradients` and `optimizer.step`.
 
-        Raises FloatingPointError, and makes no step, where the loss is not finite.
+        Raises FloatingPointError, and makes no step, where an input, the loss, a gradient or the update is
+        not finite.
         """
         loss = self.objective.try_train_step(x, y, sample_weight, self.optimizer)
         if loss is not None:
@@ -156,7 +197,12 @@ class Trainer:
         self._stopping = True
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes."""
+        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes.
+
+        During a fit it holds what the callbacks keep too, so that another fit can go on from it. Callbacks
+        may save; another thread waits for the end of the epoch. Raises RuntimeError within an epoch, and
+        while another thread makes a `step`.
+        """
         from .files import save_checkpoint
 
         save_checkpoint(self, path)
@@ -165,8 +211,10 @@ class Trainer:
         """Goes back to a checkpoint: what follows gives the bits that an uninterrupted run gives.
 
         The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
-        Parameters, moments, steps, learning rate, seeds, metadata and history are the file's. Raises
-        ValueError, naming what differs, before anything is changed.
+        Parameters, moments, steps, learning rate, seeds, metadata and history are the file's. If it was
+        written during a fit, the next fit goes on with that one: callbacks of the same classes, in the same
+        order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while another
+        thread trains, before anything is changed.
         """
         from .files import restore_checkpoint
 
@@ -177,6 +225,49 @@ class Trainer:
         return f"<Trainer: {losses}, {self.optimizer!r}, {self.history.epochs} epochs>"
 
     # Helpers ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _running(self, callbacks: list[Callback], logs: Logs) -> Iterator[RunningFit]:
+        """A fit, which begins here or goes on. However it ends, its callbacks are told."""
+        running = RunningFit(callbacks, self.history.epochs, logs)
+        self.running, self._stopping = running, False
+        try:
+            yield running
+        finally:
+            self.running = None
+            with ExitStack() as all_of_them:
+                for callback in reversed(running.begun):
+                    all_of_them.callback(callback.on_fit_end, self, running.logs)
+
+    @contextmanager
+    def _within_epoch(self) -> Iterator[None]:
+        """Saves of other threads have had their turn, and wait from now on."""
+        with self._boundary:
+            self._boundary.wait_for(lambda: self._waiting_saves == 0)
+            self._epoch_thread = get_ident()
+        try:
+            yield
+        finally:
+            with self._boundary:
+                self._epoch_thread = None
+                self._boundary.notify_all()
+
+    @contextmanager
+    def between_epochs(self, *, wait: bool) -> Iterator[None]:
+        """No epoch begins meanwhile; one of another thread is waited for, or is a RuntimeError."""
+        with self._boundary:
+            if self._epoch_thread is not None and (not wait or self._epoch_thread == get_ident()):
+                raise RuntimeError(
+                    "the trainer is within an epoch; it can be saved and restored between epochs, as in a "
+                    "callback's on_epoch_end"
+                )
+            self._waiting_saves += 1
+            try:
+                self._boundary.wait_for(lambda: self._epoch_thread is None)
+                yield
+            finally:
+                self._waiting_saves -= 1
+                self._boundary.notify_all()
 
     def _epoch(
         self, samples: Samples, validation: Samples | None, batch_size: int, shuffle: bool, show: Progress
@@ -204,7 +295,10 @@ class Trainer:
         samples = self._samples(data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
         if samples.rows == 0:
             raise ValueError("validation x has no samples")
-        self.objective.loss(samples)
+        try:
+            self.objective.loss(samples)
+        except (ValueError, FloatingPointError) as error:
+            raise type(error)(f"validation_data: {error}") from None
         self._measure(samples)
         return samples
 
