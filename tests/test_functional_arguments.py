@@ -1,6 +1,7 @@
 """nncore.functional refuses arrays that do not fit, says which, and has then written nothing."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -133,6 +134,18 @@ def test_what_all_others_start_from_is_accepted(function: str, dtype: DTypeLike)
     if outs:
         returned = result if isinstance(result, tuple) else (result,)
         assert all(any(array is one for one in returned) for array in outs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", SIGNATURES)
+def test_the_byte_order_of_this_machine_spelled_out(function: str, dtype: DTypeLike) -> None:
+    expected = call(function, arguments(function, dtype))
+    own = np.dtype(dtype).newbyteorder("<" if sys.byteorder == "little" else ">")
+    assert own.byteorder != "="
+    for argument, given in each_argument(function):
+        given = {name: array.astype(dtype) for name, array in given.items()}
+        given[argument] = given[argument].astype(own)
+        np.testing.assert_equal(call(function, given), expected)
 
 
 WRONG_DTYPES = [np.float16, np.longdouble, np.int64, np.bool_, np.complex128, object, "S8"]

@@ -58,11 +58,15 @@ constexpr std::array<std::optional<ScalarType>, 24> kTypeOfNumber = [] {
   return types;
 }();
 
+/// How a dtype says that its numbers are another machine's. Three others mean this one's: '=', '|' where
+/// order means nothing, and this machine's own order spelled out, as readers of files leave it.
+constexpr char kOtherByteOrder = std::endian::native == std::endian::little ? '>' : '<';
+
 /// The scalar type of an array in native byte order; nothing for all others.
 std::optional<ScalarType> find_type(const py::array& array) {
   const auto* const dtype = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
   const auto number = static_cast<std::size_t>(dtype->type_num);
-  const bool is_native = dtype->byteorder == '=' || dtype->byteorder == '|';
+  const bool is_native = dtype->byteorder != kOtherByteOrder;
   return is_native && number < kTypeOfNumber.size() ? kTypeOfNumber[number] : std::nullopt;
 }
 
