@@ -161,6 +161,16 @@ def test_wrong_dtype(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", SIGNATURES)
+def test_masked_arrays(function: str) -> None:
+    expected = call(function, arguments(function))
+    for argument, given in each_argument(function):
+        given[argument] = np.ma.masked_array(given[argument], mask=False)
+        np.testing.assert_equal(call(function, given), expected)
+        given[argument][-1] = np.ma.masked
+        assert_refused(function, f"{argument} must have no masked entries; got", given, ValueError)
+
+
+@pytest.mark.parametrize("function", SIGNATURES)
 def test_mixed_precisions(function: str) -> None:
     """The first array decides, so it may be another one that is called wrong."""
     for argument, given in each_argument(function):

@@ -141,6 +141,22 @@ bool is_same_view(const py::array& a, const py::array& b) {
   return true;
 }
 
+/// Refuses an array of numpy.ma some of whose entries are masked: the numbers under a mask mean nothing.
+void check_mask(const py::array& array, Argument argument) {
+  // Where nobody has imported the module there are no such arrays; importing it takes 10 ms.
+  const auto masked_arrays = py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy.ma").ptr()));
+  if (!masked_arrays || !py::isinstance(array, masked_arrays.attr("MaskedArray"))) return;
+  const auto count = py::int_(masked_arrays.attr("count_masked")(array)).cast<std::int64_t>();
+  if (count == 0) return;
+  const py::object mask = masked_arrays.attr("getmaskarray")(masked_arrays.attr("atleast_1d")(array));
+  const auto first = py::tuple(mask.attr("nonzero")());
+  std::string place;
+  for (std::size_t axis = 0; axis < std::min<std::size_t>(first.size(), 2); ++axis)
+    place += (axis == 0 ? "row " : ", column ") + py::str(first[axis][py::int_(0)]).cast<std::string>();
+  refuse(argument, "must have no masked entries; got " + std::to_string(count) + ", the first in " + place +
+                       ": fill them by .filled(value), or drop their rows");
+}
+
 template <class T>
 void check_no_nan(Matrix<const T> values) {
   for (std::int64_t i = 0; i < values.rows; ++i)
@@ -242,7 +258,10 @@ py::array as_array(py::handle object, Argument argument) {
     throw py::type_error(argument.text() + " is of type " +
                          py::type::of(object).attr("__name__").cast<std::string>() +
                          "; a NumPy array is needed");
-  return py::reinterpret_borrow<py::array>(object);
+  auto array = py::reinterpret_borrow<py::array>(object);
+  // Masked arrays are a subclass, and most arrays are of no subclass.
+  if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) check_mask(array, argument);
+  return array;
 }
 
 OptionalArray as_optional_array(py::handle object, Argument argument) {

@@ -6,6 +6,7 @@ as they are: the core converts rows while it gathers them, so no array is copied
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,16 +60,26 @@ def as_sample_weight(weight: Any, rows: int, argument: str = "sample_weight") ->
     return array
 
 
-def as_numbers(given: Any, argument: str) -> NDArray[Any]:
-    """An array of bool, integer or float numbers; otherwise TypeError, naming the argument and the column."""
+def as_numbers(given: Any, argument: str, *, vector: str = "row") -> NDArray[Any]:
+    """An array of bool, integer or float numbers; otherwise TypeError, naming the argument and the column.
+
+    Masked arrays are taken as their data, and refused by ValueError where an entry is masked. `vector` says
+    in messages what the entries of a 1-D array are.
+    """
     if isinstance(given, np.ndarray):
-        return _check_dtype(given, argument)
-    if hasattr(given, "to_numpy") and hasattr(given, "dtypes"):
+        array = _check_dtype(given, argument)
+        if not _is_masked(given):
+            return array
+    elif hasattr(given, "to_numpy") and hasattr(given, "dtypes"):
         return _from_pandas(given, argument)
-    try:
-        return _check_dtype(np.asarray(given), argument)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{argument} is not a table: {error}") from None
+    else:
+        try:
+            # As asarray, but for what makes an array of itself, as netCDF4's variables do: it keeps the mask.
+            array = _check_dtype(np.asanyarray(given), argument)
+        except ValueError as error:  # rows of different lengths
+            raise ValueError(f"{argument} is not a table: {error}") from None
+    _check_mask(given, array, argument, vector)
+    return np.asarray(array)
 
 
 def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any]]:
@@ -99,7 +110,7 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
 
 
 def _as_table(given: Any, label: str, width: int) -> NDArray[Any]:
-    array = as_numbers(given, label)
+    array = as_numbers(given, label, vector="column")
     if array.ndim == 1:
         if array.size != width:
             hint = f"; for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
@@ -108,6 +119,32 @@ def _as_table(given: Any, label: str, width: int) -> NDArray[Any]:
     if array.ndim != 2 or array.shape[1] != width:
         raise ValueError(f"{label} must have shape (B, {width}); given {array.shape}")
     return array
+
+
+def _is_masked(given: Any) -> bool:
+    # Where nobody has imported numpy.ma there are no such arrays; importing it takes 10 ms.
+    masked_arrays = sys.modules.get("numpy.ma")
+    return masked_arrays is not None and isinstance(given, masked_arrays.MaskedArray)
+
+
+def _check_mask(given: Any, array: NDArray[Any], argument: str, vector: str) -> None:
+    """Refuses masked entries: the numbers under a mask mean nothing."""
+    if _is_masked(array):
+        mask = np.ma.getmaskarray(array)
+    elif isinstance(given, Sequence) and array.ndim > 1 and any(map(_is_masked, given)):
+        mask = np.zeros(array.shape, bool)  # NumPy takes the rows without their masks
+        for place, row in enumerate(given):
+            mask[place] = np.ma.getmaskarray(row) if _is_masked(row) else False
+    else:
+        return
+    places = np.argwhere(np.atleast_1d(mask))
+    if len(places) > 0:
+        axes = (vector,) if mask.ndim < 2 else ("row", "column")
+        first = ", ".join(f"{axis} {place}" for axis, place in zip(axes, places[0], strict=False))
+        raise ValueError(
+            f"{argument} must have no masked entries; got {len(places)}, the first in {first}: "
+            "fill them by .filled(value), or drop their rows"
+        )
 
 
 def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
