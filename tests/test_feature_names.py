@@ -284,10 +284,33 @@ def test_validation_data_of_the_first_fit() -> None:
     trainer = new_trainer()
     with pytest.raises(ValueError, match=r"^validation x must have the columns .* 'dose' missing, 'height'"):
         trainer.fit(TABLE, Y, validation_data=(OTHER, Y), progress=False)
+    message = (
+        r"^validation x must have its columns in the order of x, 'age', 'dose', 'weight'; got 'weight', "
+    )
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(TABLE, Y, validation_data=(TURNED, Y), progress=False)
+    assert trainer.model.feature_names == {}
     trainer.fit(TABLE, Y, validation_data=(TABLE, Y), progress=False)
     expected = new_trainer()
     expected.fit(VALUES, Y, validation_data=(VALUES, Y), progress=False)
     assert trainer.history["val_loss"] == expected.history["val_loss"]
+
+
+def test_validation_data_in_the_order_of_x() -> None:
+    """Of the x of the same call: what was remembered may have another order."""
+    results = []
+    for x in (TABLE, TURNED):
+        trainer = fitted()
+        trainer.fit(x, Y, validation_data=(x, Y), progress=False)
+        results.append(trainer.history["val_loss"][-1])
+        other = TURNED if x is TABLE else TABLE
+        with pytest.raises(ValueError, match="validation x must have its columns in the order of x"):
+            trainer.fit(x, Y, validation_data=(other, Y), progress=False)
+        for validation in (VALUES, pd.DataFrame(VALUES)):
+            trainer.fit(x, Y, validation_data=(validation, Y), progress=False)
+    assert results[0] == results[1]
+    with pytest.raises(ValueError, match=r"validation x\['left'\] must have its columns in the order of x"):
+        two_in().fit([TABLE, Y], Y, validation_data=([TURNED, Y], Y), progress=False)
 
 
 @pytest.mark.parametrize("names", [{}, {"input": NAMES}])

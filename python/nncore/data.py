@@ -59,6 +59,17 @@ def find_feature_names(x: Any, names: Sequence[str], argument: str = "x") -> Fea
     return found
 
 
+def check_same_order(x: Any, reference: Any, names: Sequence[str], argument: str) -> None:
+    """ValueError where x has the named columns of `reference` in another order."""
+    wanted = find_feature_names(reference, names)
+    for name, labels in find_feature_names(x, names, argument).items():
+        if labels != wanted.get(name, labels):
+            label = argument if len(names) == 1 else f"{argument}[{name!r}]"
+            raise ValueError(
+                f"{label} must have its columns in the order of x, {_some(wanted[name])}; got {_some(labels)}"
+            )
+
+
 def check_feature_names(
     given: Any, names: Sequence[str], features: Sequence[int]
 ) -> dict[str, tuple[Label, ...]]:

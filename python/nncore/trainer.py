@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from . import _core
 from .callbacks import Callback
-from .data import FeatureNames
+from .data import FeatureNames, check_same_order
 from .graph import check_size
 from .history import History
 from .metrics import Metric, as_metric
@@ -100,7 +100,8 @@ class Trainer:
         elsewhere), True (a bar) or False.
 
         The model remembers the column names of a table x (`Model.feature_names`). A table with the same
-        names in another order is put right from then on, in `validation_data` too.
+        names in another order is put right from then on. The columns of `validation_data` must stand in the
+        order of x, where both have names.
 
         Raises TypeError for other dtypes and ValueError for shapes, values, column names and masked entries,
         before anything is trained, and FloatingPointError for a loss that is not finite. That and Ctrl-C
@@ -111,7 +112,7 @@ class Trainer:
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
         if samples.rows == 0:
             raise ValueError("x has no samples")
-        validation = self._validation(validation_data, names)
+        validation = self._validation(validation_data, x, names)
         callbacks = list(callbacks)
         logs: Mapping[str, float] = dict.fromkeys(self._column_names(validation is not None), math.nan)
         self._stopping = False
@@ -218,7 +219,7 @@ class Trainer:
     ) -> Samples:
         return self.model.as_samples(self.objective, x, y, sample_weight, prefix, names)
 
-    def _validation(self, data: Sequence[Any] | None, names: FeatureNames) -> Samples | None:
+    def _validation(self, data: Sequence[Any] | None, x: Any, names: FeatureNames) -> Samples | None:
         """The validation data, tried once so that a mistake in them shows before training."""
         if data is None:
             return None
@@ -226,6 +227,8 @@ class Trainer:
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
         weight = data[2] if len(data) == 3 else None
         samples = self._samples(data[0], data[1], weight, "validation ", names)
+        # Two tables for one call come from one place: where their orders differ, something went wrong there.
+        check_same_order(data[0], x, self.model.input_names, "validation x")
         if samples.rows == 0:
             raise ValueError("validation x has no samples")
         self.objective.loss(samples)
