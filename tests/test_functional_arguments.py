@@ -1,6 +1,7 @@
 """nncore.functional refuses arrays that do not fit, says which, and has then written nothing."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -135,6 +136,18 @@ def test_what_all_others_start_from_is_accepted(function: str, dtype: DTypeLike)
         assert all(any(array is one for one in returned) for array in outs)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", SIGNATURES)
+def test_the_byte_order_of_this_machine_spelled_out(function: str, dtype: DTypeLike) -> None:
+    expected = call(function, arguments(function, dtype))
+    own = np.dtype(dtype).newbyteorder("<" if sys.byteorder == "little" else ">")
+    assert own.byteorder != "="
+    for argument, given in each_argument(function):
+        given = {name: array.astype(dtype) for name, array in given.items()}
+        given[argument] = given[argument].astype(own)
+        np.testing.assert_equal(call(function, given), expected)
+
+
 WRONG_DTYPES = [np.float16, np.longdouble, np.int64, np.bool_, np.complex128, object, "S8"]
 
 
@@ -145,6 +158,16 @@ def test_wrong_dtype(function: str) -> None:
         for wrong in (*WRONG_DTYPES, array.dtype.newbyteorder()):
             given[argument] = array.astype(wrong)
             assert_refused(function, argument, given, TypeError)
+
+
+@pytest.mark.parametrize("function", SIGNATURES)
+def test_masked_arrays(function: str) -> None:
+    expected = call(function, arguments(function))
+    for argument, given in each_argument(function):
+        given[argument] = np.ma.masked_array(given[argument], mask=False)
+        np.testing.assert_equal(call(function, given), expected)
+        given[argument][-1] = np.ma.masked
+        assert_refused(function, f"{argument} must have no masked entries; got", given, ValueError)
 
 
 @pytest.mark.parametrize("function", SIGNATURES)

@@ -58,11 +58,15 @@ constexpr std::array<std::optional<ScalarType>, 24> kTypeOfNumber = [] {
   return types;
 }();
 
+/// How a dtype says that its numbers are another machine's. Three others mean this one's: '=', '|' where
+/// order means nothing, and this machine's own order spelled out, as readers of files leave it.
+constexpr char kOtherByteOrder = std::endian::native == std::endian::little ? '>' : '<';
+
 /// The scalar type of an array in native byte order; nothing for all others.
 std::optional<ScalarType> find_type(const py::array& array) {
   const auto* const dtype = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
   const auto number = static_cast<std::size_t>(dtype->type_num);
-  const bool is_native = dtype->byteorder == '=' || dtype->byteorder == '|';
+  const bool is_native = dtype->byteorder != kOtherByteOrder;
   return is_native && number < kTypeOfNumber.size() ? kTypeOfNumber[number] : std::nullopt;
 }
 
@@ -135,6 +139,22 @@ bool is_same_view(const py::array& a, const py::array& b) {
   for (py::ssize_t i = 0; i < a.ndim(); ++i)
     if (a.shape(i) != b.shape(i) || (a.shape(i) > 1 && a.strides(i) != b.strides(i))) return false;
   return true;
+}
+
+/// Refuses an array of numpy.ma some of whose entries are masked: the numbers under a mask mean nothing.
+void check_mask(const py::array& array, Argument argument) {
+  // Where nobody has imported the module there are no such arrays; importing it takes 10 ms.
+  const auto masked_arrays = py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy.ma").ptr()));
+  if (!masked_arrays || !py::isinstance(array, masked_arrays.attr("MaskedArray"))) return;
+  const auto count = py::int_(masked_arrays.attr("count_masked")(array)).cast<std::int64_t>();
+  if (count == 0) return;
+  const py::object mask = masked_arrays.attr("getmaskarray")(masked_arrays.attr("atleast_1d")(array));
+  const auto first = py::tuple(mask.attr("nonzero")());
+  std::string place;
+  for (std::size_t axis = 0; axis < std::min<std::size_t>(first.size(), 2); ++axis)
+    place += (axis == 0 ? "row " : ", column ") + py::str(first[axis][py::int_(0)]).cast<std::string>();
+  refuse(argument, "must have no masked entries; got " + std::to_string(count) + ", the first in " + place +
+                       ": fill them by .filled(value), or drop their rows");
 }
 
 template <class T>
@@ -238,7 +258,10 @@ py::array as_array(py::handle object, Argument argument) {
     throw py::type_error(argument.text() + " is of type " +
                          py::type::of(object).attr("__name__").cast<std::string>() +
                          "; a NumPy array is needed");
-  return py::reinterpret_borrow<py::array>(object);
+  auto array = py::reinterpret_borrow<py::array>(object);
+  // Masked arrays are a subclass, and most arrays are of no subclass.
+  if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) check_mask(array, argument);
+  return array;
 }
 
 OptionalArray as_optional_array(py::handle object, Argument argument) {

@@ -109,7 +109,7 @@ auto with_precision_of(const py::array& array, Argument argument, Function&& fun
 
 bool is_array(py::handle object);
 
-/// The array that an object must be, without conversion.
+/// The array that an object must be, without conversion. ValueError where it has masked entries (numpy.ma).
 py::array as_array(py::handle object, Argument argument);
 
 using OptionalArray = std::optional<py::array>;

@@ -118,9 +118,9 @@ constexpr const char* kArrayRules =
     "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
     "is\n"
     "made; with it, out is filled and returned.\n\n"
-    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, an out that is "
-    "read-only or\n"
-    "shares memory with an input. Formulas: docs/math.md.";
+    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, masked entries "
+    "(numpy.ma),\n"
+    "an out that is read-only or shares memory with an input. Formulas: docs/math.md.";
 
 // The functions of each row of a table: CPython's convention has no place for what a function should know, so
 // that each is one of its own.

@@ -36,7 +36,8 @@ py::dict show_config() {
 
 /// Calls fill(stream, data, count) on a 1-D array of either precision.
 template <class Fill>
-void fill_with(const py::array& out, std::uint64_t seed, std::uint64_t index, Fill fill) {
+void fill_with(const py::array& given, std::uint64_t seed, std::uint64_t index, Fill fill) {
+  const py::array out = as_array(given, "out");
   with_precision_of(out, "out", [&]<class T>(T) {
     T* data = output_vector<T>(out, "out");
     const auto count = static_cast<std::int64_t>(out.shape(0));

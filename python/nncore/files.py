@@ -1,8 +1,9 @@
 """Files: models and checkpoints, as `container` writes them.
 
 Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)); the fields hold the graph, dtype,
-seed, and the user's metadata. A checkpoint is the same file with `optimizer.*` and `trainer.*` beside the
-model's arrays. The container is imported where it is used: `import nncore` is to be quick.
+seed, the names of the inputs' columns, and the user's metadata. A checkpoint is the same file with
+`optimizer.*` and `trainer.*` beside the model's arrays. The container is imported where it is used:
+`import nncore` is to be quick.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from . import _core
 from .callbacks import keyed
+from .data import check_feature_names
 from .description import connect, describe, make_layers
 from .model import Model
 from .store import as_dtype, as_seed
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from .trainer import ResumedFit, Trainer
 
 # What this module puts into a file's fields; others are kept for the next save.
-_FIELDS = ("graph", "dtype", "seed", "metadata", "checkpoint")
+_FIELDS = ("graph", "dtype", "seed", "metadata", "feature_names", "checkpoint")
 _CHECKPOINT_KEYS = ("optimizer.", "trainer.")
 _CALLBACK_KEY = "trainer.callback."
 
@@ -45,9 +47,9 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
 
 
 def load(path: PathLike) -> Model:
-    """The model of a file that `save`, `Trainer.save` or a Checkpoint wrote; its seed and metadata are the
-    saved ones. Raises FileNotFoundError, and ValueError, naming the path, for a file that is truncated,
-    altered, not nncore's, or of a version that this one cannot read.
+    """The model of a file that `save`, `Trainer.save` or a Checkpoint wrote; its seed, metadata and feature
+    names are the saved ones. Raises FileNotFoundError, and ValueError, naming the path, for a file that is
+    truncated, altered, not nncore's, or of a version that this one cannot read.
 
     >>> import nncore as nc, os, tempfile
     >>> model = nc.mlp([3, 4, 2], seed=0)
@@ -97,6 +99,7 @@ def restore_checkpoint(trainer: Trainer, path: PathLike) -> None:
         trainer.resumed = resumed if trainer.running is None else None
         trainer.model.store.seed = fields["seed"]
         trainer.model.metadata = dict(fields["metadata"])
+        trainer.model.feature_names = fields.get("feature_names", {})
         for layer, name in trainer.model.names.items():
             layer.trainable = fields["graph"]["layers"][name].get("trainable", True)
 
@@ -113,6 +116,7 @@ def contents(model: Model, metadata: Mapping[str, Any] | None = None) -> tuple[d
         "graph": describe(model),
         "dtype": str(model.dtype),
         "seed": model.seed,
+        "feature_names": {name: list(labels) for name, labels in model.feature_names.items()},
         "metadata": _as_metadata(model.metadata if metadata is None else metadata),
     }
     with model.store.core.copying():
@@ -190,6 +194,7 @@ def build(fields: dict[str, Any], tensors: Tensors) -> Model:
     for name, view in model.named_parameters().items():
         view[...] = tensors[name]
     model.metadata = dict(fields["metadata"])
+    model.feature_names = fields.get("feature_names", {})
     known = (*_FIELDS, *OWN_FIELDS)
     model.unknown_fields = {name: value for name, value in fields.items() if name not in known}
     return model
@@ -222,6 +227,7 @@ def _check_checkpoint(
     as_seed(checkpoint["seed"])
     as_seed(fields["seed"])
     _as_metadata(fields["metadata"])
+    check_feature_names(fields.get("feature_names", {}), model.input_names, model.input_widths)
     if tensors["optimizer.steps"].shape != () or int(tensors["optimizer.steps"]) < 0:
         raise ValueError("optimizer.steps must be one number, 0 or more")
     lengths = {tensors[f"trainer.history.{name}"].shape for name in checkpoint["columns"]}

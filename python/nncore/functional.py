@@ -2,8 +2,8 @@
 
 Arrays are matrices with one unit stride (rows or columns contiguous) of any leading dimension, batch first:
 x (B, I), weight (O, I), bias (O,). `out` receives the result instead of a new array and is returned;
-`accumulate` adds to it. Other dtypes raise TypeError; other shapes and layouts, and an `out` that is
-read-only or overlaps an argument, raise ValueError.
+`accumulate` adds to it. Other dtypes raise TypeError; other shapes and layouts, masked entries (numpy.ma),
+and an `out` that is read-only or overlaps an argument, raise ValueError.
 
     dense_forward(x, weight, bias=None, *, activation="identity", out=None)      f(x weight^T + bias)
     dense_backward(grad_output, x, weight, *, out=None, accumulate=False)        the three gradients

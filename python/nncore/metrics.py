@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .data import as_numbers
 from .losses import Loss, LossFunction
 from .registry import unknown_name
 
@@ -21,7 +22,8 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     y_pred (B, O) are probabilities or logits; y_true holds class indices, (B,) or (B, 1), or one-hot rows
     (B, O). With one output, O = 1, a probability of at least 0.5 means class 1.
-    Raises ValueError where the shapes do not fit, and for no samples. A NaN makes its row wrong.
+    Raises ValueError where the shapes do not fit, for no samples and for masked entries (numpy.ma), and
+    TypeError for other dtypes than bool, integers and floats. A NaN makes its row wrong.
 
     >>> accuracy([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     0.6666666666666666
@@ -41,7 +43,8 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
     """The fraction of outputs on the true side of the threshold, each output by itself, in [0, 1].
 
     y_pred (B, O); y_true of the same shape, or (B,) where O is 1, is compared with 0.5.
-    Raises ValueError where the shapes do not fit, and for no samples. A NaN is on no side.
+    Raises ValueError where the shapes do not fit, for no samples and for masked entries (numpy.ma), and
+    TypeError for other dtypes than bool, integers and floats. A NaN is on no side.
 
     >>> binary_accuracy([0, 1, 1], [[0.2], [0.9], [0.4]])
     0.6666666666666666
@@ -55,7 +58,7 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
 
 def _rows(metric: str, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Both as arrays of as many rows, at least one."""
-    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
+    truth, predicted = as_numbers(y_true, "y_true"), as_numbers(y_pred, "y_pred")
     if predicted.ndim != 2 or truth.ndim == 0 or len(truth) != len(predicted) or predicted.size == 0:
         raise ValueError(
             f"{metric} needs y_pred (B, O) and as many rows of y_true, at least one; "

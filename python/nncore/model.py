@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from . import _core
-from .data import as_inputs, as_numbers, as_sample_weight, as_targets, each
+from .data import (
+    FeatureNames,
+    Label,
+    as_inputs,
+    as_numbers,
+    as_sample_weight,
+    as_targets,
+    check_feature_names,
+    each,
+    find_feature_names,
+)
 from .graph import Input, Value, as_values, trace
 from .initializers import Initializer
 from .layers import Activation, Dense, Layer, TransposedDense, assign
@@ -85,6 +95,7 @@ class Model:
         self._objectives: dict[str, Objective] = {}  # the plans of loss_and_gradients
         self.metadata: dict[str, Any] = {}
         self.unknown_fields: dict[str, Any] = {}  # of the file it came from, kept for the next save
+        self._feature_names: dict[str, tuple[Label, ...]] = {}
         store.bind()
 
     # Layers -------------------------------------------------------------------------------------------
@@ -107,6 +118,32 @@ class Model:
     def layer_names(self) -> list[str]:
         """The name of each of `layers`."""
         return [self.names[layer] for layer in self.layers]
+
+    @property
+    def feature_names(self) -> dict[str, tuple[Label, ...]]:
+        """What the columns of x are called: for each input that has names, a tuple of strings and integers.
+
+        `Trainer.fit` and `Trainer.step` remember the column names of a table (pandas, polars, pyarrow); a
+        model that was trained on arrays or lists has none. From then on the columns of a table are picked
+        by name, and a table with other names is a ValueError. Tables without names go by position: arrays,
+        lists, and DataFrames whose columns are 0, 1, 2, ... Labels that are neither strings nor integers
+        count as their str(). A pandas Series, one sample, has its names in its index.
+
+        Set it to name the columns by hand, or to {} to forget them; what it returns is a copy. Raises
+        ValueError for an input that the model lacks, and for names that are not distinct or not as many as
+        the input has features; TypeError for what is no dict of lists.
+
+        >>> import nncore as nc
+        >>> model = nc.mlp([2, 1], seed=0)
+        >>> model.feature_names = {"input": ["age", "dose"]}
+        >>> model.feature_names
+        {'input': ('age', 'dose')}
+        """
+        return dict(self._feature_names)
+
+    @feature_names.setter
+    def feature_names(self, names: Mapping[str, Iterable[Label]]) -> None:
+        self._feature_names = check_feature_names(names, self.input_names, self.input_widths)
 
     # Parameters ---------------------------------------------------------------------------------------
 
@@ -159,6 +196,9 @@ class Model:
         x is an array, list or pandas table of bool, integer or float numbers (1-D: one sample); a list,
         tuple or dict of them where the model has several inputs. The outputs are returned as one array, or as
         a list where there are several. Several threads may predict on one model at the same time.
+
+        Raises TypeError for other dtypes, and ValueError for other shapes, for columns that are not those of
+        `feature_names`, and for masked entries of numpy.ma arrays.
         """
         output = self.network.try_predict(x, out)  # all of it, where x is one array that the core takes
         if output is not None:
@@ -227,6 +267,7 @@ class Model:
         other = connect(graph, make_layers(graph), self.dtype if dtype is None else dtype, self.seed)
         other.copy_from(self)
         other.metadata = dict(self.metadata)
+        other.feature_names = self.feature_names
         return other
 
     def copy_from(self, other: Model) -> None:
@@ -292,11 +333,24 @@ class Model:
 
     # Helpers ------------------------------------------------------------------------------------------
 
+    def feature_names_with(self, x: Any) -> FeatureNames:
+        """`feature_names`, and those of x for inputs that have none yet."""
+        return {**find_feature_names(x, self.input_names), **self._feature_names}
+
     def as_samples(
-        self, objective: Objective, x: Any, y: Any, sample_weight: Any, prefix: str = ""
+        self,
+        objective: Objective,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        prefix: str = "",
+        feature_names: FeatureNames | None = None,
     ) -> Samples:
-        """What a call is given, as the core takes it; `prefix` names it in messages."""
-        tables = as_inputs(x, self.input_names, self.input_widths, f"{prefix}x")
+        """What a call is given, as the core takes it; `prefix` names it in messages. `feature_names` are the
+        model's own where None.
+        """
+        known = self._feature_names if feature_names is None else feature_names
+        tables = as_inputs(x, self.input_names, self.input_widths, known, f"{prefix}x")
         rows = len(tables[0])
         targets = as_targets(y, [term.name for term in objective.terms], rows, f"{prefix}y")
         for place, term in enumerate(objective.terms):  # (B,) would broadcast against an output of (B, 1)
@@ -305,7 +359,7 @@ class Model:
         return Samples(tables, targets, as_sample_weight(sample_weight, rows, f"{prefix}sample_weight"))
 
     def _tables(self, x: Any) -> list[NDArray[Any]]:
-        return as_inputs(x, self.input_names, self.input_widths)
+        return as_inputs(x, self.input_names, self.input_widths, self._feature_names)
 
     def _unwrap(self, outputs: list[NDArray[Any]]) -> Any:
         return outputs[0] if len(self.outputs) == 1 else outputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from .data import each
+from .data import as_numbers, each
 from .losses import Loss, LossFunction, as_loss
 
 if TYPE_CHECKING:
@@ -210,8 +210,9 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
         raise TypeError(
             f"the loss of output {term.name!r} must return (value, gradient); given {type(answer).__name__}"
         )
+    given = as_numbers(answer[1], f"the gradient that the loss of output {term.name!r} returns")
     with np.errstate(over="ignore"):  # infinity is an error in a step, which names the row
-        gradient = np.ascontiguousarray(answer[1], dtype=output.dtype)
+        gradient = np.ascontiguousarray(given, dtype=output.dtype)
     if gradient.shape != output.shape:
         raise ValueError(
             f"the gradient that the loss of output {term.name!r} returns must have the shape of "

@@ -26,7 +26,7 @@ class Precision(NamedTuple):
     optimizer_state: type[_core.OptimizerState_float32]
 
 
-_PRECISIONS = {
+_PRECISIONS: dict[np.dtype[Any], Precision] = {
     np.dtype(np.float32): Precision(
         _core.Parameters_float32, _core.Network_float32, _core.OptimizerState_float32
     ),
@@ -120,9 +120,10 @@ def blend_arrays(precision: Precision, mine: NDArray[Any], theirs: NDArray[Any],
 def as_dtype(given: DTypeLike) -> np.dtype[Any]:
     """float32 or float64; TypeError for any other dtype."""
     dtype = np.dtype(given)
-    if dtype not in _PRECISIONS:
-        raise TypeError(f"dtype must be float32 or float64; given {dtype}")
-    return dtype
+    for own in _PRECISIONS:
+        if dtype == own:
+            return own  # `given` may spell out the machine's byte order, as arrays from files do
+    raise TypeError(f"dtype must be float32 or float64; given {dtype}")
 
 
 def as_seed(given: int | None, name: str = "seed") -> int:

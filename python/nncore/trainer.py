@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from . import _core
 from .callbacks import Callback, Logs, keyed
+from .data import FeatureNames, check_same_order
 from .graph import check_size
 from .history import History
 from .metrics import Metric, as_metric
@@ -137,16 +138,21 @@ class Trainer:
         seed and the number of epochs before it. `progress`: "auto" (a bar on a terminal, a line an epoch
         elsewhere), True (a bar) or False.
 
-        Raises TypeError for other dtypes and ValueError for shapes and values, before anything is trained,
-        and FloatingPointError, naming the row or the layer, for an input, a loss, a gradient or an update
-        that is not finite. That and Ctrl-C leave the model, the optimizer and the history as after the last
-        whole step, unless a callback's on_fit_end changes them.
+        The model remembers the column names of a table x (`Model.feature_names`). A table with the same
+        names in another order is put right from then on. The columns of `validation_data` must stand in the
+        order of x, where both have names.
+
+        Raises TypeError for other dtypes and ValueError for shapes, values, column names and masked entries,
+        before anything is trained, and FloatingPointError, naming the row or the layer, for an input, a loss,
+        a gradient or an update that is not finite. That and Ctrl-C leave the model, the optimizer and the
+        history as after the last whole step, unless a callback's on_fit_end changes them.
         """
-        samples = self._samples(x, y, sample_weight)
+        names = self.model.feature_names_with(x)
+        samples = self._samples(x, y, sample_weight, names=names)
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
         if samples.rows == 0:
             raise ValueError("x has no samples")
-        validation = self._validation(validation_data)
+        validation = self._validation(validation_data, x, names)
         columns = self._column_names(validation is not None)
         with (
             self._running(list(callbacks), dict.fromkeys(columns, math.nan)) as running,
@@ -157,7 +163,7 @@ class Trainer:
                 if self._stopping:
                     break
                 show.begin_epoch(epoch)
-                with self._within_epoch():
+                with self._within_epoch(), self._remembering(names):
                     running.logs = self._epoch(samples, validation, batch_size, shuffle, show)
                     self.history.append(running.logs)
                 show.end_epoch(epoch, running.logs)
@@ -177,7 +183,10 @@ class Trainer:
         loss = self.objective.try_train_step(x, y, sample_weight, self.optimizer)
         if loss is not None:
             return loss
-        return self.objective.train_step(self._samples(x, y, sample_weight), self.optimizer)
+        names = self.model.feature_names_with(x)
+        samples = self._samples(x, y, sample_weight, names=names)
+        with self._remembering(names):
+            return self.objective.train_step(samples, self.optimizer)
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """The loss (weighted) and the metrics (unweighted) on some data, without training.
@@ -211,7 +220,7 @@ class Trainer:
         """Goes back to a checkpoint: what follows gives the bits that an uninterrupted run gives.
 
         The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
-        Parameters, moments, steps, learning rate, seeds, metadata and history are the file's. If it was
+        Parameters, moments, steps, learning rate, seeds, metadata, feature names and history are the file's. If it was
         written during a fit, the next fit goes on with that one: callbacks of the same classes, in the same
         order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while another
         thread trains, before anything is changed.
@@ -283,16 +292,32 @@ class Trainer:
         logs["seconds"] = time.perf_counter() - begin
         return logs
 
-    def _samples(self, x: Any, y: Any, sample_weight: Any, prefix: str = "") -> Samples:
-        return self.model.as_samples(self.objective, x, y, sample_weight, prefix)
+    @contextmanager
+    def _remembering(self, names: FeatureNames) -> Iterator[None]:
+        """Gives the model the names of its columns if a step was made, whether or not a later one failed."""
+        state = self.optimizer.state(self.model.store)
+        before = state.steps
+        try:
+            yield
+        finally:
+            if state.steps > before:
+                self.model.feature_names = dict(names)
 
-    def _validation(self, data: Sequence[Any] | None) -> Samples | None:
+    def _samples(
+        self, x: Any, y: Any, sample_weight: Any, prefix: str = "", names: FeatureNames | None = None
+    ) -> Samples:
+        return self.model.as_samples(self.objective, x, y, sample_weight, prefix, names)
+
+    def _validation(self, data: Sequence[Any] | None, x: Any, names: FeatureNames) -> Samples | None:
         """The validation data, tried once so that a mistake in them shows before training."""
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        samples = self._samples(data[0], data[1], data[2] if len(data) == 3 else None, "validation ")
+        weight = data[2] if len(data) == 3 else None
+        samples = self._samples(data[0], data[1], weight, "validation ", names)
+        # Two tables for one call come from one place: where their orders differ, something went wrong there.
+        check_same_order(data[0], x, self.model.input_names, "validation x")
         if samples.rows == 0:
             raise ValueError("validation x has no samples")
         try:

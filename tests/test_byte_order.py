@@ -1,0 +1,130 @@
+"""The byte order of this machine is native however a dtype says it; the other one is refused everywhere."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import nncore as nc
+from small_networks import chain, draw, train_step
+
+OWN, OTHER = "<>" if sys.byteorder == "little" else "><"
+NUMBERS = ["i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "g"]
+X = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [1, 1, 0]], dtype=np.float64)
+LABELS, WEIGHT = np.array([0, 1, 1, 0]), np.array([1.0, 2.0, 0.5, 1.0])
+
+
+def spelled_out(array: Any, order: str = OWN) -> NDArray:
+    """The same values with a dtype that names its byte order, as readers of files make it."""
+    array = np.asarray(array)
+    result = array.astype(array.dtype.newbyteorder(order))
+    assert result.dtype.byteorder == order
+    return result
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_x_of_every_dtype(number: str) -> None:
+    model, x = nc.mlp([3, 4, 2], "tanh", seed=0), X.astype(number)
+    expected = model.predict(x)
+    assert np.array_equal(model.predict(spelled_out(x)), expected)
+    assert np.array_equal(model.predict(spelled_out(x)[0]), expected[:1])
+    assert np.array_equal(model.predict([*spelled_out(x)]), expected)
+    assert np.array_equal(model.network.try_predict(spelled_out(x)), expected)  # without a conversion
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_everything_that_training_takes(dtype: type) -> None:
+    parameters, evaluations = [], []
+    for form in (np.asarray, spelled_out):
+        x, y, weight = form(X.astype(dtype)), form(LABELS), form(WEIGHT)
+        model = nc.mlp([3, 4, 2], "tanh", "softmax", dtype=form(np.zeros(1, dtype)).dtype, seed=0)
+        trainer = nc.Trainer(model, "cross_entropy", metrics=["accuracy"])
+        trainer.fit(x, y, 2, 2, sample_weight=weight, validation_data=(x, y, weight), progress=False)
+        trainer.step(x, y, weight)
+        model.loss_and_gradients(x, y, "cross_entropy", weight)
+        out = form(np.zeros((4, 2), dtype))
+        assert model.predict(x, out=out) is out
+        assert np.array_equal(model.forward(x), out)
+        model.backward(form(np.ones((4, 2), dtype)))
+        parameters.append([model.parameters.copy(), model.gradients.copy()])
+        evaluations.append((trainer.evaluate(x, y, weight), trainer.history["val_loss"]))
+    assert np.array_equal(*parameters)
+    assert evaluations[0] == evaluations[1]
+
+
+def test_parameters_and_setters() -> None:
+    model = nc.mlp([3, 2], seed=0)
+    for dtype in (np.float32, np.float64, np.int16):
+        values = np.arange(model.parameters.size, dtype=dtype)
+        model.parameters = spelled_out(values)
+        assert np.array_equal(model.parameters, values)
+        model.gradients = spelled_out(values[::-1])
+        assert np.array_equal(model.gradients, values[::-1])
+        model[0].weight = spelled_out(values[:6].reshape(2, 3))
+        assert np.array_equal(model[0].weight, values[:6].reshape(2, 3))
+        model[0].bias = spelled_out(values[:2])
+        assert np.array_equal(model[0].bias, values[:2])
+
+
+def test_metrics() -> None:
+    truth, predicted = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    assert nc.accuracy(spelled_out(truth), spelled_out(predicted)) == nc.accuracy(truth, predicted)
+    column = predicted[:, 1:]
+    assert nc.binary_accuracy(spelled_out(truth), spelled_out(column)) == nc.binary_accuracy(truth, column)
+
+
+@pytest.mark.parametrize("number", ["f4", "f8"])
+def test_dtype_arguments(number: str) -> None:
+    own = np.dtype(number).newbyteorder(OWN)
+    assert own.byteorder == OWN
+    model = nc.mlp([3, 2], dtype=own, seed=0)
+    other = nc.mlp([3, 2], seed=0).copy(dtype=own)
+    for dtype in (model.dtype, other.dtype, model.parameters.dtype, model.predict(X).dtype):
+        assert dtype == np.dtype(number)
+        assert dtype.byteorder == "="
+    assert nc.Model(*nc_input_and_output(), dtype=own).dtype == np.dtype(number)
+    for make in (lambda dtype: nc.mlp([3, 2], dtype=dtype), lambda dtype: model.copy(dtype=dtype)):
+        with pytest.raises(TypeError, match="dtype must be float32 or float64"):
+            make(np.dtype(number).newbyteorder(OTHER))
+
+
+def nc_input_and_output() -> tuple[Any, Any]:
+    x = nc.Input(3)
+    return x, nc.Dense(3, 2)(x)
+
+
+def test_rows_of_a_network() -> None:
+    one, other = chain([3, 2]), chain([3, 2])
+    x, y, rows = draw(4, 3), draw(4, 2), np.array([3, 0, 1])
+    assert train_step(one, x, y, rows=spelled_out(rows)) == train_step(other, x, y, rows=rows)
+    with pytest.raises(TypeError, match=r"^rows has dtype"):
+        train_step(one, x, y, rows=spelled_out(rows, OTHER))
+
+
+USES: dict[str, Callable[[nc.Trainer, NDArray], object]] = {
+    "predict": lambda t, a: t.model.predict(a(X)),
+    "out": lambda t, a: t.model.predict(X, out=a(np.zeros((4, 2), np.float32))),
+    "forward": lambda t, a: t.model.forward(a(X)),
+    "backward": lambda t, a: (t.model.forward(X), t.model.backward(a(np.ones((4, 2))))),
+    "x of fit": lambda t, a: t.fit(a(X), LABELS, progress=False),
+    "y of fit": lambda t, a: t.fit(X, a(LABELS), progress=False),
+    "weight of fit": lambda t, a: t.fit(X, LABELS, sample_weight=a(WEIGHT), progress=False),
+    "validation x": lambda t, a: t.fit(X, LABELS, validation_data=(a(X), LABELS), progress=False),
+    "y of step": lambda t, a: t.step(X, a(LABELS)),
+    "x of evaluate": lambda t, a: t.evaluate(a(X), LABELS),
+    "parameters": lambda t, a: setattr(t.model, "parameters", a(t.model.parameters)),
+    "weight of a layer": lambda t, a: setattr(t.model[0], "weight", a(t.model[0].weight)),
+    "a metric": lambda t, a: nc.accuracy(a(LABELS), np.eye(4, 2)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_other_order_is_refused(use: str) -> None:
+    trainer = nc.Trainer(nc.mlp([3, 4, 2], "tanh", "softmax", seed=0), "cross_entropy")
+    before = trainer.model.parameters.copy()
+    with pytest.raises(TypeError, match="byte order"):
+        USES[use](trainer, lambda array: spelled_out(array, OTHER))
+    assert np.array_equal(trainer.model.parameters, before)
