@@ -242,7 +242,9 @@ class BoundNetwork {
     const Training call(*this);  // held while `loss` runs, so that it cannot use the model half-way
     validate(optimizer, state, network_.parameters().count());
     std::int64_t count = call->read_inputs(graph(), inputs);
-    Batch batch{.inputs = call->inputs, .count = count};
+    Batch batch;
+    batch.inputs = call->inputs;
+    batch.count = count;
     if (!rows.is_none()) {
       const py::array indices = as_array(rows, "rows");
       batch.rows = as_rows(indices, "rows", count);
@@ -275,8 +277,10 @@ class BoundNetwork {
   void check_inputs(const py::sequence& x) {
     const Sequence inputs(x);
     const Lease call(*this);
-    const std::int64_t rows = call->read_inputs(graph(), inputs);
-    compute(flops(kForward, rows), [&] { network_.check_inputs({.inputs = call->inputs, .count = rows}); });
+    Batch batch;
+    batch.count = call->read_inputs(graph(), inputs);
+    batch.inputs = call->inputs;
+    compute(flops(kForward, batch.count), [&] { network_.check_inputs(batch); });
   }
 
   py::object update(const Arguments<2>& arguments) {

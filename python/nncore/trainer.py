@@ -220,10 +220,10 @@ class Trainer:
         """Goes back to a checkpoint: what follows gives the bits that an uninterrupted run gives.
 
         The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
-        Parameters, moments, steps, learning rate, seeds, metadata, feature names and history are the file's. If it was
-        written during a fit, the next fit goes on with that one: callbacks of the same classes, in the same
-        order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while another
-        thread trains, before anything is changed.
+        Parameters, moments, steps, learning rate, seeds, metadata, feature names and history are the file's.
+        If it was written during a fit, the next fit goes on with that one: callbacks of the same classes, in
+        the same order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while
+        another thread trains, before anything is changed.
         """
         from .files import restore_checkpoint
 
