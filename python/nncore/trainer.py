@@ -94,8 +94,11 @@ class Trainer:
         likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,),
         not negative. Lists, tuples or dicts of them where the model has several inputs or losses.
         `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
-        seed and the number of epochs before it. `progress`: "auto" (a bar on a terminal, a line an epoch
-        elsewhere), True (a bar) or False.
+        seed and the number of epochs before it.
+
+        `progress` says what is written to stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar)
+        or False (nothing). A line, or a finished bar, is that of an epoch: at most one a second stays, and
+        that of the last epoch. Where stderr cannot be written, the fit goes on without.
 
         Raises TypeError for other dtypes and ValueError for shapes and values, before anything is trained,
         and FloatingPointError for a loss that is not finite. That and Ctrl-C leave the model, the optimizer
