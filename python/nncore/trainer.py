@@ -159,7 +159,9 @@ class Trainer:
         self._stopping = True
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes."""
+        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes, with
+        the same errors.
+        """
         from .files import save_checkpoint
 
         save_checkpoint(self, path)
@@ -169,7 +171,7 @@ class Trainer:
 
         The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
         Parameters, moments, steps, learning rate, seeds, metadata and history are the file's. Raises
-        ValueError, naming what differs, before anything is changed.
+        ValueError, naming what differs, before anything is changed, and OSError as `nncore.load` does.
         """
         from .files import restore_checkpoint
 
