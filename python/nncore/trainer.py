@@ -97,8 +97,8 @@ class Trainer:
         seed and the number of epochs before it.
 
         `progress` says what is written to stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar)
-        or False (nothing). A line, or a finished bar, is that of an epoch: at most one a second stays, and
-        that of the last epoch. Where stderr cannot be written, the fit goes on without.
+        or False (nothing). At most one epoch a second leaves its line or finished bar, and the last epoch
+        does. Where stderr cannot be written, the fit goes on without.
 
         Raises TypeError for other dtypes and ValueError for shapes and values, before anything is trained,
         and FloatingPointError for a loss that is not finite. That and Ctrl-C leave the model, the optimizer
