@@ -76,8 +76,22 @@ def test_config_prints_what_show_config_knows(capsys):
         assert f"{name}: " in printed
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_without_a_command_the_help_is_shown(arguments, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as stop:  # as argparse ends --help
+        status = stop.code
+    assert status == 0
+    said = capsys.readouterr()
+    for text in ("usage: python -m nncore", "demo", "bench", "config"):
+        assert text in said.out
+    assert said.err == ""
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["no-such-command"], ["demo", "--epochs", "0"], ["demo", "--seed", "-1"]]
+    "arguments",
+    [["no-such-command"], ["--no-such-option"], ["demo", "--epochs", "0"], ["demo", "--seed", "-1"]],
 )
 def test_other_commands_are_usage_errors(arguments, capsys):
     with pytest.raises(SystemExit) as stop:

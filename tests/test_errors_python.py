@@ -299,7 +299,7 @@ FITTING = {
     ),
     "validation rows": (fit(validation_data=(X, LABELS[:2])), ValueError, "validation y has 2 samples"),
     "validation labels": (fit(validation_data=(X, LABELS + 1)), ValueError, "label 2 in row 1"),
-    "progress": (fit(progress="yes"), ValueError, "progress must be True, False or 'auto'; given 'yes'"),
+    "progress": (fit(progress="yes"), ValueError, "progress must be True, False or 'auto'; got 'yes'"),
 }
 
 

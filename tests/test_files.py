@@ -2,8 +2,11 @@
 
 import errno
 import json
+import os
 import pathlib
+import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -152,8 +155,100 @@ def test_files_of_every_format_version_can_be_read(name):
 def test_a_missing_file(path):
     with pytest.raises(FileNotFoundError):
         nc.load(path)
-    with pytest.raises(IsADirectoryError, match="is a folder"):
-        nc.load(path.parent)
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))  # the name of a socket must be short
+
+
+def make_link(make):
+    """Makes a link to what another function makes."""
+
+    def linked(path):
+        target = path.with_name(f"{path.name}.target")
+        make(target)
+        path.symlink_to(target.name)
+
+    return linked
+
+
+# What is there and is no regular file: how it is made, the error, and what the message calls it.
+IRREGULAR = {
+    "folder": (pathlib.Path.mkdir, IsADirectoryError, "a folder"),
+    "FIFO": (os.mkfifo, shutil.SpecialFileError, "a FIFO"),
+    "socket": (make_socket, shutil.SpecialFileError, "a socket"),
+    "link to a folder": (make_link(pathlib.Path.mkdir), IsADirectoryError, "a folder"),
+    "link to a FIFO": (make_link(os.mkfifo), shutil.SpecialFileError, "a FIFO"),
+    "link to a link to a FIFO": (make_link(make_link(os.mkfifo)), shutil.SpecialFileError, "a FIFO"),
+    "link to a socket": (make_link(make_socket), shutil.SpecialFileError, "a socket"),
+    "link to itself": (lambda path: path.symlink_to(path), OSError, None),
+    "file as a folder": (lambda path: path.with_name("target").touch(), NotADirectoryError, None),
+}
+
+
+def irregular(path, name):
+    """Makes one of them; the path to use, the error, and what its message must match."""
+    make, error, kind = IRREGULAR[name]
+    make(path)
+    if name == "file as a folder":
+        path = path.with_name("target") / "model.safetensors"
+    named = re.escape(str(path))
+    return path, error, named if kind is None else f"got {kind}: {named}$"
+
+
+def listing(folder):
+    """What the folder holds, and of which type it is."""
+    return {entry.name: stat.S_IFMT(entry.lstat().st_mode) for entry in folder.iterdir()}
+
+
+@pytest.mark.parametrize("way", ["model", "trainer", "callback"])
+@pytest.mark.parametrize("name", IRREGULAR)
+def test_only_regular_files_are_replaced(path, name, way, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    target, error, message = irregular(path, name)
+    before = listing(path.parent)
+    if "got" in message:
+        message = "^path must be a regular file or a new name; " + message
+    ways = {
+        "model": lambda: small().save(target),
+        "trainer": lambda: trainer().save(str(target)),
+        "callback": lambda: nc.Checkpoint(target, monitor=None).on_epoch_end(trainer(), {}),
+    }
+    with pytest.raises(error, match=message):
+        ways[way]()
+    assert listing(path.parent) == before
+
+
+@pytest.mark.parametrize("way", ["load", "restore"])
+@pytest.mark.parametrize("name", IRREGULAR)
+def test_only_regular_files_are_read(path, name, way, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    target, error, message = irregular(path, name)
+    if "got" in message:
+        message = "^path must be a regular file; " + message
+    with pytest.raises(error, match=message):
+        nc.load(target) if way == "load" else trainer().restore(str(target))
+
+
+def test_devices_are_named():
+    """They are only read here: for root, a file that is saved could take the place of the device."""
+    with pytest.raises(shutil.SpecialFileError, match=r"got a character device: /dev/null$"):
+        nc.load("/dev/null")
+
+
+def test_saving_through_a_link_makes_the_file_that_it_names(path, tmp_path):
+    target = tmp_path / "elsewhere" / "new.safetensors"
+    path.symlink_to(target)
+    with pytest.raises(FileNotFoundError):
+        small().save(path)  # its folder is not there
+    with pytest.raises(FileNotFoundError):
+        nc.load(path)
+    target.parent.mkdir()
+    small().save(path)
+    assert path.is_symlink()
+    assert not target.is_symlink()
+    assert np.array_equal(nc.load(target).parameters, small().parameters)
 
 
 def test_every_truncation_is_noticed(path):

@@ -11,7 +11,6 @@ import pytest
 
 import nncore as nc
 from nncore import _core
-from nncore.progress import Bar, Lines, Progress, make_progress
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
@@ -236,7 +235,7 @@ def test_an_optimizer_has_a_state_for_every_store():
         assert optimizer.state(trainer.model.store).steps == 3
 
 
-# Callbacks and progress -------------------------------------------------------------------------------
+# Callbacks --------------------------------------------------------------------------------------------
 
 
 def test_callbacks_see_every_epoch():
@@ -327,27 +326,6 @@ def test_checkpoints_of_the_best_epoch(tmp_path):
     assert np.array_equal(nc.load(path).parameters, kept[1])
     trainer.fit(X, LABELS, epochs=1, progress=False, callbacks=[nc.Checkpoint(path, monitor=None)])
     assert np.array_equal(nc.load(path).parameters, trainer.model.parameters)
-
-
-def test_progress_prints_a_line_an_epoch_where_there_is_no_terminal(capsys):
-    classifier().fit(X, LABELS, epochs=2)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert [line.split("  ")[0] for line in err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
-
-
-def test_progress_can_be_a_bar_or_nothing(capsys):
-    classifier().fit(X, LABELS, epochs=2, progress=True)
-    assert "epoch 2/2: 100%" in capsys.readouterr().err
-    classifier().fit(X, LABELS, epochs=2, progress=False)
-    assert capsys.readouterr().err == ""
-
-
-def test_progress_on_a_terminal_is_a_bar(monkeypatch):
-    assert type(make_progress("auto", 1, 1)) is Lines
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert type(make_progress("auto", 1, 1)) is Bar
-    assert type(make_progress(False, 1, 1)) is Progress
 
 
 def test_history_prints_as_a_table():

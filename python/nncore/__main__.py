@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore demo`, `bench` and `config`."""
+"""The command line: `python -m nncore demo`, `bench` and `config`; with no command, its help."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _seed(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m nncore", description="Dense neural networks on a CPU.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(metavar="command")
     demo = commands.add_parser("demo", help="train a classifier of handwritten digits, and show how it does")
     demo.add_argument(
         "--out", default="nncore-demo", help="folder of the model and the picture (%(default)s)"
@@ -89,6 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     config = commands.add_parser("config", help="print the version, compiler, instruction sets and threads")
     config.set_defaults(run=_config)
     options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return 0
     return int(options.run(options))
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,12 +28,25 @@ FORMAT_VERSION = (1, 0)  # a new major version is one that older readers cannot 
 LEAST_READER_VERSION = "0.1.0"  # the first nncore that reads what this one writes
 OWN_FIELDS = ("format_version", "least_reader_version", "writer_version", "sha256")
 
+_KINDS = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISBLK, "block device"),
+    (stat.S_ISCHR, "character device"),
+)
+
 PathLike: TypeAlias = str | os.PathLike[str]
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
 
 def write(path: PathLike, fields: Mapping[str, Any], tensors: Tensors) -> None:
-    """Writes a file beside its place, syncs it and renames it; what fails leaves what was there."""
+    """Writes a file beside its place, syncs it and renames it; what fails leaves what was there.
+
+    Raises IsADirectoryError or shutil.SpecialFileError where the path is there, but is no regular file.
+    """
+    with suppress(FileNotFoundError):  # a new name, or a link to one
+        _check_regular(path, "a regular file or a new name")
     all_fields = {
         **fields,
         "format_version": ".".join(map(str, FORMAT_VERSION)),
@@ -59,10 +74,10 @@ def write(path: PathLike, fields: Mapping[str, Any], tensors: Tensors) -> None:
 def read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
     """The fields and arrays of a file that is whole, unaltered and of a version that can be read.
 
-    Raises FileNotFoundError or IsADirectoryError, and ValueError, naming the path, for any other file.
+    Raises FileNotFoundError, IsADirectoryError or shutil.SpecialFileError where the path is no regular file,
+    and ValueError, naming the path, for any other file.
     """
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)} is a folder")
+    _check_regular(path, "a regular file")
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("nncore")
@@ -82,6 +97,18 @@ def versions(fields: Mapping[str, Any]) -> str:
         f"format {fields['format_version']}, written by nncore {fields.get('writer_version')}, needs nncore "
         f"{fields['least_reader_version']} or later; this is {_core.__version__}"
     )
+
+
+def _check_regular(path: PathLike, allowed: str) -> None:
+    """Refuses what is there and is no regular file: to rename a file over a device would put an end to the
+    device, and who reads a FIFO may wait forever. Links are followed.
+    """
+    mode = Path(path).stat().st_mode
+    if stat.S_ISREG(mode):
+        return
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "special file")
+    error = IsADirectoryError if stat.S_ISDIR(mode) else shutil.SpecialFileError
+    raise error(f"path must be {allowed}; got a {kind}: {os.fspath(path)}")
 
 
 def _parse(path: PathLike, text: str | None) -> dict[str, Any]:

@@ -38,8 +38,9 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
     """Writes a model. `metadata` is a dict with string keys that JSON can hold; None keeps the model's own.
 
     The file is written beside its place, synced and renamed: it appears whole, or what was there stays.
-    Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold, and
-    OSError where the disk is full or the folder cannot be written.
+    Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold,
+    IsADirectoryError or shutil.SpecialFileError where the path is no regular file, and other OSErrors where
+    the disk is full or the folder cannot be written.
     """
     from .container import write
 
@@ -48,8 +49,9 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
 
 def load(path: PathLike) -> Model:
     """The model of a file that `save`, `Trainer.save` or a Checkpoint wrote; its seed, metadata and feature
-    names are the saved ones. Raises FileNotFoundError, and ValueError, naming the path, for a file that is
-    truncated, altered, not nncore's, or of a version that this one cannot read.
+    names are the saved ones. Raises FileNotFoundError, IsADirectoryError for a folder,
+    shutil.SpecialFileError (an OSError) for a FIFO, socket or device, and ValueError, naming the path, for a
+    file that is truncated, altered, not nncore's, or of a version that this one cannot read.
 
     >>> import nncore as nc, os, tempfile
     >>> model = nc.mlp([3, 4, 2], seed=0)

@@ -303,6 +303,10 @@ class Model:
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
         `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes.
+
+        Raises TypeError or ValueError for metadata that JSON cannot hold. Raises IsADirectoryError where the
+        path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
+        OSErrors where the disk is full or the folder cannot be written. What was there then stays.
         """
         from .files import save
 

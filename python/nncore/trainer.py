@@ -135,8 +135,11 @@ class Trainer:
         likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,),
         not negative. Lists, tuples or dicts of them where the model has several inputs or losses.
         `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
-        seed and the number of epochs before it. `progress`: "auto" (a bar on a terminal, a line an epoch
-        elsewhere), True (a bar) or False.
+        seed and the number of epochs before it.
+
+        `progress` says what is written to stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar)
+        or False (nothing). At most one epoch a second leaves its line or finished bar, and the last epoch
+        does. Where stderr cannot be written, the fit goes on without.
 
         The model remembers the column names of a table x (`Model.feature_names`). A table with the same
         names in another order is put right from then on. The columns of `validation_data` must stand in the
@@ -206,7 +209,8 @@ class Trainer:
         self._stopping = True
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes.
+        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes, with
+        the same errors.
 
         During a fit it holds what the callbacks keep too, so that another fit can go on from it. Callbacks
         may save; another thread waits for the end of the epoch. Raises RuntimeError within an epoch, and
@@ -223,7 +227,7 @@ class Trainer:
         Parameters, moments, steps, learning rate, seeds, metadata, feature names and history are the file's.
         If it was written during a fit, the next fit goes on with that one: callbacks of the same classes, in
         the same order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while
-        another thread trains, before anything is changed.
+        another thread trains, before anything is changed, and OSError as `nncore.load` does.
         """
         from .files import restore_checkpoint
 
