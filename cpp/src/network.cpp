@@ -108,7 +108,7 @@ Network<T>::~Network() = default;
 
 template <class T>
 void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const {
-  workspace.largest_input.assign(graph_->inputs().size(), 0.0);
+  if (source.measure) workspace.largest_input.assign(graph_->inputs().size(), 0.0);
   for (std::size_t i = 0; i < graph_->inputs().size(); ++i) {
     const int node = graph_->inputs()[i];
     if (plan.value_of[at(node)] < 0) continue;  // this plan does not read it

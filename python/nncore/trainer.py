@@ -113,7 +113,7 @@ class Trainer:
         self.running: RunningFit | None = None  # the fit under way
         self.resumed: ResumedFit | None = None  # what the next fit goes on with
         self._boundary = Condition()
-        self._epoch_thread: int | None = None  # who is within an epoch
+        self._epoch_thread: tuple[int, int] | None = None  # process and thread of who is within an epoch
         self._waiting_saves = 0
 
     def fit(
@@ -257,7 +257,7 @@ class Trainer:
         """Saves of other threads have had their turn, and wait from now on."""
         with self._boundary:
             self._boundary.wait_for(lambda: self._waiting_saves == 0)
-            self._epoch_thread = get_ident()
+            self._epoch_thread = os.getpid(), get_ident()
         try:
             yield
         finally:
@@ -268,15 +268,20 @@ class Trainer:
     @contextmanager
     def between_epochs(self, *, wait: bool) -> Iterator[None]:
         """No epoch begins meanwhile; one of another thread is waited for, or is a RuntimeError."""
+        me = os.getpid(), get_ident()
+
+        def is_between() -> bool:  # a forked child has none of its parent's other threads
+            return self._epoch_thread is None or self._epoch_thread[0] != me[0]
+
         with self._boundary:
-            if self._epoch_thread is not None and (not wait or self._epoch_thread == get_ident()):
+            if not is_between() and (not wait or self._epoch_thread == me):
                 raise RuntimeError(
                     "the trainer is within an epoch; it can be saved and restored between epochs, as in a "
                     "callback's on_epoch_end"
                 )
             self._waiting_saves += 1
             try:
-                self._boundary.wait_for(lambda: self._epoch_thread is None)
+                self._boundary.wait_for(is_between)
                 yield
             finally:
                 self._waiting_saves -= 1
@@ -327,7 +332,7 @@ class Trainer:
         try:
             self.objective.loss(samples)
         except (ValueError, FloatingPointError) as error:
-            raise type(error)(f"validation_data: {error}") from None
+            raise type(error)(f"validation {error}") from None
         self._measure(samples)
         return samples
 
