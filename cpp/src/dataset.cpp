@@ -206,7 +206,12 @@ void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
   if (count < 0) refuse("count", count, "at least 0");
   if (rows == nullptr && count > source.rows)
     refuse("count", count, "at most the table's " + std::to_string(source.rows) + " rows");
-  for (std::int64_t i = 0; rows != nullptr && i < count; ++i)
+  if (rows == nullptr) return;
+  // Without a branch for each: small steps notice. As unsigned numbers, negative ones are the largest.
+  std::uint64_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, static_cast<std::uint64_t>(rows[i]));
+  if (count == 0 || largest < static_cast<std::uint64_t>(source.rows)) return;
+  for (std::int64_t i = 0; i < count; ++i)
     if (rows[i] < 0 || rows[i] >= source.rows)
       refuse("rows[" + std::to_string(i) + "]", rows[i], "in [0, " + std::to_string(source.rows) + ")");
 }

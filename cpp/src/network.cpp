@@ -282,7 +282,10 @@ void Network<T>::check_inputs(const Batch& batch) const {
 template <class T>
 WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
                                   bool gradients, Workspace<T>& workspace, int ready) const {
-  if (lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace)) ready = -1;
+  if (lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace)) {
+    ready = -1;
+    find_bounded_steps(*graph_, objective.plan, *parameters_, workspace);
+  }
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false, true}, workspace);
   for (const double largest : workspace.largest_input)
     if (!std::isfinite(largest)) check_inputs(batch);  // says where

@@ -59,7 +59,8 @@ OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_cou
 
 template <class T>
 double OptimizerState<T>::largest_moment() {
-  if (largest_ != kUnknown && borrowers_ == 0) return largest_;
+  const double known = largest_.load(std::memory_order_relaxed);
+  if (known != kUnknown && borrowers_.load() == 0) return known;
   const T *const first = first_.data(), *const second = second_.data();
   const double largest = largest_magnitude(first, first_.size());
   const bool is_sound = std::isfinite(largest) && std::isfinite(largest_magnitude(second, second_.size())) &&

@@ -15,19 +15,20 @@ std::size_t at(int index) { return static_cast<std::size_t>(index); }
 }  // namespace
 
 template <class T>
-NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& step,
-                      Parameters<T>& parameters, Workspace<T>& workspace) {
-  const std::size_t inputs = graph.node(step.node).inputs.size();
-  NodeCall<T> call;
-  call.inputs = {workspace.edge_values.data() + step.first_edge, inputs};
-  call.integers = {workspace.edge_integers.data() + step.first_edge, inputs};
-  call.output = workspace.values[at(step.value)];
-  call.fused = step.fused;
-  call.input_derivative = {plan.edge_derivative.data() + step.first_edge, inputs};
-  call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
-  call.parameters = &parameters;
-  call.scratch = workspace.scratch;
-  return call;
+void find_bounded_steps(const Graph& graph, const Plan& plan, const Parameters<T>& parameters,
+                        Workspace<T>& workspace) {
+  workspace.bounded_steps.clear();
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlannedStep& step = plan.steps[i];
+    const Matrix<T>& gradient = workspace.gradients[at(step.value)];
+    if (!step.owns_segment || gradient.data == nullptr) continue;
+    const Matrix<const T>& input = workspace.edge_values[step.first_edge];
+    const int segment = graph.node(step.node).operation->segments()[0];
+    const std::int64_t size = parameters.segments()[at(segment)].size();
+    const bool reads_less = gradient.rows * (input.columns + gradient.columns) <= size;
+    if (size >= kSmallSegment && input.data != nullptr && reads_less)
+      workspace.bounded_steps.push_back(static_cast<int>(i));
+  }
 }
 
 template <class T>
@@ -38,7 +39,8 @@ PlanUpdate<T>::PlanUpdate(const Graph& graph, const Plan& plan, Parameters<T>& p
       parameters_(parameters),
       workspace_(workspace),
       update_(optimizer, state, parameters) {
-  workspace.ways.assign(parameters.segments().size(), UpdateWay::look);
+  const bool looks_at_all = workspace.bounded_steps.empty();
+  workspace.ways.assign(looks_at_all ? 0 : parameters.segments().size(), UpdateWay::look);
 }
 
 template <class T>
@@ -49,17 +51,6 @@ const Segment& PlanUpdate<T>::first_segment(const PlannedStep& step) const {
 template <class T>
 UpdateWay& PlanUpdate<T>::way_of(const PlannedStep& step) const {
   return workspace_.ways[at(operation(step).segments()[0])];
-}
-
-/// Whether to bound the gradient of a step's first segment reads less than to look at it.
-template <class T>
-bool PlanUpdate<T>::pays_to_bound(const PlannedStep& step) const {
-  if (!step.owns_segment || !first_segment(step).trainable) return false;
-  const std::int64_t size = first_segment(step).size();
-  const Matrix<const T>& input = workspace_.edge_values[step.first_edge];
-  const Matrix<T>& gradient = workspace_.gradients[at(step.value)];
-  return size >= kSmallSegment && input.data != nullptr &&
-         gradient.rows * (input.columns + gradient.columns) <= size;
 }
 
 template <class T>
@@ -78,17 +69,18 @@ double PlanUpdate<T>::gradient_bound(const PlannedStep& step) const {
 
 template <class T>
 bool PlanUpdate<T>::descends(const PlannedStep& step) {
+  if (!is_bounded(step)) return false;
   const std::int64_t rows = workspace_.gradients[at(step.value)].rows;
-  if (!pays_to_bound(step) || !operation(step).fuses_descent(rows)) return false;
-  if (update_.descent(first_segment(step)) == T{0}) return false;
+  if (!operation(step).fuses_descent(rows) || update_.descent(first_segment(step)) == T{0}) return false;
   way_of(step) = UpdateWay::descend;
   return true;
 }
 
 template <class T>
 void PlanUpdate<T>::approve() {
-  for (const PlannedStep& step : plan_.steps) {
-    if (!pays_to_bound(step)) continue;
+  for (const int index : workspace_.bounded_steps) {
+    const PlannedStep& step = plan_.steps[at(index)];
+    if (!first_segment(step).trainable) continue;
     UpdateWay& way = way_of(step);
     const bool approved = update_.approves(first_segment(step), gradient_bound(step));
     if (approved && way == UpdateWay::look) way = UpdateWay::bounded;
@@ -102,14 +94,23 @@ void PlanUpdate<T>::approve() {
 }
 
 template <class T>
+bool PlanUpdate<T>::is_bounded(const PlannedStep& step) const {
+  const std::vector<int>& bounded = workspace_.bounded_steps;
+  const auto index = static_cast<int>(&step - plan_.steps.data());
+  return std::find(bounded.begin(), bounded.end(), index) != bounded.end();
+}
+
+template <class T>
 bool PlanUpdate<T>::is_descending(const PlannedStep& step) const {
-  return step.owns_segment && way_of(step) == UpdateWay::descend;
+  return is_bounded(step) && way_of(step) == UpdateWay::descend;
 }
 
 template <class T>
 void PlanUpdate<T>::run(const PlannedStep* left) {
-  for (auto step = plan_.steps.rbegin(); step != plan_.steps.rend(); ++step) {
-    if (is_descending(*step) && &*step != left) operation(*step).descend(descent_call(*step));
+  const std::vector<int>& bounded = workspace_.bounded_steps;
+  for (auto index = bounded.rbegin(); index != bounded.rend(); ++index) {
+    const PlannedStep& step = plan_.steps[at(*index)];
+    if (is_descending(step) && &step != left) operation(step).descend(descent_call(step));
   }
   update_.run(plan_.segments, workspace_.ways);
 }
@@ -122,9 +123,8 @@ NodeCall<T> PlanUpdate<T>::descent_call(const PlannedStep& step) const {
   return call;
 }
 
-#define NNCORE_INSTANTIATE(T)                                                                   \
-  template NodeCall<T> make_call(const Graph&, const Plan&, const PlannedStep&, Parameters<T>&, \
-                                 Workspace<T>&);                                                \
+#define NNCORE_INSTANTIATE(T)                                                                       \
+  template void find_bounded_steps(const Graph&, const Plan&, const Parameters<T>&, Workspace<T>&); \
   template class PlanUpdate<T>;
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)

@@ -15,7 +15,25 @@ namespace nncore {
 /// What a planned step's operation is told of a running call, whatever it is called for.
 template <class T>
 NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& step,
-                      Parameters<T>& parameters, Workspace<T>& workspace);
+                      Parameters<T>& parameters, Workspace<T>& workspace) {
+  const std::size_t inputs = graph.node(step.node).inputs.size();
+  NodeCall<T> call;
+  call.inputs = {workspace.edge_values.data() + step.first_edge, inputs};
+  call.integers = {workspace.edge_integers.data() + step.first_edge, inputs};
+  call.output = workspace.values[static_cast<std::size_t>(step.value)];
+  call.fused = step.fused;
+  call.input_derivative = {plan.edge_derivative.data() + step.first_edge, inputs};
+  call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
+  call.parameters = &parameters;
+  call.scratch = workspace.scratch;
+  return call;
+}
+
+/// Fills bounded_steps of a workspace that has just been laid out: the steps of which to bound the gradient
+/// of the first segment reads less than to look at it.
+template <class T>
+void find_bounded_steps(const Graph& graph, const Plan& plan, const Parameters<T>& parameters,
+                        Workspace<T>& workspace);
 
 /// Made once the loss is known. Then backward asks `descends` for each step; approve, descend and run follow.
 /// All arguments outlive it.
@@ -43,7 +61,7 @@ class PlanUpdate {
   const Operation& operation(const PlannedStep& step) const { return *graph_.node(step.node).operation; }
   const Segment& first_segment(const PlannedStep& step) const;
   UpdateWay& way_of(const PlannedStep& step) const;
-  bool pays_to_bound(const PlannedStep& step) const;
+  bool is_bounded(const PlannedStep& step) const;
   double gradient_bound(const PlannedStep& step) const;
 
   const Graph& graph_;

@@ -43,7 +43,7 @@ void StoreUpdate<T>::run(std::span<const int> segments, std::span<const UpdateWa
                  gradients + offset, moments > 0 ? state_.first_.data() + offset : nullptr,
                  moments > 1 ? state_.second_.data() + offset : nullptr, count);
   });
-  state_.largest_ = tried_out_ ? OptimizerState<T>::kUnknown : step_.next_moment(moment_, gradient_);
+  state_.know(tried_out_ ? OptimizerState<T>::kUnknown : step_.next_moment(moment_, gradient_));
   ++state_.steps;
 }
 
@@ -79,9 +79,14 @@ bool StoreUpdate<T>::are_alike(const Segment& a, const Segment& b) const {
   return a.learning_rate_multiplier == b.learning_rate_multiplier && (a.decay == b.decay || !step_.decays());
 }
 
+/// Computed once for segments that are treated alike, as most are.
 template <class T>
-kernels::UpdateScalars<T> StoreUpdate<T>::scalars(const Segment& segment) const {
-  return step_.scalars(segment.learning_rate_multiplier, segment.decay);
+const kernels::UpdateScalars<T>& StoreUpdate<T>::scalars(const Segment& segment) const {
+  if (like_ == nullptr || !are_alike(*like_, segment)) {
+    scalars_ = step_.scalars(segment.learning_rate_multiplier, segment.decay);
+    like_ = &segment;
+  }
+  return scalars_;
 }
 
 /// The update on copies, a few numbers at a time. What was not finite before may stay so.
@@ -90,7 +95,7 @@ void StoreUpdate<T>::try_out(int segment) {
   constexpr std::int64_t kBlock = 512;
   T value[kBlock], first[kBlock] = {}, second[kBlock] = {};
   const Segment& like = store_.segments()[static_cast<std::size_t>(segment)];
-  const kernels::UpdateScalars<T> numbers = scalars(like);
+  const kernels::UpdateScalars<T>& numbers = scalars(like);
   const int moments = moment_count(step_.optimizer.kind);
   const std::int64_t end = store_.offset(segment) + like.size();
   const T* const values = std::as_const(store_).values();

@@ -34,7 +34,7 @@ class StoreUpdate {
 
  private:
   bool are_alike(const Segment& a, const Segment& b) const;
-  kernels::UpdateScalars<T> scalars(const Segment& segment) const;
+  const kernels::UpdateScalars<T>& scalars(const Segment& segment) const;
   template <class IsDue, class Body>
   void for_each_run(std::span<const int> segments, IsDue is_due, Body body) const;
   void try_out(int segment);
@@ -46,6 +46,8 @@ class StoreUpdate {
   double moment_;          ///< no first moment is larger before the step
   double gradient_ = 0.0;  ///< nor any gradient that was approved
   bool tried_out_ = false;
+  mutable const Segment* like_ = nullptr;  ///< whose scalars these are
+  mutable kernels::UpdateScalars<T> scalars_;
 };
 
 }  // namespace nncore

@@ -219,10 +219,10 @@ def make_progress(option: ProgressOption, epochs: int, steps: int) -> Progress:
 
     def choose() -> Progress:
         stream = sys.stderr
-        if not option or stream is None:  # as in a program without a console
+        if stream is None:  # as in a program without a console
             return Progress()
         if option == "auto" and not (hasattr(stream, "isatty") and stream.isatty()):
             return Lines(stream, epochs)
         return Bar(stream, epochs, steps)
 
-    return Guarded(choose)
+    return Guarded(choose) if option else Progress()

@@ -160,15 +160,19 @@ class Trainer:
         with (
             self._running(list(callbacks), dict.fromkeys(columns, math.nan)) as running,
             make_progress(progress, epochs, -(-samples.rows // batch_size)) as show,
+            self._remembering(names),
         ):
             running.begin(self)
             for epoch in range(1, epochs + 1):
                 if self._stopping:
                     break
                 show.begin_epoch(epoch)
-                with self._within_epoch(), self._remembering(names):
+                self._enter_epoch()
+                try:
                     running.logs = self._epoch(samples, validation, batch_size, shuffle, show)
                     self.history.append(running.logs)
+                finally:
+                    self._leave_epoch()
                 show.end_epoch(epoch, running.logs)
                 for callback in running.callbacks:
                     callback.on_epoch_end(self, running.logs)
@@ -252,18 +256,16 @@ class Trainer:
                 for callback in reversed(running.begun):
                     all_of_them.callback(callback.on_fit_end, self, running.logs)
 
-    @contextmanager
-    def _within_epoch(self) -> Iterator[None]:
+    def _enter_epoch(self) -> None:
         """Saves of other threads have had their turn, and wait from now on."""
         with self._boundary:
             self._boundary.wait_for(lambda: self._waiting_saves == 0)
             self._epoch_thread = os.getpid(), get_ident()
-        try:
-            yield
-        finally:
-            with self._boundary:
-                self._epoch_thread = None
-                self._boundary.notify_all()
+
+    def _leave_epoch(self) -> None:
+        with self._boundary:
+            self._epoch_thread = None
+            self._boundary.notify_all()
 
     @contextmanager
     def between_epochs(self, *, wait: bool) -> Iterator[None]:
@@ -309,7 +311,7 @@ class Trainer:
         try:
             yield
         finally:
-            if state.steps > before:
+            if state.steps > before and names != self.model.feature_names:
                 self.model.feature_names = dict(names)
 
     def _samples(

@@ -52,7 +52,7 @@ class OptimizerState {
   /// While somebody may write moments at any time.
   void begin_borrow() { borrowers_.fetch_add(1); }
   void end_borrow() {
-    largest_ = kUnknown;
+    know(kUnknown);
     borrowers_.fetch_sub(1);
   }
 
@@ -62,9 +62,10 @@ class OptimizerState {
   static constexpr double kUnknown = std::numeric_limits<double>::infinity();
 
   T* written(AlignedBuffer<T>& moment) {
-    largest_ = kUnknown;
+    know(kUnknown);
     return moment.data();
   }
+  void know(double largest) { largest_.store(largest, std::memory_order_relaxed); }
   /// No first moment is larger in magnitude, and all second ones are finite and not negative; infinity where
   /// that is not so. Looks at all of them where somebody else may have written them.
   double largest_moment();

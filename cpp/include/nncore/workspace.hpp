@@ -43,7 +43,9 @@ struct Workspace {
   // per loss term:
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;
-  // per segment of the store
+  // those of the plan whose first segment's gradient is rather bounded than looked at
+  std::vector<int> bounded_steps;
+  // per segment of the store; empty where there are none of them
   std::vector<UpdateWay> ways;
   // per graph input: the largest magnitude in it
   std::vector<double> largest_input;
