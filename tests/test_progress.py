@@ -47,7 +47,7 @@ class Terminal(io.StringIO):
 
 
 class Log:
-    """What takes the place of stderr in programs without a console: as few methods as possible."""
+    """A replacement for stderr in programs without a console. It has `write` alone."""
 
     def __init__(self):
         self.text = ""

@@ -1,4 +1,4 @@
-"""However a fit ends, and whoever saves meanwhile: best weights come back, files are whole, runs go on."""
+"""Best weights come back however a fit ends; runs go on; a thread that saves beside a fit writes whole files."""
 
 from __future__ import annotations
 

@@ -35,29 +35,23 @@ auto compute(double flops, Body&& body) {
   return std::forward<Body>(body)();
 }
 
-/// Uses a store beside other readers; RuntimeError while somebody trains.
-class Reading {
+/// Uses a store in one of Usage's ways, for as long as it lives.
+template <void (Usage::*begin)(), void (Usage::*end)()>
+class Using {
  public:
-  explicit Reading(Usage& usage) : usage_(usage) { usage_.begin_read(); }
-  ~Reading() { usage_.end_read(); }
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
+  explicit Using(Usage& usage) : usage_(usage) { (usage_.*begin)(); }
+  ~Using() { (usage_.*end)(); }
+  Using(const Using&) = delete;
+  Using& operator=(const Using&) = delete;
 
  private:
   Usage& usage_;
 };
 
-/// The same for a short time, for which writers wait.
-class Copying {
- public:
-  explicit Copying(Usage& usage) : usage_(usage) { usage_.begin_copy(); }
-  ~Copying() { usage_.end_copy(); }
-  Copying(const Copying&) = delete;
-  Copying& operator=(const Copying&) = delete;
-
- private:
-  Usage& usage_;
-};
+/// Beside other readers; RuntimeError while somebody trains.
+using Reading = Using<&Usage::begin_read, &Usage::end_read>;
+/// The same for a short time: writers wait for it.
+using Copying = Using<&Usage::begin_copy, &Usage::end_copy>;
 
 /// Uses a store alone; RuntimeError while anybody else uses it. Copies are waited for, without the GIL, which
 /// they need.

@@ -130,8 +130,8 @@ class Model:
         count as their str(). A pandas Series, one sample, has its names in its index.
 
         Set it to name the columns by hand, or to {} to forget them; what it returns is a copy. Raises
-        ValueError for an input that the model lacks, and for names that are not distinct or not as many as
-        the input has features; TypeError for what is no dict of lists.
+        ValueError for an input that the model lacks, for names used twice, and where an input has another
+        number of features; TypeError unless it is a dict of lists.
 
         >>> import nncore as nc
         >>> model = nc.mlp([2, 1], seed=0)

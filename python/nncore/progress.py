@@ -174,7 +174,7 @@ class Bar(Progress):
         bar.close()
 
     def _open(self, epoch: int, seconds: float) -> Any:
-        """A bar of an epoch that began so many seconds ago."""
+        """A bar of an epoch that began `seconds` ago."""
         bar = self._tqdm(
             total=self._steps,
             desc=f"epoch {epoch}/{self._epochs}",

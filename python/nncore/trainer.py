@@ -160,9 +160,9 @@ class Trainer:
         with (
             self._running(list(callbacks), dict.fromkeys(columns, math.nan)) as running,
             make_progress(progress, epochs, -(-samples.rows // batch_size)) as show,
-            self._remembering(names),
         ):
             running.begin(self)
+            steps = self._steps
             for epoch in range(1, epochs + 1):
                 if self._stopping:
                     break
@@ -172,6 +172,7 @@ class Trainer:
                     running.logs = self._epoch(samples, validation, batch_size, shuffle, show)
                     self.history.append(running.logs)
                 finally:
+                    self._remember(names, steps)
                     self._leave_epoch()
                 show.end_epoch(epoch, running.logs)
                 for callback in running.callbacks:
@@ -192,8 +193,10 @@ class Trainer:
             return loss
         names = self.model.feature_names_with(x)
         samples = self._samples(x, y, sample_weight, names=names)
-        with self._remembering(names):
-            return self.objective.train_step(samples, self.optimizer)
+        steps = self._steps
+        loss = self.objective.train_step(samples, self.optimizer)
+        self._remember(names, steps)
+        return loss
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """The loss (weighted) and the metrics (unweighted) on some data, without training.
@@ -303,16 +306,14 @@ class Trainer:
         logs["seconds"] = time.perf_counter() - begin
         return logs
 
-    @contextmanager
-    def _remembering(self, names: FeatureNames) -> Iterator[None]:
-        """Gives the model the names of its columns if a step was made, whether or not a later one failed."""
-        state = self.optimizer.state(self.model.store)
-        before = state.steps
-        try:
-            yield
-        finally:
-            if state.steps > before and names != self.model.feature_names:
-                self.model.feature_names = dict(names)
+    @property
+    def _steps(self) -> int:
+        return self.optimizer.state(self.model.store).steps
+
+    def _remember(self, names: FeatureNames, steps: int) -> None:
+        """Gives the model the names of its columns once a step more than `steps` was made."""
+        if names != self.model.feature_names and self._steps > steps:
+            self.model.feature_names = dict(names)
 
     def _samples(
         self, x: Any, y: Any, sample_weight: Any, prefix: str = "", names: FeatureNames | None = None

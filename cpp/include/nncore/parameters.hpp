@@ -57,8 +57,8 @@ class Usage {
   void begin_write();
   void end_write() { state_.store(0, std::memory_order_release); }
 
-  /// A read that ends soon, as one that saves the parameters: whoever writes waits for it, where it fails
-  /// beside other reads.
+  /// A read that ends soon, as one that saves the parameters. A writer waits for it; beside other reads, a
+  /// writer fails.
   void begin_copy();
   void end_copy() {
     end_read();
