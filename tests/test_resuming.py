@@ -1,4 +1,4 @@
-"""Best weights come back however a fit ends; runs go on; a thread that saves beside a fit writes whole files."""
+"""Best weights come back however a fit ends, runs go on, and a save beside a fit writes a whole file."""
 
 from __future__ import annotations
 
