@@ -109,8 +109,8 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, trainer: Trainer, logs: Logs) -> None:
         """Forgets the past."""
-        self.best.begin(logs)
         self._waited, self._kept = 0, {}
+        self.best.begin(logs)
 
     def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
         """Keeps the best parameters, or counts the epoch and stops."""

@@ -74,8 +74,9 @@ class Trainer:
     `loss` is a name ("cross_entropy"), a Loss, a function loss(output, y) -> (value, gradient), or for a
     model of several outputs a list (None: no loss) or dict by output name, summed with `loss_weights`.
     `optimizer` is a name or an Optimizer; `metrics` are names ("accuracy") or functions
-    metric(y_true, y_pred) -> float, for every output or by output name. `seed` decides the order of samples;
-    None takes the model's. `history` collects all epochs of the trainer's life.
+    metric(y_true, y_pred) -> float, for every output or by output name. Functions see y in the shape of the
+    output: (B, 1) where a y of shape (B,) meets an output of shape (B, 1). `seed` decides the order of
+    samples; None takes the model's. `history` collects all epochs of the trainer's life.
 
     Raises ValueError for unknown names and a loss that does not fit the model's output, saying what does.
 
