@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,14 +97,18 @@ def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
-def test_the_pole_stays_up_for_every_seed(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pole_stays_up_for_every_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    example = REPOSITORY / "examples" / "cartpole_dqn.py"
-    printed = run(sys.executable, example, "--seed", str(seed), NNCORE_NUM_THREADS="1")
-    found = re.search(EXAMPLES["cartpole_dqn"][0], printed)
-    assert found is not None, printed
-    assert float(found[1]) >= 475, printed
+
+    def steps(seed: int) -> float:
+        example = REPOSITORY / "examples" / "cartpole_dqn.py"
+        printed = run(sys.executable, example, "--seed", str(seed), NNCORE_NUM_THREADS="1")
+        found = re.search(EXAMPLES["cartpole_dqn"][0], printed)
+        assert found is not None, printed
+        return float(found[1])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        assert min(found := list(pool.map(steps, range(10)))) >= 475, found
 
 
 @pytest.mark.parametrize("page", PAGES)
