@@ -83,7 +83,8 @@ def test_the_command_prints_a_line_for_every_call(capfd):
         for call, rows in (("step", workload.batch), ("predict", 1), ("predict", 64))
     ]
     for *_, theirs, ours, ratio in table:
-        assert float(ratio) == pytest.approx(float(theirs) / float(ours), rel=0.1)  # of rounded figures
+        # Of rounded figures: a ratio has two decimals.
+        assert float(ratio) == pytest.approx(float(theirs) / float(ours), rel=0.1, abs=0.005)
 
 
 @pytest.mark.parametrize(
