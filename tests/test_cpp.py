@@ -93,8 +93,9 @@ def test_python_under_address_and_undefined_sanitizers() -> None:
     preload = " ".join(run("c++", f"-print-file-name={name}").strip() for name in libraries)
     # CPython itself keeps memory until the process ends.
     options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0"}
-    # Left out: the time that import takes, and bits, which the other builds compare.
-    run_python_tests("address", "-k", "not 30_ms and not same_bits", LD_PRELOAD=preload, **options)
+    # Left out: the time that import takes; bits, which the other builds compare; and an example of 80 s here.
+    chosen = "not 30_ms and not same_bits and not cartpole"
+    run_python_tests("address", "-k", chosen, LD_PRELOAD=preload, **options)
 
 
 @pytest.mark.slow
