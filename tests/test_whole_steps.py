@@ -176,7 +176,7 @@ def test_a_gradient_of_ones_own(bad: float, optimizer: str, size: str) -> None:
     assert np.isfinite(trainer.model.parameters).all()
 
 
-@pytest.mark.parametrize("gradient", [1e25, 3e38])
+@pytest.mark.parametrize("gradient", [1e21, 1e22, 1e25, 3e38])
 def test_the_square_of_a_gradient(gradient: float) -> None:
     trainer = classifier(SIZES["small"], "adam")
     trainer.model.gradients[:] = 1e-3
