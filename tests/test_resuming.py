@@ -95,7 +95,8 @@ def test_the_best_weights_come_back(ending: str) -> None:
 
 def test_they_come_back_from_within_an_epoch() -> None:
     """The best epoch is the last whole one; the next ends half-way."""
-    trainer, best = make(nc.SGD(0.05)), []
+    calls: list[int] = []
+    best: list[Any] = []
 
     def loss(output: Any, y: Any) -> tuple[float, Any]:
         if trainer.history.epochs == 3:
@@ -104,7 +105,6 @@ def test_they_come_back_from_within_an_epoch() -> None:
                 raise KeyboardInterrupt
         return float(((output - y) ** 2).mean()), 2 * (output - y) / output.size
 
-    calls: list[int] = []
     trainer = nc.Trainer(nc.mlp([4, 64, 1], seed=0), loss, nc.SGD(0.05))
     keep = After(3, lambda trainer: best.append(trainer.model.parameters.copy()))
     with pytest.raises(KeyboardInterrupt):
@@ -237,6 +237,8 @@ def test_only_the_first_fit_after_a_restore_goes_on(tmp_path: Path) -> None:
     trainer.restore(path)
     with pytest.raises(ValueError, match="y has 3"):
         trainer.fit(X, Y[:3], progress=False, callbacks=[Resumed()])
+    with pytest.raises(ValueError, match="unknown column to monitor"):
+        fit(trainer, 1, nc.EarlyStopping(3, "no_loss"), Resumed())
     fit(trainer, 1, Resumed())
     fit(trainer, 1, Resumed())
     trainer.save(path)  # no fit is under way

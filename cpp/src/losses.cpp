@@ -53,8 +53,8 @@ void check_target(Loss loss, Matrix<const T> prediction, Target<T> target) {
   }
 }
 
-/// Sample weights in some unit. That of a mean is the largest of them, so that no unit of the caller's takes
-/// T to its limits; weights that are all equal then count as 1 each, as none do.
+/// Sample weights in some unit. A mean takes the largest weight as the unit: the caller's unit then brings no
+/// number to the limits of T, and equal weights count as 1 each, as samples without weights do.
 template <class T>
 struct Weights {
   const T* given = nullptr;

@@ -55,8 +55,11 @@ class RunningFit:
         self.begun: list[Callback] = []  # whose on_fit_begin was called
 
     def begin(self, trainer: Trainer) -> None:
-        """Tells the callbacks, and what is known from the fit that this one goes on with."""
-        resumed, trainer.resumed = trainer.resumed, None
+        """Tells the callbacks that the fit begins, and what those of the fit that it goes on with knew.
+
+        A fit that a callback refuses leaves that to the next one.
+        """
+        resumed = trainer.resumed
         for callback in self.callbacks:
             self.begun.append(callback)
             callback.on_fit_begin(trainer, self.logs)
@@ -66,6 +69,7 @@ class RunningFit:
         epochs = trainer.history.rows(self.first_epoch)
         for key, callback in keyed(self.callbacks).items():
             callback.on_fit_resume(trainer, epochs, resumed.callbacks.get(key, {}))
+        trainer.resumed = None
 
 
 class Trainer:
