@@ -6,6 +6,7 @@ import contextlib
 import copy
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,34 +114,45 @@ def test_they_come_back_from_within_an_epoch() -> None:
     assert np.array_equal(trainer.model.parameters, best[0])
 
 
-def test_an_interrupt_while_they_come_back_leaves_no_mixture() -> None:
-    import time
+def test_an_interrupt_at_any_line_leaves_all_of_them_or_none() -> None:
+    def fit_until(line: int) -> int:
+        """Raises Ctrl-C at that line of what EarlyStopping's on_fit_end does; returns how many there were."""
+        lines = 0
+        kept: list[Any] = []
 
-    sizes = [4, *[30] * 60, 1]
-    trainer = nc.Trainer(nc.mlp(sizes, activation="tanh", seed=0), "mean_squared_error", nc.SGD(0.05))
-    interrupted = 0
-    handler = signal.signal(signal.SIGALRM, lambda *_: interrupt(trainer))
-    try:
-        for i in range(100):
-            seen: list[bytes] = []
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            if lines == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
 
-            class Watch(nc.Callback):
-                def on_epoch_end(self, trainer: nc.Trainer, logs: Any, seen: list[bytes] = seen) -> None:
-                    seen.append(trainer.model.parameters.tobytes())
+        class Interrupted(nc.EarlyStopping):
+            def on_epoch_end(self, trainer: nc.Trainer, logs: Any) -> None:
+                super().on_epoch_end(trainer, logs)
+                kept.append(trainer.model.parameters.copy())
+                trainer.optimizer.learning_rate = 0.5  # so that the first epoch is the best
 
-                def on_fit_end(self, trainer: nc.Trainer, logs: Any, delay: int = i) -> None:
-                    signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + delay % 60))
+            def on_fit_end(self, trainer: nc.Trainer, logs: Any) -> None:
+                sys.settrace(trace)
+                try:
+                    super().on_fit_end(trainer, logs)
+                finally:
+                    sys.settrace(None)
 
-            try:
-                fit(trainer, 4, Watch(), nc.EarlyStopping(2))
-                time.sleep(0.001)
-            except KeyboardInterrupt:
-                interrupted += 1
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            assert trainer.model.parameters.tobytes() in seen
-    finally:
-        signal.signal(signal.SIGALRM, handler)
-    assert interrupted > 0
+        trainer = nc.Trainer(nc.mlp([4, 8, 8, 1], seed=0), "mean_squared_error")
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(trainer, 3, Interrupted(9))
+        is_best, is_last = (np.array_equal(trainer.model.parameters, kept[epoch]) for epoch in (0, 2))
+        assert is_best != is_last, line
+        assert is_best or lines == line
+        return lines
+
+    line = 1
+    while fit_until(line) == line:
+        line += 1
+    assert line > 8
 
 
 def test_on_fit_end_is_called_once_for_all_who_began() -> None:
@@ -350,6 +362,7 @@ def test_nothing_is_written_to_a_model_that_is_trained(tmp_path: Path) -> None:
     """From within a step, where the store is in use for certain."""
     trainer, other = make(), make()
     path = tmp_path / "file"
+    trainer.model.parameters = np.full_like(trainer.model.parameters, 0.5)  # not what the others have
     trainer.save(path)
     weight = np.zeros((64, 4), np.float32)
     renamed = nc.Sequential(nc.Dense(4, 64, name="a"), nc.ReLU(), nc.Dense(64, 1, name="b"), seed=1)
