@@ -1,7 +1,7 @@
 // Graphs: what is refused before there are numbers, and what a plan fuses.
 #include "check.hpp"
+#include "graph/plan.hpp"
 #include "nncore/graph.hpp"
-#include "plan.hpp"
 
 using namespace nncore;
 

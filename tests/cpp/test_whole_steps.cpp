@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "magnitude.hpp"
+#include "functions/magnitude.hpp"
 #include "nncore/network.hpp"
 #include "nncore/not_finite.hpp"
 #include "numeric.hpp"

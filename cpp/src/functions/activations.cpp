@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
-#include "row_checks.hpp"
 
 namespace nncore {
 namespace {

@@ -1,8 +1,8 @@
-#include "plan_update.hpp"
+#include "training/plan_update.hpp"
 
 #include <algorithm>
 
-#include "magnitude.hpp"
+#include "functions/magnitude.hpp"
 
 namespace nncore {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "graph/plan.hpp"
 #include "nncore/network.hpp"
-#include "plan.hpp"
 
 namespace nncore {
 
@@ -16,6 +16,7 @@ struct Objective {
     double weight;
   };
   std::vector<Term> terms;
+  std::vector<std::int64_t> target_features;  ///< of each term: the width of its target
   Plan plan;
 };
 

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <span>
 
+#include "functions/optimizers.hpp"
 #include "nncore/parameters.hpp"
 #include "nncore/workspace.hpp"
-#include "optimizers.hpp"
 
 namespace nncore {
 

@@ -1,9 +1,9 @@
-#include "sparse_matmul.hpp"
+#include "product/sparse_matmul.hpp"
 
 #include <algorithm>
 #include <bit>
 
-#include "blocks.hpp"
+#include "functions/blocks.hpp"
 
 namespace nncore {
 namespace {

@@ -1,4 +1,4 @@
-#include "magnitude.hpp"
+#include "functions/magnitude.hpp"
 
 #include <atomic>
 #include <bit>

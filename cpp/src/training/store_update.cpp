@@ -1,11 +1,11 @@
-#include "store_update.hpp"
+#include "training/store_update.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <vector>
 
-#include "magnitude.hpp"
+#include "functions/magnitude.hpp"
 #include "nncore/not_finite.hpp"
 
 namespace nncore {

@@ -10,7 +10,7 @@
 // A row alone reads b in place, and only the rows that it does not skip; that they are finite must be known.
 #pragma once
 
-#include "matmul.hpp"
+#include "product/matmul.hpp"
 
 namespace nncore {
 

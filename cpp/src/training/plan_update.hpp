@@ -4,11 +4,11 @@
 
 #include <cstdint>
 
+#include "graph/plan.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/workspace.hpp"
-#include "plan.hpp"
-#include "store_update.hpp"
+#include "training/store_update.hpp"
 
 namespace nncore {
 

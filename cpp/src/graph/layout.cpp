@@ -1,4 +1,4 @@
-#include "layout.hpp"
+#include "graph/layout.hpp"
 
 #include <algorithm>
 
@@ -29,8 +29,8 @@ class Pieces {
 };
 
 template <class T>
-void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
-           bool gradients, Pieces& pieces, Workspace<T>& workspace) {
+void place(const Graph& graph, const Plan& plan, std::span<const std::int64_t> target_features,
+           std::int64_t rows, bool gradients, Pieces& pieces, Workspace<T>& workspace) {
   const auto matrix = [&](std::int64_t features) {
     return Matrix<T>{pieces.take<T>(rows * features), rows, features};
   };
@@ -49,12 +49,12 @@ void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term
       workspace.gradients[i] = matrix(node.features);
     }
   }
-  for (std::size_t i = 0; i < terms.size(); ++i) {
-    workspace.targets[i] = matrix(terms[i].features);
+  for (std::size_t i = 0; i < target_features.size(); ++i) {
+    workspace.targets[i] = matrix(target_features[i]);
     workspace.labels[i] = pieces.take<std::int64_t>(rows);
   }
-  workspace.user_weight = pieces.take<double>(terms.empty() ? 0 : rows);
-  workspace.sample_weight = pieces.take<T>(terms.empty() ? 0 : rows);
+  workspace.user_weight = pieces.take<double>(target_features.empty() ? 0 : rows);
+  workspace.sample_weight = pieces.take<T>(target_features.empty() ? 0 : rows);
   workspace.scratch.data =
       pieces.take<std::byte>(workspace.scratch.bytes_per_worker * workspace.scratch.workers);
   for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
@@ -68,8 +68,8 @@ void place(const Graph& graph, const Plan& plan, std::span<const Objective::Term
 }  // namespace
 
 template <class T>
-bool lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Term> terms, std::int64_t rows,
-             bool gradients, Workspace<T>& workspace) {
+bool lay_out(const Graph& graph, const Plan& plan, std::span<const std::int64_t> target_features,
+             std::int64_t rows, bool gradients, Workspace<T>& workspace) {
   const typename Workspace<T>::Layout layout{plan.id, rows, num_threads(), gradients};
   workspace.ran_forward = false;
   if (workspace.layout == layout) return false;
@@ -80,25 +80,25 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const Objective::Te
   workspace.edge_values.resize(plan.edge_value.size());
   workspace.edge_gradients.resize(plan.edge_value.size());
   workspace.edge_integers.resize(plan.edge_value.size());
-  workspace.targets.resize(terms.size());
-  workspace.labels.resize(terms.size());
+  workspace.targets.resize(target_features.size());
+  workspace.labels.resize(target_features.size());
   workspace.scratch = {nullptr, 0, layout.workers};
   for (const PlannedStep& step : plan.steps) {
     workspace.scratch.bytes_per_worker =
         std::max(workspace.scratch.bytes_per_worker, graph.node(step.node).operation->scratch_bytes(rows));
   }
   Pieces count(nullptr);
-  place(graph, plan, terms, rows, gradients, count, workspace);
+  place(graph, plan, target_features, rows, gradients, count, workspace);
   workspace.arena.reserve(count.used());
   Pieces pieces(workspace.arena.data());
-  place(graph, plan, terms, rows, gradients, pieces, workspace);
+  place(graph, plan, target_features, rows, gradients, pieces, workspace);
   workspace.layout = layout;
   return true;
 }
 
-template bool lay_out<float>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
+template bool lay_out<float>(const Graph&, const Plan&, std::span<const std::int64_t>, std::int64_t, bool,
                              Workspace<float>&);
-template bool lay_out<double>(const Graph&, const Plan&, std::span<const Objective::Term>, std::int64_t, bool,
+template bool lay_out<double>(const Graph&, const Plan&, std::span<const std::int64_t>, std::int64_t, bool,
                               Workspace<double>&);
 
 }  // namespace nncore

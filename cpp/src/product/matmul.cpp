@@ -1,12 +1,12 @@
-#include "matmul.hpp"
+#include "product/matmul.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <utility>
 
-#include "blocks.hpp"
+#include "functions/blocks.hpp"
 #include "nncore/runtime.hpp"
-#include "sparse_matmul.hpp"
+#include "product/sparse_matmul.hpp"
 
 namespace nncore {
 namespace {

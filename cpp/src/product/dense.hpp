@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "matmul.hpp"
 #include "nncore/dense.hpp"
+#include "product/matmul.hpp"
 
 namespace nncore {
 

@@ -1,4 +1,4 @@
-#include "objective.hpp"
+#include "training/objective.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "batch.hpp"
 #include "nncore/operation.hpp"
+#include "training/batch.hpp"
 
 namespace nncore {
 namespace {
@@ -90,6 +90,7 @@ std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<co
   for (const LossTerm& term : terms) {
     objective->terms.push_back(plan_term(graph, term));
     sinks.push_back(objective->terms.back().node);
+    objective->target_features.push_back(objective->terms.back().features);
   }
   objective->plan = make_plan(graph, sinks);
   return objective;

@@ -7,18 +7,18 @@
 #include <string>
 #include <utility>
 
-#include "batch.hpp"
+#include "functions/magnitude.hpp"
+#include "graph/layout.hpp"
+#include "graph/plan.hpp"
 #include "kernels/table.hpp"
-#include "layout.hpp"
-#include "magnitude.hpp"
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
-#include "objective.hpp"
-#include "plan.hpp"
-#include "plan_update.hpp"
-#include "store_update.hpp"
-#include "thread_turn.hpp"
+#include "runtime/thread_turn.hpp"
+#include "training/batch.hpp"
+#include "training/objective.hpp"
+#include "training/plan_update.hpp"
+#include "training/store_update.hpp"
 
 namespace nncore {
 namespace {
@@ -282,7 +282,7 @@ void Network<T>::check_inputs(const Batch& batch) const {
 template <class T>
 WeightedLoss Network<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
                                   bool gradients, Workspace<T>& workspace, int ready) const {
-  if (lay_out<T>(*graph_, objective.plan, objective.terms, batch.count, gradients, workspace)) {
+  if (lay_out<T>(*graph_, objective.plan, objective.target_features, batch.count, gradients, workspace)) {
     ready = -1;
     find_bounded_steps(*graph_, objective.plan, *parameters_, workspace);
   }

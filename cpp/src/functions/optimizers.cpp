@@ -1,4 +1,4 @@
-#include "optimizers.hpp"
+#include "functions/optimizers.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "magnitude.hpp"
+#include "functions/magnitude.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {

@@ -1,4 +1,4 @@
-#include "batch.hpp"
+#include "training/batch.hpp"
 
 #include <algorithm>
 #include <array>

@@ -6,10 +6,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "blocks.hpp"
+#include "functions/blocks.hpp"
+#include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
-#include "row_checks.hpp"
 
 namespace nncore {
 namespace {

@@ -1,12 +1,12 @@
-#include "dense.hpp"
+#include "product/dense.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 
+#include "functions/row_checks.hpp"
 #include "nncore/aligned_buffer.hpp"
 #include "nncore/runtime.hpp"
-#include "row_checks.hpp"
 
 namespace nncore {
 namespace {

@@ -6,11 +6,11 @@
 #include <string>
 #include <utility>
 
-#include "dense.hpp"
 #include "kernels/table.hpp"
 #include "nncore/activations.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/operation.hpp"
+#include "product/dense.hpp"
 
 namespace nncore {
 namespace {

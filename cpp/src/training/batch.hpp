@@ -7,7 +7,7 @@
 #include "nncore/dataset.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/network.hpp"
-#include "objective.hpp"
+#include "training/objective.hpp"
 
 namespace nncore {
 

@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-#include "blocks.hpp"
+#include "functions/blocks.hpp"
 #include "kernels/chains.hpp"
 #include "kernels/table.hpp"
 #include "nncore/matrix.hpp"
