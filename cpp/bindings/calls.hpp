@@ -24,7 +24,8 @@ struct Signature {
   std::size_t positional = count;  ///< as many may be given without their names
   std::size_t required = 0;        ///< as many must be given
 
-  consteval explicit Signature(const char* text_) : text(text_) {
+  /// Where there are fewer parameters than `count`, the last names are empty.
+  constexpr explicit Signature(const char* text_) : text(text_) {
     std::string_view rest(text_);
     rest = rest.substr(1, rest.size() - 2);
     std::size_t found = 0;
@@ -37,10 +38,10 @@ struct Signature {
         continue;
       }
       const std::size_t equals = parameter.find('=');
-      names[found++] = parameter.substr(0, equals);
+      names.at(found++) = parameter.substr(0, equals);
       if (equals == std::string_view::npos) required = found;
     }
-    if (found != count) throw "the signature has another number of parameters";
+    positional = std::min(positional, found);
   }
 };
 

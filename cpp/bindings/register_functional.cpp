@@ -5,9 +5,11 @@
 
 #include "arrays.hpp"
 #include "calls.hpp"
+#include "entries.hpp"
 #include "guards.hpp"
 #include "kernels/table.hpp"
 #include "names.hpp"
+#include "nncore/activations.hpp"
 #include "nncore/dense.hpp"
 #include "register.hpp"
 
@@ -62,57 +64,57 @@ py::object elementary(const Arguments<2>& arguments) {
                    });
 }
 
-Layout layout_of(Activation activation) {
-  return is_elementwise(activation) ? Layout::rows_or_vector : Layout::contiguous_rows;
+// Each activation is two functions, whose parameters are keyword arguments after these.
+constexpr std::size_t kMostParameters = std::size(ActivationEntry{}.parameters);
+constexpr std::size_t kForward = 2, kBackward = 4;
+
+Layout layout_of(const ActivationEntry& entry) {
+  return entry.is_elementwise ? Layout::rows_or_vector : Layout::contiguous_rows;
 }
 
-constexpr Signature<2> kForward("(z, *, out=None)");
-constexpr Signature<4> kBackward("(grad_output, output, *, out=None, accumulate=False)");
+Activation read_activation(const ActivationEntry& entry, PyObject* const* parameters) {
+  Activation activation(entry.kind);
+  read_parameters(activation, entry, parameters);
+  validate(activation);
+  return activation;
+}
 
-py::object forward(Activation activation, const Arguments<2>& arguments) {
-  return map_array("z", arguments, layout_of(activation),
-                   [activation]<class T>(Matrix<const T> input, Matrix<T> output) {
+py::object forward(const ActivationEntry& entry, const Arguments<kForward + kMostParameters>& arguments) {
+  const Activation activation = read_activation(entry, arguments.data() + kForward);
+  return map_array("z", {arguments[0], arguments[1]}, layout_of(entry),
+                   [&activation]<class T>(Matrix<const T> input, Matrix<T> output) {
                      activation_forward<T>(activation, input, output);
                    });
 }
 
-py::object backward(Activation activation, const Arguments<4>& arguments) {
+/// What the derivative reads, as an argument.
+const char* kept_name(const ActivationEntry& entry) {
+  return entry.derivative_reads == DerivativeReads::input ? "z" : "output";
+}
+
+py::object backward(const ActivationEntry& entry, const Arguments<kBackward + kMostParameters>& arguments) {
+  const char* const name = kept_name(entry);
   const py::array grad_output = as_array(arguments[0], "grad_output");
-  const py::array output = as_array(arguments[1], "output");
+  const py::array kept = as_array(arguments[1], name);
   const OptionalArray out = as_optional_array(arguments[2], "out");
   const bool accumulate = as_flag(arguments[3]);
+  const Activation activation = read_activation(entry, arguments.data() + kBackward);
   check_accumulate(accumulate, out.has_value());
   return with_precision_of(grad_output, "grad_output", [&]<class T>(T) -> py::object {
-    const Wanted wanted{layout_of(activation)};
+    const Wanted wanted{layout_of(entry)};
     const Matrix<const T> gradient = input_matrix<T>(grad_output, "grad_output", wanted);
-    const Matrix<const T> a = input_matrix<T>(output, "output", wanted);
-    check_same_shape(output, "output", grad_output, "grad_output");
+    const Matrix<const T> values = input_matrix<T>(kept, name, wanted);
+    check_same_shape(kept, name, grad_output, "grad_output");
     if (out) check_same_shape(*out, "out", grad_output, "grad_output");
     py::array result = out ? *out : new_like<T>(grad_output);
     const Matrix<T> grad_input = output_matrix<T>(result, "out", wanted);
     if (out) check_no_overlap(result, "out", grad_output, "grad_output", true);
-    if (out) check_no_overlap(result, "out", output, "output");
-    compute(elementwise_flops(output),
-            [&] { activation_backward<T>(activation, gradient, a, grad_input, accumulate); });
+    if (out) check_no_overlap(result, "out", kept, name);
+    compute(elementwise_flops(kept),
+            [&] { activation_backward<T>(activation, gradient, values, grad_input, accumulate); });
     return result;
   });
 }
-
-struct ActivationRow {
-  const char* formula;
-  const char* derivative;
-};
-
-/// In the order of enum Activation.
-constexpr ActivationRow kActivationRows[] = {
-    {"a = z", "f' = 1"},
-    {"a = 1 / (1 + exp(-z))", "f' = a (1 - a)"},
-    {"a = tanh(z)", "f' = 1 - a^2"},
-    {"a = max(z, 0); NaN stays NaN", "f' = 1 where a > 0, else 0"},
-    {"a_i = exp(z_i) / sum_k exp(z_k), over each row", "grad_z_i = a_i (g_i - sum_k g_k a_k)"},
-    {"a_i = z_i - log sum_k exp(z_k), over each row", "grad_z_i = g_i - exp(a_i) sum_k g_k"},
-};
-static_assert(std::size(kActivationRows) == kActivationCount);
 
 constexpr const char* kArrayRules =
     "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
@@ -122,41 +124,48 @@ constexpr const char* kArrayRules =
     "(numpy.ma),\n"
     "an out that is read-only or shares memory with an input. Formulas: docs/math.md.";
 
-// The functions of each row of a table: CPython's convention has no place for what a function should know, so
-// that each is one of its own.
+// CPython's convention has no place for what a function should know, so that each is one of its own.
 
-template <Activation activation>
-py::object call_forward(const Arguments<2>& arguments) {
-  return forward(activation, arguments);
-}
+template <ActivationKind kind>
+struct ActivationFunctions {
+  static constexpr const ActivationEntry& entry = entry_of(kind);
+  static inline const std::string forward_text = "(z, *, out=None" + parameters_text(entry) + ")";
+  static inline const std::string backward_text = std::string("(grad_output, ") + kept_name(entry) +
+                                                  ", *, out=None, accumulate=False" + parameters_text(entry) +
+                                                  ")";
+  static inline const Signature<kForward + kMostParameters> forward_signature{forward_text.c_str()};
+  static inline const Signature<kBackward + kMostParameters> backward_signature{backward_text.c_str()};
 
-template <Activation activation>
-py::object call_backward(const Arguments<4>& arguments) {
-  return backward(activation, arguments);
-}
+  static py::object call_forward(const Arguments<kForward + kMostParameters>& arguments) {
+    return forward(entry, arguments);
+  }
+  static py::object call_backward(const Arguments<kBackward + kMostParameters>& arguments) {
+    return backward(entry, arguments);
+  }
 
-template <Activation activation>
-void register_activation(py::module_& m) {
-  const ActivationRow& row = kActivationRows[static_cast<int>(activation)];
-  const std::string shape =
-      is_elementwise(activation) ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
-  const std::string name_text = name(activation);
-  define<kForward, call_forward<activation>>(m, name_text,
-                                             name_text + ": " + row.formula + ".\n\nz: " + shape +
-                                                 ". out: of the same shape; may be z itself." + kArrayRules);
-  define<kBackward, call_backward<activation>>(
-      m, name_text + "_backward",
-      "The gradient of " + name_text +
-          " with respect to z, from g = grad_output and a = output: " + row.derivative +
-          (is_elementwise(activation) ? ", grad_z = g f'" : "") + ".\n\ngrad_output, output: " + shape +
-          ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of replacing "
-          "it." +
-          kArrayRules);
-}
+  static void define_both(py::module_& m) {
+    const std::string name = entry.name, kept = kept_name(entry);
+    const std::string shape =
+        entry.is_elementwise ? "(B, O) with contiguous rows, or (N,)" : "(B, O) with contiguous rows";
+    define<forward_signature, &call_forward>(m, name,
+                                             name + ": " + entry.formula + ".\n\nz: " + shape +
+                                                 ". out: of the same shape; may be z itself" +
+                                                 meanings_text(entry) + "." + kArrayRules);
+    define<backward_signature, &call_backward>(
+        m, name + "_backward",
+        "The gradient of " + name + " with respect to z, from g = grad_output and " +
+            (kept == "z" ? "z" : "a = output") + ": " + entry.derivative +
+            (entry.is_elementwise ? ", grad_z = g f'" : "") + ".\n\ngrad_output, " + kept + ": " + shape +
+            ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of "
+            "replacing "
+            "it" +
+            meanings_text(entry) + "." + kArrayRules);
+  }
+};
 
 template <std::size_t... i>
 void register_activations(py::module_& m, std::index_sequence<i...>) {
-  (register_activation<kActivations[i]>(m), ...);
+  (ActivationFunctions<static_cast<ActivationKind>(i)>::define_both(m), ...);
 }
 
 template <auto select>
@@ -177,7 +186,7 @@ py::object bound_dense_forward(const Arguments<5>& arguments) {
   const py::array x = as_array(arguments[0], "x"), weight = as_array(arguments[1], "weight");
   const OptionalArray bias = as_optional_array(arguments[2], "bias");
   const Activation activation =
-      find_name(kActivations, "activation", as_text(arguments[3], "activation", "identity"));
+      entry_named(kActivations, "activation", as_text(arguments[3], "activation", "identity")).kind;
   const OptionalArray out = as_optional_array(arguments[4], "out");
   return with_precision_of(x, "x", [&]<class T>(T) -> py::object {
     const Matrix<const T> inputs = input_matrix<T>(x, "x");
@@ -404,7 +413,7 @@ void register_losses(py::module_& m, std::index_sequence<i...>) {
 void register_functional(py::module_& m) {
   register_elementary<[](const auto& kernels) { return kernels.exp; }>(m, "exp");
   register_elementary<[](const auto& kernels) { return kernels.log; }>(m, "log");
-  register_activations(m, std::make_index_sequence<kActivations.size()>());
+  register_activations(m, std::make_index_sequence<kActivationCount>());
   register_dense(m);
   register_losses(m, std::make_index_sequence<kLosses.size()>());
 }

@@ -248,22 +248,13 @@ void register_store(py::module_& m, const char* name) {
 
 void register_graph(py::module_& m) {
   py::class_<Node>(m, "Node", "One operation of a graph, or an input; nodes name those they read by index.")
+      .def_static("input", &input_node, py::arg("name"), py::arg("features"), py::arg("is_integer") = false)
       .def_static(
-          "input",
-          [](std::string name, std::int64_t features) { return input_node(std::move(name), features); },
-          py::arg("name"), py::arg("features"))
-      .def_static("dense", &dense_node, py::arg("name"), py::arg("input"), py::arg("weight"), py::arg("bias"),
-                  py::arg("in_features"), py::arg("out_features"), py::arg("transposed") = false,
-                  "weight and bias are indices of segments (bias -1: none); transposed uses a weight (I, O).")
-      .def_static(
-          "activation",
-          [](std::string name, int input, const std::string& activation) {
-            return activation_node(std::move(name), input, find_name(kActivations, "activation", activation));
-          },
-          py::arg("name"), py::arg("input"), py::arg("activation"))
-      .def_static("add", &add_node, py::arg("name"), py::arg("inputs"))
-      .def_static("multiply", &multiply_node, py::arg("name"), py::arg("inputs"))
-      .def_static("concatenate", &concatenate_node, py::arg("name"), py::arg("inputs"))
+          "make", &make_node, py::arg("kind"), py::arg("name"), py::arg("inputs"),
+          py::arg("segments") = std::vector<int>{}, py::arg("state") = std::vector<int>{},
+          py::arg("attributes") = Attributes{},
+          "A node of any kind; segments and state are indices of the store's. ValueError where they, the "
+          "inputs\nor the attributes do not fit the kind.")
       .def_readonly("name", &Node::name)
       .def_readonly("features", &Node::features)
       .def_property_readonly("inputs", [](const Node& node) { return node.inputs; });

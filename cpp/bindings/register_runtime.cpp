@@ -8,6 +8,7 @@
 #include "arrays.hpp"
 #include "guards.hpp"
 #include "names.hpp"
+#include "nncore/activations.hpp"
 #include "nncore/random.hpp"
 #include "register.hpp"
 
@@ -101,7 +102,7 @@ void register_runtime(py::module_& m) {
   m.def("shuffled_rows", &shuffled, py::arg("count"), py::arg("seed"), py::arg("epoch"),
         "A random permutation of 0 .. count - 1 as int64, the same one for the same seed and epoch.");
 
-  m.attr("activation_names") = names(kActivations);
+  m.attr("activation_names") = entry_names(kActivations);
   m.attr("loss_names") = names(kLosses);
   m.attr("optimizer_names") = names(kOptimizers);
   m.attr("initializer_names") = names(kInitializers);

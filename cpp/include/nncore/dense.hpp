@@ -12,7 +12,7 @@ namespace nncore {
 /// otherwise, or where shapes differ.
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
-                   Activation activation = Activation::identity);
+                   const Activation& activation = ActivationKind::identity);
 
 /// The gradients of a dense layer for grad_output = dL/dZ (B, O):
 ///   grad_x (B, I) = grad_output weight,  grad_weight (O, I) = grad_output^T x,

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
-
-#include "nncore/activations.hpp"
 
 namespace nncore {
 
@@ -23,14 +25,23 @@ struct Node {
 
 /// A float or integer input of `features` columns.
 Node input_node(std::string name, std::int64_t features, bool is_integer = false);
-/// z = x weight^T + bias; weight and bias are segments of the store, bias -1: none. Two nodes may name
-/// the same segments (a shared layer), and one may use a weight transposed (tied: z = x weight + bias).
-Node dense_node(std::string name, int input, int weight, int bias, std::int64_t in_features,
-                std::int64_t out_features, bool transposed = false);
-Node activation_node(std::string name, int input, Activation activation);
-Node add_node(std::string name, std::vector<int> inputs);
-Node multiply_node(std::string name, std::vector<int> inputs);
-Node concatenate_node(std::string name, std::vector<int> inputs);
+
+/// What describes a node beside what it reads: "out_features", "transposed", "negative_slope", ...
+using Attribute = std::variant<bool, std::int64_t, double, std::string>;
+using Attributes = std::map<std::string, Attribute, std::less<>>;
+
+/// A node of any kind: "dense", "add", the name of an activation, ... `segments` and `state` are indices of
+/// the store's segments and state segments, in the order that the operation asks for. Two nodes may name the
+/// same (a shared layer). Throws std::invalid_argument, naming the node, for a kind that does not exist, and
+/// for inputs, segments and attributes that do not fit the kind.
+///
+///   dense         z = x weight^T + bias. segments: weight (O, I), and bias (O) or none. attributes:
+///                 in_features, out_features; transposed: z = x weight + bias with a weight (I, O)
+///   add, subtract, multiply, concatenate   no attributes
+///   activations   their parameters, and `order` for derivatives
+Node make_node(std::string_view kind, std::string name, std::vector<int> inputs,
+               std::vector<int> segments = {}, std::vector<int> state = {},
+               const Attributes& attributes = {});
 
 class Graph {
  public:

@@ -1,6 +1,7 @@
 // Operation: what a node does. Deriving from OperationOf adds a kind of node without touching the executor.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -19,17 +20,18 @@ struct NodeCall {
   std::span<const Matrix<const T>> inputs;        ///< values of the nodes it reads, in order
   std::span<const std::int64_t* const> integers;  ///< (B, features) of integer inputs; null for the others
   Matrix<T> output;                               ///< forward writes it; backward reads it
-  Activation fused = Activation::identity;  ///< forward: also apply this (only where fuses_activation())
+  const Activation* fused = nullptr;  ///< forward: also apply this (only where fuses_activation())
+  Matrix<T> fused_derivative{};       ///< forward: keep its derivative here; data null: nobody asks
+  std::byte* saved = nullptr;         ///< saved_bytes() from forward to backward; null: no backward follows
   bool training = false;
   bool finite_values = false;  ///< forward: all values of the store are known to be finite
 
   // Backward only.
   Matrix<const T> grad_output{};
-  std::span<const Matrix<T>> grad_inputs{};  ///< data null where nobody asks
-  std::span<const char> accumulate_input{};  ///< add, instead of replacing
-  /// Multiply by the derivative of the activation that made inputs[i] (only where fuses_activation()).
-  std::span<const Activation> input_derivative{};
-  std::span<const char> accumulate_segment{};  ///< parallel to segments()
+  std::span<const Matrix<T>> grad_inputs{};                ///< data null where nobody asks
+  std::span<const char> accumulate_input{};                ///< add, instead of replacing
+  std::span<const InputDerivative<T>> input_derivative{};  ///< only where fuses_activation()
+  std::span<const char> accumulate_segment{};              ///< parallel to segments()
   bool leaves_first_segment = false;  ///< descend() or advance() makes its gradient (where fuses_descent())
 
   T descent = 0;  ///< descend, advance: times the gradient is added to the first of segments()
@@ -67,6 +69,8 @@ class Operation {
   }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
+  /// Bytes that forward leaves for backward, beside inputs and output, for a batch of `rows`.
+  virtual std::int64_t saved_bytes(std::int64_t /*rows*/, std::int64_t /*scalar_size*/) const { return 0; }
   /// Bytes of scratch that each worker needs for a batch of `rows`.
   virtual std::int64_t scratch_bytes(std::int64_t /*rows*/) const { return 0; }
 

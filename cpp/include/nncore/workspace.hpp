@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "nncore/activations.hpp"
 #include "nncore/aligned_buffer.hpp"
 #include "nncore/losses.hpp"
 #include "nncore/matrix.hpp"
@@ -17,6 +18,13 @@ struct Scratch {
   std::byte* data = nullptr;
   std::int64_t bytes_per_worker = 0;
   int workers = 0;
+};
+
+/// What the gradient of an input is multiplied by: the derivative of the activation that made the input.
+template <class T>
+struct InputDerivative {
+  const Activation* activation = nullptr;  ///< null: nothing
+  Matrix<const T> kept{};                  ///< the derivative itself; data null: computed from the input
 };
 
 /// How a step changes a segment.
@@ -40,6 +48,10 @@ struct Workspace {
   std::vector<Matrix<const T>> edge_values;
   std::vector<Matrix<T>> edge_gradients;
   std::vector<const std::int64_t*> edge_integers;
+  std::vector<InputDerivative<T>> edge_derivatives;
+  // per step of the plan, for backward:
+  std::vector<Matrix<T>> kept_derivatives;
+  std::vector<std::byte*> saved;
   // per loss term:
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;

@@ -1,7 +1,8 @@
 #include "nncore/activations.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <stdexcept>
+#include <string>
 
 #include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
@@ -9,21 +10,6 @@
 
 namespace nncore {
 namespace {
-
-struct Traits {
-  const char* name;
-  bool is_elementwise;
-  std::int64_t grain;  ///< elements that are too few to share among threads
-};
-
-/// In the order of Activation.
-constexpr Traits kTraits[] = {
-    {"identity", true, 1 << 16}, {"sigmoid", true, 1 << 14},  {"tanh", true, 1 << 14},
-    {"relu", true, 1 << 16},     {"softmax", false, 1 << 14}, {"log_softmax", false, 1 << 14},
-};
-static_assert(std::size(kTraits) == kActivationCount);
-
-const Traits& traits(Activation activation) { return kTraits[static_cast<int>(activation)]; }
 
 template <class T>
 bool is_gapless(Matrix<T> m) {
@@ -38,11 +24,11 @@ kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column) {
 /// run(row, column, rows, columns) over all elements of a matrix, in blocks of whole rows, or, where
 /// `gapless`, of any number of elements of what is then one row.
 template <class Run>
-void for_each_piece(Activation activation, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
+void for_each_piece(ActivationKind kind, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
   if (rows == 0 || columns == 0) return;
   const FloatingPointMode mode;
-  const std::int64_t grain = traits(activation).grain;
-  if (gapless && is_elementwise(activation)) {
+  const std::int64_t grain = entry_of(kind).grain;
+  if (gapless && entry_of(kind).is_elementwise) {
     parallel_for(rows * columns, grain, [&](std::int64_t begin, std::int64_t end, int) {
       run(std::int64_t{0}, begin, std::int64_t{1}, end - begin);
     });
@@ -56,40 +42,57 @@ void for_each_piece(Activation activation, std::int64_t rows, std::int64_t colum
 
 }  // namespace
 
-const char* name(Activation activation) { return traits(activation).name; }
-
-bool is_elementwise(Activation activation) { return traits(activation).is_elementwise; }
+void validate(const Activation& activation) {
+  const ActivationEntry& entry = entry_of(activation.kind);
+  check_parameters(activation, entry);
+  if (activation.order < 0 || activation.order >= entry.orders)
+    throw std::invalid_argument(std::string("order must be at least 0 and less than ") +
+                                std::to_string(entry.orders) + " for " + entry.name + "; got " +
+                                std::to_string(activation.order));
+}
 
 template <class T>
-void activation_forward(Activation activation, Matrix<const T> input, Matrix<T> output) {
+void activation_forward(const Activation& activation, Matrix<const T> input, Matrix<T> output) {
   check_rows("input", input, "input", input);
   check_rows("output", output, "input", input);
-  const auto kernel = kernels::active<T>().activation_forward[static_cast<int>(activation)];
-  for_each_piece(activation, input.rows, input.columns, is_gapless(input) && is_gapless(output),
-                 [=](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
-                   kernel(rows_at(input, row, column), rows_at(output, row, column), rows, columns);
+  const auto kernel = kernels::active<T>().activation_forward[static_cast<int>(activation.kind)];
+  for_each_piece(activation.kind, input.rows, input.columns, is_gapless(input) && is_gapless(output),
+                 [&](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
+                   kernel({.activation = &activation,
+                           .in = rows_at(input, row, column),
+                           .out = rows_at(output, row, column),
+                           .rows = rows,
+                           .columns = columns,
+                           .derivative = {}});
                  });
 }
 
 template <class T>
-void activation_backward(Activation activation, Matrix<const T> grad_output, Matrix<const T> output,
+void activation_backward(const Activation& activation, Matrix<const T> grad_output, Matrix<const T> kept,
                          Matrix<T> grad_input, bool accumulate) {
-  check_rows("output", output, "output", output);
-  check_rows("grad_output", grad_output, "output", output);
-  check_rows("grad_input", grad_input, "output", output);
-  const auto kernel = kernels::active<T>().activation_backward[static_cast<int>(activation)];
-  for_each_piece(activation, output.rows, output.columns,
-                 is_gapless(grad_output) && is_gapless(output) && is_gapless(grad_input),
-                 [=](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
-                   kernel(rows_at(grad_output, row, column), rows_at(output, row, column),
-                          rows_at(grad_input, row, column), rows, columns, accumulate);
+  const char* const name = reads_input(activation) ? "z" : "output";
+  check_rows(name, kept, name, kept);
+  check_rows("grad_output", grad_output, name, kept);
+  check_rows("grad_input", grad_input, name, kept);
+  const auto kernel = kernels::active<T>().activation_backward[static_cast<int>(activation.kind)];
+  for_each_piece(activation.kind, kept.rows, kept.columns,
+                 is_gapless(grad_output) && is_gapless(kept) && is_gapless(grad_input),
+                 [&](std::int64_t row, std::int64_t column, std::int64_t rows, std::int64_t columns) {
+                   kernel({.activation = &activation,
+                           .grad_out = rows_at(grad_output, row, column),
+                           .kept = rows_at(kept, row, column),
+                           .grad_in = rows_at(grad_input, row, column),
+                           .rows = rows,
+                           .columns = columns,
+                           .accumulate = accumulate});
                  });
 }
 
-template void activation_forward(Activation, Matrix<const float>, Matrix<float>);
-template void activation_forward(Activation, Matrix<const double>, Matrix<double>);
-template void activation_backward(Activation, Matrix<const float>, Matrix<const float>, Matrix<float>, bool);
-template void activation_backward(Activation, Matrix<const double>, Matrix<const double>, Matrix<double>,
+template void activation_forward(const Activation&, Matrix<const float>, Matrix<float>);
+template void activation_forward(const Activation&, Matrix<const double>, Matrix<double>);
+template void activation_backward(const Activation&, Matrix<const float>, Matrix<const float>, Matrix<float>,
                                   bool);
+template void activation_backward(const Activation&, Matrix<const double>, Matrix<const double>,
+                                  Matrix<double>, bool);
 
 }  // namespace nncore

@@ -49,6 +49,14 @@ void place(const Graph& graph, const Plan& plan, std::span<const std::int64_t> t
       workspace.gradients[i] = matrix(node.features);
     }
   }
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlannedStep& step = plan.steps[i];
+    const Node& node = graph.node(step.node);
+    const bool keeps = gradients && step.keeps_derivative();
+    workspace.kept_derivatives[i] = keeps ? matrix(node.features) : Matrix<T>{};
+    const std::int64_t bytes = gradients ? node.operation->saved_bytes(rows, sizeof(T)) : 0;
+    workspace.saved[i] = bytes > 0 ? pieces.take<std::byte>(bytes) : nullptr;
+  }
   for (std::size_t i = 0; i < target_features.size(); ++i) {
     workspace.targets[i] = matrix(target_features[i]);
     workspace.labels[i] = pieces.take<std::int64_t>(rows);
@@ -62,6 +70,10 @@ void place(const Graph& graph, const Plan& plan, std::span<const std::int64_t> t
     workspace.edge_values[edge] = workspace.values[value];
     workspace.edge_gradients[edge] = workspace.gradients[value];
     workspace.edge_integers[edge] = workspace.integers[value];
+    workspace.edge_derivatives[edge] = {};
+    if (const int maker = plan.edge_derivative[edge]; maker >= 0)
+      workspace.edge_derivatives[edge] = {&plan.steps[at(maker)].fused,
+                                          workspace.kept_derivatives[at(maker)]};
   }
 }
 
@@ -80,6 +92,9 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const std::int64_t>
   workspace.edge_values.resize(plan.edge_value.size());
   workspace.edge_gradients.resize(plan.edge_value.size());
   workspace.edge_integers.resize(plan.edge_value.size());
+  workspace.edge_derivatives.resize(plan.edge_value.size());
+  workspace.kept_derivatives.resize(plan.steps.size());
+  workspace.saved.resize(plan.steps.size());
   workspace.targets.resize(target_features.size());
   workspace.labels.resize(target_features.size());
   workspace.scratch = {nullptr, 0, layout.workers};

@@ -39,7 +39,7 @@ int find_fused_reader(const Graph& graph, std::span<const int> sinks, const std:
   }
   if (only < 0) return -1;
   const auto activation = graph.node(only).operation->activation();
-  return activation && is_elementwise(*activation) ? only : -1;
+  return activation && entry_of(activation->kind).is_elementwise ? only : -1;
 }
 
 void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& plan) {
@@ -78,7 +78,7 @@ void plan_backward(const Graph& graph, Plan& plan) {
   std::vector<int> writers(graph.nodes().size(), 0);
   for (const int sink : plan.sinks) plan.accumulate_sink.push_back(writers[at(sink)]++ > 0);
   plan.accumulate_edge.assign(plan.edge_value.size(), 0);
-  plan.edge_derivative.assign(plan.edge_value.size(), Activation::identity);
+  plan.edge_derivative.assign(plan.edge_value.size(), -1);
   std::map<int, int> uses;  // of segments
   for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
     const Operation& operation = *graph.node(step->node).operation;
@@ -105,8 +105,8 @@ void plan_backward(const Graph& graph, Plan& plan) {
       const int value = plan.edge_value[edge];
       if (writers[at(value)] != 1) continue;
       for (PlannedStep& maker : plan.steps) {
-        if (maker.value != value || maker.fused == Activation::identity) continue;
-        plan.edge_derivative[edge] = maker.fused;
+        if (maker.value != value || maker.fused.kind == ActivationKind::identity) continue;
+        plan.edge_derivative[edge] = static_cast<int>(&maker - plan.steps.data());
         maker.derivative_done = true;
       }
     }

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "nncore/activations.hpp"
 #include "nncore/graph.hpp"
 
 namespace nncore {
@@ -15,13 +16,16 @@ namespace nncore {
 struct PlannedStep {
   int node;
   int value;
-  Activation fused = Activation::identity;
+  Activation fused = ActivationKind::identity;
   /// Backward: dL/d(value) has already been multiplied by the fused activation's derivative.
   bool derivative_done = false;
   std::size_t first_edge = 0;         ///< its inputs are edges first_edge, first_edge + 1, ...
   std::size_t first_segment_use = 0;  ///< likewise its segments
   /// No other use of its first segment: a step may update that as soon as its gradient is known.
   bool owns_segment = false;
+
+  /// Whether forward keeps the fused activation's derivative for backward.
+  bool keeps_derivative() const { return fused.kind != ActivationKind::identity && reads_input(fused); }
 };
 
 struct Plan {
@@ -35,13 +39,13 @@ struct Plan {
   std::vector<char> reaches_parameters, reaches_inputs;
 
   // Per edge (step, input).
-  std::vector<int> edge_value;              ///< the buffer it reads
-  std::vector<char> accumulate_edge;        ///< backward: others have written its gradient before
-  std::vector<Activation> edge_derivative;  ///< backward: of the activation that made it
-  std::vector<char> accumulate_sink;        ///< per sink
-  std::vector<char> accumulate_segment;     ///< per segment use
-  std::vector<char> accumulate_all;         ///< the same, for adding to gradients that are there
-  std::vector<int> segments;                ///< used by any step, ascending
+  std::vector<int> edge_value;           ///< the buffer it reads
+  std::vector<char> accumulate_edge;     ///< backward: others have written its gradient before
+  std::vector<int> edge_derivative;      ///< backward: the step whose fused activation made it; -1: none
+  std::vector<char> accumulate_sink;     ///< per sink
+  std::vector<char> accumulate_segment;  ///< per segment use
+  std::vector<char> accumulate_all;      ///< the same, for adding to gradients that are there
+  std::vector<int> segments;             ///< used by any step, ascending
 };
 
 /// The plan that computes `sinks` (and nothing else), and their gradients back to parameters and inputs.

@@ -37,6 +37,7 @@ struct Format<float> {
   static constexpr int mantissa_bits = 23;
   static constexpr int32_t exponent_bias = 127;
   static constexpr float smallest_normal = 0x1p-126f;
+  static constexpr float largest = 0x1.fffffep127f;
   static constexpr float infinity = __builtin_inff();
   static constexpr float not_a_number = __builtin_nanf("");
   /// Added to a small x, it leaves round(x) in the low bits (at two to this power an ulp is 1).
@@ -51,6 +52,8 @@ struct Format<float> {
   /// Beyond these exp is infinite, or zero.
   static constexpr float exp_highest = 89;
   static constexpr float exp_lowest = -104;
+  /// Beyond this a normal number has the probability 0.
+  static constexpr float normal_beyond = 14;
 };
 
 template <>
@@ -58,6 +61,7 @@ struct Format<double> {
   static constexpr int mantissa_bits = 52;
   static constexpr int64_t exponent_bias = 1023;
   static constexpr double smallest_normal = 0x1p-1022;
+  static constexpr double largest = 0x1.fffffffffffffp1023;
   static constexpr double infinity = __builtin_inf();
   static constexpr double not_a_number = __builtin_nan("");
   static constexpr double to_integer = 0x1.8p52;
@@ -68,6 +72,7 @@ struct Format<double> {
   static constexpr double inverse_ln2 = 0x1.71547652b82fep0;
   static constexpr double exp_highest = 710;
   static constexpr double exp_lowest = -746;
+  static constexpr double normal_beyond = 39;
 };
 
 /// c0 + c1 x + c2 x^2 + ...
@@ -284,6 +289,46 @@ NNCORE_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Vec<T> residual = fma(-reciprocal, lost, fma(-reciprocal, divisor, one));
   const Vec<T> below = fma(residual, reciprocal, reciprocal) * power_of_two<T>(rest);
   return x < 0 ? below : 1 - below;
+}
+
+/// M(a) (a + k) for 0 <= a <= normal_beyond and t = scale / (a + k) + shift in [-1, 1], where M is the Mills
+/// ratio, the normal probability beyond a over the density there. Own error 2^-23.4 and 2^-52.9.
+NNCORE_INLINE Vec<float> mills_polynomial(Vec<float> q) {
+  const Vec<float> t = fma(q, broadcast<float>(10.285714149475098f), broadcast<float>(-1.5714285373687744f));
+  return polynomial<float>(t, 2.2852652f, 1.5798017f, 0.80376476f, 0.28663254f, 0.06017431f, 0.0009677784f,
+                           -0.0030981554f, -0.0004307623f, 0.00014831132f, 0.00003084395f);
+}
+NNCORE_INLINE Vec<double> mills_polynomial(Vec<double> q) {
+  const Vec<double> t = fma(q, broadcast<double>(11.282051282051283), broadcast<double>(-1.2564102564102564));
+  return polynomial<double>(t, 2.134869344261606, 1.7577129402247427, 1.2131827573221525, 0.6948836604252806,
+                            0.3225280233669775, 0.11523705366417099, 0.027736789341785553,
+                            0.0021625900850255324, -0.0013143542392559844, -0.0004843496803971094,
+                            1.1207493736082673e-05, 4.464267844895402e-05, 4.653286796212075e-06,
+                            -3.971156736159352e-06, -7.393593232401593e-07, 4.0184583100802053e-07,
+                            8.679666878748864e-08, -4.695765708743374e-08, -8.393978616278415e-09,
+                            5.479028426436395e-09, 5.209918499233634e-10, -4.2839480052839914e-10);
+}
+
+/// Of a standard normal number: the probability that it is below z, and the density at z.
+template <class T>
+struct NormalProbability {
+  Vec<T> below, density;
+};
+
+/// The density e^(-z^2 / 2) / sqrt(2 pi), with what rounding takes from the exponent put back, times the
+/// Mills ratio is the probability beyond |z|. Accurate in the tails, too.
+template <class T>
+NNCORE_INLINE NormalProbability<T> normal_probability(Vec<T> z) {
+  using F = Format<T>;
+  constexpr T k = sizeof(T) == 4 ? T(4) : T(5);
+  const Vec<T> a = min(broadcast<T>(F::normal_beyond), magnitude<T>(z));
+  const Vec<T> half = T(-0.5) * a;
+  const Vec<T> exponent = half * a;
+  const Vec<T> power = exp<T>(exponent);
+  const Vec<T> density = T(0.3989422804014327) * fma(power, fma(half, a, -exponent), power);
+  const Vec<T> q = 1 / (a + k);
+  const Vec<T> beyond = density * (q * mills_polynomial(q));
+  return {z < 0 ? beyond : 1 - beyond, density};
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 //
 #include "elementary.hpp"
 //
+#include "activations.hpp"
 #include "band.hpp"
 #include "descent.hpp"
 #include "elementwise.hpp"
@@ -33,6 +34,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_narrow_kernels<T>(k);
   add_sparse_kernels<T>(k);
   add_elementwise_kernels<T>(k);
+  add_activation_kernels<T>(k);
   add_loss_kernels<T>(k);
   add_magnitude_kernels<T>(k);
   add_update_kernels<T>(k);

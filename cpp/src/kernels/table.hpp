@@ -127,6 +127,28 @@ struct Rows {
   std::int64_t row_stride;
 };
 
+/// out = f(in), each of `rows` rows; of elementwise activations also the derivative f'(in), where its data is
+/// not null: only those whose derivative reads the input. out may be in.
+template <class T>
+struct ActivationCall {
+  const Activation* activation;
+  Rows<const T> in;
+  Rows<T> out;
+  std::int64_t rows, columns;
+  Rows<T> derivative;
+};
+
+/// grad_in (+)= grad_out o f', from `kept`: the output or the input, as the activation's derivative reads.
+/// grad_in may be grad_out.
+template <class T>
+struct ActivationBackwardCall {
+  const Activation* activation;
+  Rows<const T> grad_out, kept;
+  Rows<T> grad_in;
+  std::int64_t rows, columns;
+  bool accumulate;
+};
+
 /// A loss whose gradient at an element depends on nothing else, over `count` elements. The kernel returns the
 /// sum of weight l, in float64 and in fixed order, where mean_squared_error has (a - y)^2 for l; if gradient
 /// is not null, gradient[i] (+)= coefficient * weight * dl/dprediction[i].
@@ -199,16 +221,16 @@ struct Kernels {
   // Elementwise, out may be an input.
   void (*exp)(const T* in, T* out, std::int64_t count);
   void (*log)(const T* in, T* out, std::int64_t count);
-  /// out = f(in); softmax and log_softmax row by row.
-  void (*activation_forward[kActivationCount])(Rows<const T> in, Rows<T> out, std::int64_t rows,
-                                               std::int64_t columns);
-  /// grad_in (+)= grad_out o f', from the output.
-  void (*activation_backward[kActivationCount])(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in,
-                                                std::int64_t rows, std::int64_t columns, bool accumulate);
+  void (*activation_forward[kActivationCount])(const ActivationCall<T>&);
+  void (*activation_backward[kActivationCount])(const ActivationBackwardCall<T>&);
   void (*add)(const T* a, const T* b, T* out, std::int64_t count);       ///< out = a + b
+  void (*subtract)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a - b
   void (*multiply)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a b
   /// out += a b, product and sum each rounded (as add after multiply would give).
   void (*multiply_add)(const T* a, const T* b, T* out, std::int64_t count);
+  /// out = a b, row by row.
+  void (*multiply_rows)(Rows<const T> a, Rows<const T> b, Rows<T> out, std::int64_t rows,
+                        std::int64_t columns);
   /// sums[j] = (or +=) in(0, j) + in(1, j) + ..., in order.
   void (*sum_rows)(const T* in, std::int64_t row_stride, std::int64_t rows, std::int64_t columns, T* sums,
                    bool accumulate);

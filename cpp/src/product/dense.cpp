@@ -68,32 +68,59 @@ void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch sc
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
-                   Activation activation, Scratch scratch, bool finite_weight) {
-  const auto activate = kernels::active<T>().activation_forward[static_cast<int>(activation)];
-  const auto finish = [=](Matrix<T> tile, std::int64_t, std::int64_t) {
-    activate({tile.data, tile.row_stride}, {tile.data, tile.row_stride}, tile.rows, tile.columns);
-  };
+                   const Activation* activation, Matrix<T> derivative, Scratch scratch, bool finite_weight) {
   MatmulOptions<T> options;
   options.bias = bias;
   options.finite_b = finite_weight;
-  const bool fused = is_elementwise(activation) && x.columns > 0;
-  if (fused && activation != Activation::identity) options.finish = finish;
+  if (activation == nullptr) return matmul<T>(x, weight.transposed(), output, options, scratch);
+  const auto activate = kernels::active<T>().activation_forward[static_cast<int>(activation->kind)];
+  const auto epilogue = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+    const kernels::Rows<T> rows{tile.data, tile.row_stride};
+    kernels::ActivationCall<T> call{activation, {rows.data, rows.row_stride}, rows, tile.rows, tile.columns,
+                                    {}};
+    if (derivative.data != nullptr) call.derivative = {&derivative(row, column), derivative.row_stride};
+    activate(call);
+  };
+  const bool is_fused = entry_of(activation->kind).is_elementwise && x.columns > 0;
+  if (is_fused) options.finish = epilogue;
   matmul<T>(x, weight.transposed(), output, options, scratch);
-  if (!fused) activation_forward<T>(activation, output, output);
+  if (!is_fused) activation_forward<T>(*activation, output, output);
+}
+
+template <class T>
+void multiply_derivative(const InputDerivative<T>& derivative, Matrix<const T> value, Matrix<T> gradient) {
+  if (derivative.kept.data == nullptr)
+    return activation_backward<T>(*derivative.activation, gradient, value, gradient);
+  kernels::active<T>().multiply(gradient.data, derivative.kept.data, gradient.data,
+                                gradient.rows * gradient.columns);
 }
 
 template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
                     const DenseGradients<T>& gradients, Scratch scratch) {
   if (gradients.x.data != nullptr) {  // before the weight may change
-    const auto derive = kernels::active<T>().activation_backward[static_cast<int>(gradients.derivative_x)];
-    const auto finish = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
-      derive({tile.data, tile.row_stride}, {&x(row, column), x.row_stride}, {tile.data, tile.row_stride},
-             tile.rows, tile.columns, false);
+    const InputDerivative<T>& derivative = gradients.derivative_x;
+    const auto multiply_kept = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+      const Matrix<const T>& kept = derivative.kept;
+      kernels::active<T>().multiply_rows({tile.data, tile.row_stride}, {&kept(row, column), kept.row_stride},
+                                         {tile.data, tile.row_stride}, tile.rows, tile.columns);
+    };
+    const auto derive = [=](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+      kernels::active<T>().activation_backward[static_cast<int>(derivative.activation->kind)](
+          {.activation = derivative.activation,
+           .grad_out = {tile.data, tile.row_stride},
+           .kept = {&x(row, column), x.row_stride},
+           .grad_in = {tile.data, tile.row_stride},
+           .rows = tile.rows,
+           .columns = tile.columns,
+           .accumulate = false});
     };
     MatmulOptions<T> options;
     options.accumulate = gradients.accumulate_x;
-    if (gradients.derivative_x != Activation::identity) options.finish = finish;
+    if (derivative.kept.data != nullptr)
+      options.finish = multiply_kept;
+    else if (derivative.activation != nullptr)
+      options.finish = derive;
     matmul<T>(grad_output, weight, gradients.x, options, scratch);
   }
   if (gradients.weight.data != nullptr) {
@@ -107,7 +134,8 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
 
 template <class T>
 void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
-                   const T* next_x, const T* bias, Matrix<T> output, Activation activation) {
+                   const T* next_x, const T* bias, Matrix<T> output, const Activation* activation,
+                   Matrix<T> derivative) {
   kernels::active<T>().descend({.depth = weight.columns,
                                 .columns = weight.rows,
                                 .x = x.data,
@@ -118,12 +146,16 @@ void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Ma
                                 .weight = weight.data,
                                 .row_stride = weight.column_stride,
                                 .output = output.data});
-  if (activation != Activation::identity) activation_forward<T>(activation, output, output);
+  if (activation == nullptr) return;
+  kernels::ActivationCall<T> call{activation, {output.data, 0}, {output.data, 0}, 1, output.columns, {}};
+  if (derivative.data != nullptr) call.derivative = {derivative.data, 0};
+  kernels::active<T>().activation_forward[static_cast<int>(activation->kind)](call);
 }
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
-                   Activation activation) {
+                   const Activation& activation) {
+  validate(activation);
   check_shape<T>("x", x, x.rows, x.columns, "(B, I)");
   check_shape<T>("weight", weight, weight.rows, x.columns, "(O, I)");
   check_shape<T>("output", output, x.rows, weight.rows, "(B, O)");
@@ -131,7 +163,8 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
   if (output.column_stride != 1) throw std::invalid_argument("output must have contiguous rows");
   const FloatingPointMode mode;
   const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
-  dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output, activation, scratch);
+  dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output,
+                   activation.kind == ActivationKind::identity ? nullptr : &activation, {}, scratch);
 }
 
 template <class T>
@@ -156,15 +189,16 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
                     scratch);
 }
 
-#define NNCORE_INSTANTIATE(T)                                                                                \
-  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation, Scratch, \
-                                 bool);                                                                      \
-  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, Activation);         \
-  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                         \
-                                  const DenseGradients<T>&, Scratch);                                        \
-  template void dense_advance<T>(Matrix<const T>, Matrix<const T>, T, Matrix<T>, const T*, const T*,         \
-                                 Matrix<T>, Activation);                                                     \
-  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>,   \
+#define NNCORE_INSTANTIATE(T)                                                                               \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, const Activation*,  \
+                                 Matrix<T>, Scratch, bool);                                                 \
+  template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, const Activation&); \
+  template void multiply_derivative<T>(const InputDerivative<T>&, Matrix<const T>, Matrix<T>);              \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>,                        \
+                                  const DenseGradients<T>&, Scratch);                                       \
+  template void dense_advance<T>(Matrix<const T>, Matrix<const T>, T, Matrix<T>, const T*, const T*,        \
+                                 Matrix<T>, const Activation*, Matrix<T>);                                  \
+  template void dense_backward<T>(Matrix<const T>, Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>,  \
                                   T*, bool);
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "nncore/dense.hpp"
+#include "nncore/workspace.hpp"
 #include "product/matmul.hpp"
 
 namespace nncore {
@@ -25,7 +26,7 @@ struct DenseGradients {
   bool accumulate_weight = false;
   T weight_scale = 1;  ///< of what is accumulated: not 1 only where is_one_chain
   bool accumulate_bias = false;
-  Activation derivative_x = Activation::identity;  ///< of the activation that made x: multiplies grad_x
+  InputDerivative<T> derivative_x{};  ///< multiplies grad_x
 };
 
 /// Whether every entry of a weight's gradient over `rows` samples is known as soon as its tile is.
@@ -36,9 +37,15 @@ constexpr bool dense_advances(std::int64_t in_features, std::int64_t out_feature
   return in_features <= kMaxChain && 2 * in_features * out_features < kOneThreadFlops;
 }
 
+/// `activation` may be null; where `derivative` has data, that of an elementwise activation is kept there.
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
-                   Activation activation, Scratch scratch, bool finite_weight = false);
+                   const Activation* activation, Matrix<T> derivative, Scratch scratch,
+                   bool finite_weight = false);
+
+/// gradient = gradient o the derivative of the activation that made `value`, all without gaps.
+template <class T>
+void multiply_derivative(const InputDerivative<T>& derivative, Matrix<const T> value, Matrix<T> gradient);
 
 template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
@@ -48,6 +55,7 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
 /// activation(next_x weight^T + bias), as dense_forward does. The weight (O, I) is laid out by columns.
 template <class T>
 void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
-                   const T* next_x, const T* bias, Matrix<T> output, Activation activation);
+                   const T* next_x, const T* bias, Matrix<T> output, const Activation* activation,
+                   Matrix<T> derivative);
 
 }  // namespace nncore

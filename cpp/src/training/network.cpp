@@ -14,6 +14,7 @@
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
+#include "product/dense.hpp"
 #include "runtime/thread_turn.hpp"
 #include "training/batch.hpp"
 #include "training/objective.hpp"
@@ -171,11 +172,11 @@ void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accum
   for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
     if (!wanted(step->value)) continue;
     const Matrix<T>& gradient = workspace.gradients[at(step->value)];
-    if (step->fused != Activation::identity && !step->derivative_done) {
-      activation_backward<T>(step->fused, gradient, workspace.values[at(step->value)], gradient);
-    }
     const Operation& operation = *graph_->node(step->node).operation;
     NodeCall<T> call = make_call(*graph_, plan, *step, *parameters_, workspace);
+    if (call.fused != nullptr && !step->derivative_done) {
+      multiply_derivative<T>({call.fused, call.fused_derivative}, call.output, gradient);
+    }
     call.training = true;
     call.grad_output = gradient;
     call.grad_inputs = {workspace.edge_gradients.data() + step->first_edge, call.inputs.size()};

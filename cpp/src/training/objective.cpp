@@ -15,17 +15,17 @@ namespace {
 /// A loss on probabilities, the activation that must make them, and the same loss from logits.
 struct FusedForm {
   Loss loss;
-  Activation activation;
+  ActivationKind activation;
   Loss from_logits;
 };
 constexpr FusedForm kFusedForms[] = {
-    {Loss::cross_entropy, Activation::softmax, Loss::softmax_cross_entropy},
-    {Loss::binary_cross_entropy, Activation::sigmoid, Loss::sigmoid_cross_entropy},
+    {Loss::cross_entropy, ActivationKind::softmax, Loss::softmax_cross_entropy},
+    {Loss::binary_cross_entropy, ActivationKind::sigmoid, Loss::sigmoid_cross_entropy},
 };
 
 std::string quoted(const char* text) { return std::string("'") + text + "'"; }
 
-bool ends_in(const Node& node, Activation activation) {
+bool ends_in(const Node& node, ActivationKind activation) {
   return node.operation != nullptr && node.operation->activation() == activation;
 }
 
@@ -42,9 +42,9 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
       if (ends_in(output, form.activation))
         return {form.from_logits, output.inputs[0], output.features, term.weight};
       throw std::invalid_argument(quoted(name(term.loss)) + " takes probabilities, but output '" +
-                                  output.name + "' does not end in " + quoted(name(form.activation)) +
-                                  ": end the model in it, or use " + quoted(name(form.from_logits)) +
-                                  " on logits");
+                                  output.name + "' does not end in " +
+                                  quoted(entry_of(form.activation).name) + ": end the model in it, or use " +
+                                  quoted(name(form.from_logits)) + " on logits");
     }
   }
   for (const FusedForm& form : kFusedForms) {
@@ -52,7 +52,7 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
         term.loss == Loss::softmax_cross_entropy || term.loss == Loss::sigmoid_cross_entropy;
     if (takes_logits && ends_in(output, form.activation)) {
       throw std::invalid_argument(quoted(name(term.loss)) + " takes logits, but output '" + output.name +
-                                  "' ends in " + quoted(name(form.activation)) + ": use " +
+                                  "' ends in " + quoted(entry_of(form.activation).name) + ": use " +
                                   quoted(name(form.loss)) + " (computed from logits all the same)");
     }
   }
@@ -60,7 +60,7 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
     throw std::invalid_argument(
         quoted(name(term.loss)) + " needs two or more outputs, as it is 0 for one; '" + output.name +
         "' has 1. For two classes with one output, use " + quoted(name(Loss::sigmoid_cross_entropy)) +
-        ", or end the model in " + quoted(name(Activation::sigmoid)) + " and use " +
+        ", or end the model in " + quoted(entry_of(ActivationKind::sigmoid).name) + " and use " +
         quoted(name(Loss::binary_cross_entropy)));
   return {term.loss, node, output.features, term.weight};
 }

@@ -21,8 +21,11 @@ NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& s
   call.inputs = {workspace.edge_values.data() + step.first_edge, inputs};
   call.integers = {workspace.edge_integers.data() + step.first_edge, inputs};
   call.output = workspace.values[static_cast<std::size_t>(step.value)];
-  call.fused = step.fused;
-  call.input_derivative = {plan.edge_derivative.data() + step.first_edge, inputs};
+  if (step.fused.kind != ActivationKind::identity) call.fused = &step.fused;
+  const auto index = static_cast<std::size_t>(&step - plan.steps.data());
+  call.fused_derivative = workspace.kept_derivatives[index];
+  call.saved = workspace.saved[index];
+  call.input_derivative = {workspace.edge_derivatives.data() + step.first_edge, inputs};
   call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
   call.parameters = &parameters;
   call.scratch = workspace.scratch;

@@ -1,0 +1,54 @@
+// What a file of this folder tells: the kinds of nodes that it makes.
+//
+// Each file x.cpp here defines nncore::operations::x. The build lists the folder (cmake/operations.cmake), so
+// that a new operation is one new file.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nncore/graph.hpp"
+#include "nncore/operation.hpp"
+
+namespace nncore {
+
+/// What make_node is given for an operation.
+struct NodeArguments {
+  std::string_view kind;
+  std::span<const int> segments, state;
+  const Attributes& attributes;
+};
+
+inline constexpr int kAnyNumberOfInputs = -1;
+
+struct OperationEntry {
+  const char* kind = nullptr;
+  std::shared_ptr<const Operation> (*make)(const NodeArguments&) = nullptr;
+  int fewest_inputs = 1;
+  int most_inputs = 1;
+};
+using OperationEntries = std::span<const OperationEntry>;
+
+/// All files' entries.
+std::span<const OperationEntries> all_operations();
+
+// Throw std::invalid_argument for an attribute that is not there, is of another type, or is not `known`.
+void check_attributes(const Attributes& attributes, std::span<const std::string_view> known);
+inline void check_attributes(const Attributes& attributes, std::initializer_list<std::string_view> known) {
+  check_attributes(attributes, std::span(known.begin(), known.size()));
+}
+/// An integer of at least 1.
+std::int64_t size_attribute(const Attributes& attributes, std::string_view name);
+/// A number, or a flag as 0 or 1.
+double number_attribute(const Attributes& attributes, std::string_view name, double fallback);
+bool flag_attribute(const Attributes& attributes, std::string_view name);
+
+/// Throws std::invalid_argument: the number of segments must be that.
+[[noreturn]] void refuse_segments(const NodeArguments& given, const char* needed);
+
+}  // namespace nncore
