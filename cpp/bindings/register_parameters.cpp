@@ -232,12 +232,12 @@ void register_store(py::module_& m, const char* name) {
           },
           py::arg("other"), "Takes over the other's values and state. ValueError where shapes differ.")
       .def(
-          "blend",
+          "soft_update",
           [](Store& store, Store& other, double fraction) {
             if (&store == &other) return;
             const Writing use(store.usage());
             const Reading use_other(other.usage());
-            compute(copy_flops(store), [&] { store.blend(other, fraction); });
+            compute(copy_flops(store), [&] { store.soft_update(other, fraction); });
           },
           py::arg("other"), py::arg("fraction"),
           "values += fraction (other's values - values), and state likewise. ValueError where shapes "
@@ -262,6 +262,7 @@ void register_graph(py::module_& m) {
           },
           py::arg("name"), py::arg("input"), py::arg("activation"))
       .def_static("add", &add_node, py::arg("name"), py::arg("inputs"))
+      .def_static("subtract", &subtract_node, py::arg("name"), py::arg("inputs"))
       .def_static("multiply", &multiply_node, py::arg("name"), py::arg("inputs"))
       .def_static("concatenate", &concatenate_node, py::arg("name"), py::arg("inputs"))
       .def_readonly("name", &Node::name)

@@ -197,14 +197,48 @@ class AddOperation final : public OperationOf<AddOperation> {
   }
 };
 
+void expect_two(std::span<const std::int64_t> in_features) {
+  if (in_features.size() != 2) {
+    throw std::invalid_argument("takes 2 inputs but is given " + std::to_string(in_features.size()));
+  }
+}
+
+/// The difference of two values, element by element.
+class SubtractOperation final : public OperationOf<SubtractOperation> {
+ public:
+  const char* kind() const override { return "subtract"; }
+  std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
+    expect_two(in_features);
+    return equal_widths(in_features);
+  }
+
+  template <class T>
+  void compute_forward(const NodeCall<T>& call) const {
+    const T* const a = call.inputs[0].data;
+    const T* const b = call.inputs[1].data;
+    for (std::int64_t i = 0; i < elements(call.output); ++i) call.output.data[i] = a[i] - b[i];
+  }
+  template <class T>
+  void compute_backward(const NodeCall<T>& call) const {
+    const T* const grad_output = call.grad_output.data;
+    if (call.grad_inputs[0].data != nullptr) {
+      copy_or_add<T>(call.grad_output, call.grad_inputs[0], call.accumulate_input[0] != 0);
+    }
+    const Matrix<T>& grad = call.grad_inputs[1];
+    if (grad.data == nullptr) return;
+    const bool add = call.accumulate_input[1] != 0;
+    for (std::int64_t i = 0; i < elements(grad); ++i) {
+      grad.data[i] = add ? grad.data[i] - grad_output[i] : -grad_output[i];
+    }
+  }
+};
+
 /// The product of two values, element by element.
 class MultiplyOperation final : public OperationOf<MultiplyOperation> {
  public:
   const char* kind() const override { return "multiply"; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    if (in_features.size() != 2) {
-      throw std::invalid_argument("takes 2 inputs but is given " + std::to_string(in_features.size()));
-    }
+    expect_two(in_features);
     return equal_widths(in_features);
   }
 
@@ -289,6 +323,10 @@ Node activation_node(std::string name, int input, Activation activation) {
 
 Node add_node(std::string name, std::vector<int> inputs) {
   return node_of(std::move(name), std::make_shared<AddOperation>(), std::move(inputs));
+}
+
+Node subtract_node(std::string name, std::vector<int> inputs) {
+  return node_of(std::move(name), std::make_shared<SubtractOperation>(), std::move(inputs));
 }
 
 Node multiply_node(std::string name, std::vector<int> inputs) {

@@ -29,6 +29,7 @@ Node dense_node(std::string name, int input, int weight, int bias, std::int64_t 
                 std::int64_t out_features, bool transposed = false);
 Node activation_node(std::string name, int input, Activation activation);
 Node add_node(std::string name, std::vector<int> inputs);
+Node subtract_node(std::string name, std::vector<int> inputs);
 Node multiply_node(std::string name, std::vector<int> inputs);
 Node concatenate_node(std::string name, std::vector<int> inputs);
 
