@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from nncore.workloads import GRID
+from nncore._cli.workloads import GRID
 
 from .baseline import worse
 from .machine import describe

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nncore.workloads import WORKLOADS
+from nncore._cli.workloads import WORKLOADS
 
 from . import functions
 from .peers import numpy_peer

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nncore.workloads import Workload
+from nncore._cli.workloads import Workload
 
 from .job import sample
 

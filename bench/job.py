@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nncore.workloads import Workload
+from nncore._cli.workloads import Workload
 
 CHECKED_STEPS = 3
 SAMPLE = 2000  # numbers of an array that are compared

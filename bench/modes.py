@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nncore.workloads import FITS, Workload
+from nncore._cli.workloads import FITS, Workload
 
 from . import functions, report, startup
 from .session import Process, Session, undisturbed_turn

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nncore.workloads import GRID
+from nncore._cli.workloads import GRID
 
 from .report import Row, make_rows
 

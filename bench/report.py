@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nncore.workloads import WORKLOADS
+from nncore._cli.workloads import WORKLOADS
 
 from .peers import OURS, PEERS
 

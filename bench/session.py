@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nncore.bench import OVERRIDES, SINGLE
+from nncore._cli.bench import OVERRIDES, SINGLE
 
 from .check import compare
 from .peers import REQUIRED

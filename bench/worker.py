@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from nncore.workloads import WORKLOADS
+from nncore._cli.workloads import WORKLOADS
 
 from .job import Job, Unsupported
 from .peers import PEERS, REQUIRED

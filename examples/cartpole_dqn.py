@@ -1,7 +1,7 @@
 """A network learns to balance a pole on a cart: deep Q-learning, with the physics written inline.
 
 Shows the pieces for reinforcement learning: one's own gradient through forward and backward, an optimizer's
-step, a target network (copy, blend). The reward is -1 for a fall. Eight carts start anywhere and explore: the
+step, a target network (soft_update). The reward is -1 for a fall. Eight carts start anywhere and explore: the
 replay memory needs states near the ends of the track. Eight start near the middle and follow the network; the
 program prints how many of 500 steps their last attempts lasted. `--seed 3` takes other random numbers."""
 
@@ -46,7 +46,7 @@ def learn(steps: int, seed: int) -> list[int]:
         gradient[batch, action] = (q[batch, action] - np.where(fell, -1, 0.99 * best)) / BATCH
         model.backward(gradient)
         optimizer.step(model)
-        target.blend(model, 0.05)
+        target.soft_update(model, 0.05)
     return lasted
 
 

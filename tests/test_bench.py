@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from nncore import bench
-from nncore.__main__ import main
-from nncore.workloads import GRID, MNIST, data, initial_parameters
+from nncore._cli import bench
+from nncore._cli.main import main
+from nncore._cli.workloads import GRID, MNIST, data, initial_parameters
 
 ROOT = Path(__file__).parents[1]
 SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "images")]

@@ -126,17 +126,17 @@ def test_segments_and_settings() -> None:
                 getattr(store, method)(*((wrong,) if value is None else (wrong, value)))
 
 
-def test_copy_from_and_blend() -> None:
+def test_copy_from_and_soft_update() -> None:
     first, second, other = chain([3, 2]), chain([3, 2]), chain([3, 4])
     first.store.values[:], second.store.values[:] = 1.0, 3.0
-    first.store.blend(second.store, 0.25)
+    first.store.soft_update(second.store, 0.25)
     assert np.all(first.store.values == 1.5)
     first.store.copy_from(second.store)
     assert np.all(first.store.values == 3.0)
     first.store.copy_from(first.store)
-    first.store.blend(first.store, 0.5)
+    first.store.soft_update(first.store, 0.5)
     assert np.all(first.store.values == 3.0)
-    for method, extra in (("copy_from", ()), ("blend", (0.5,))):
+    for method, extra in (("copy_from", ()), ("soft_update", (0.5,))):
         with pytest.raises(ValueError, match="shape of other"):
             getattr(first.store, method)(other.store, *extra)
     assert np.all(first.store.values == 3.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import nncore as nc
-from nncore import demo
-from nncore.__main__ import main
+from nncore._cli import demo
+from nncore._cli.main import main
 
 
 def test_held_out_accuracy_over_five_splits():

@@ -20,20 +20,20 @@ def two_in():
 
 
 DESCRIBING = {
-    "size of 0": (lambda: nc.Dense(0, 2), ValueError, "in_features must be at least 1; given 0"),
-    "size of a float": (lambda: nc.Dense(2, 2.0), TypeError, "out_features must be an integer; given float"),
+    "size of 0": (lambda: nc.Dense(0, 2), ValueError, "in_features must be at least 1; got 0"),
+    "size of a float": (lambda: nc.Dense(2, 2.0), TypeError, "out_features must be an integer; got float"),
     "unknown initializer": (
         lambda: nc.Dense(2, 2, weight_initializer="glorot"),
         ValueError,
-        "unknown initializer 'glorot'; did you mean 'glorot_",
+        r"initializer must be one of .*; got 'glorot' \(did you mean 'glorot_",
     ),
     "constant without value": (
         lambda: nc.Dense(2, 2, weight_initializer="constant"),
         ValueError,
-        "needs its value",
+        "with its value",
     ),
     "constant of NaN": (lambda: nc.Constant(float("nan")), ValueError, "must be finite"),
-    "initializer of a number": (lambda: nc.Dense(2, 2, weight_initializer=0.5), TypeError, "given float"),
+    "initializer of a number": (lambda: nc.Dense(2, 2, weight_initializer=0.5), TypeError, "got float"),
     "bias by sizes of a weight": (
         lambda: nc.Dense(2, 2, bias_initializer="he_normal"),
         ValueError,
@@ -42,26 +42,30 @@ DESCRIBING = {
     "name with a dot": (
         lambda: nc.Dense(2, 2, name="a.b"),
         ValueError,
-        "letters, digits, _ and -; given 'a.b'",
+        "letters, digits, _ and -; got 'a.b'",
     ),
-    "reserved name": (lambda: nc.ReLU(name="optimizer"), ValueError, "must not be 'optimizer'"),
-    "name of a number": (lambda: nc.ReLU(name=3), TypeError, "name must be a string; given int"),
+    "reserved name": (
+        lambda: nc.ReLU(name="optimizer"),
+        ValueError,
+        "none that files use for themselves; got 'optimizer'",
+    ),
+    "name of a number": (lambda: nc.ReLU(name=3), TypeError, "name must be a string; got int"),
     "called on an array": (lambda: nc.Dense(3, 2)(X), TypeError, "build a model and call predict"),
     "width of a layer": (
         lambda: nc.Dense(3, 2)(nc.Input(4)),
         ValueError,
-        "takes one value of 3 features; given 4",
+        "must be one value of 3 features; got 4",
     ),
     "two values for one": (
         lambda: nc.ReLU()(nc.Input(4), nc.Input(4)),
         ValueError,
-        "takes one value; given 2",
+        "must be one value; got 2",
     ),
-    "widths of a sum": (lambda: nc.Input(3) + nc.Input(2), ValueError, "values of one width; given 3 and 2"),
+    "widths of a sum": (lambda: nc.Input(3) + nc.Input(2), ValueError, "must have one width; got 3 and 2"),
     "one value joined": (
         lambda: nc.Concatenate()(nc.Input(3)),
         ValueError,
-        "joins two or more values; given 1",
+        "must be two values or more; got 1",
     ),
     "a number added": (lambda: nc.Input(3) + 1, TypeError, "unsupported operand"),
     "tied to no dense layer": (
@@ -112,37 +116,41 @@ def clash():
 
 
 BUILDING = {
-    "no layers": (lambda: nc.Sequential(), ValueError, "at least one layer"),
+    "no layers": (lambda: nc.Sequential(), ValueError, "layers must be one layer or more; got none"),
     "no widths": (
         lambda: nc.Sequential(nc.ReLU()),
         ValueError,
-        "no layer tells the number of input features",
+        "one tells the number of input features; got ReLU: pass in_features",
     ),
-    "a join in a line": (lambda: nc.Sequential(nc.Add()), ValueError, "use Model instead of Sequential"),
+    "a join in a line": (lambda: nc.Sequential(nc.Add()), ValueError, "got Add: .*nc.Model"),
     "no layer": (
         lambda: nc.Sequential(nc.Dense(2, 2), "relu"),
         TypeError,
-        "layers must be layers .*given 'relu'",
+        "layers must be layers .*got 'relu'",
     ),
-    "widths of neighbours": (lambda: nc.Sequential(nc.Dense(2, 3), nc.Dense(2, 1)), ValueError, "given 3"),
+    "widths of neighbours": (lambda: nc.Sequential(nc.Dense(2, 3), nc.Dense(2, 1)), ValueError, "got 3"),
     "two of a name": (
         lambda: nc.Sequential(nc.Dense(2, 2, name="a"), nc.ReLU(name="a")),
         ValueError,
-        "two layers are named 'a'",
+        "must differ within a model; got two named 'a'",
     ),
-    "input and layer of a name": (clash, ValueError, "'same' names an input and something else"),
-    "dtype": (lambda: mlp(dtype=np.float16), TypeError, "must be float32 or float64; given float16"),
-    "seed below 0": (lambda: mlp(seed=-1), ValueError, r"seed must lie in \[0, 2\*\*64\); given -1"),
-    "seed of a float": (lambda: mlp(seed=0.5), TypeError, "seed must be an integer or None; given float"),
-    "one size": (lambda: nc.mlp([3]), ValueError, r"an input and an output size at least; given \[3\]"),
+    "input and layer of a name": (clash, ValueError, "names of inputs must be theirs alone; got 'same'"),
+    "dtype": (lambda: mlp(dtype=np.float16), TypeError, "must be float32 or float64; got float16"),
+    "seed below 0": (lambda: mlp(seed=-1), ValueError, r"seed must be in \[0, 2\*\*64\); got -1"),
+    "seed of a float": (lambda: mlp(seed=0.5), TypeError, "seed must be an integer or None; got float"),
+    "one size": (lambda: nc.mlp([3]), ValueError, r"an input and an output size at least; got \[3\]"),
     "unknown activation": (lambda: mlp(activation="rely"), ValueError, "did you mean 'relu'"),
     "unknown output": (lambda: mlp(output="soft_max"), ValueError, "did you mean 'softmax'"),
-    "another input": (stranger, ValueError, "depend on 'other', which is not among"),
-    "an inner value as input": (inner, ValueError, "inputs of a model are made by nc.Input"),
+    "another input": (stranger, ValueError, "got one that reads 'other'"),
+    "an inner value as input": (inner, ValueError, "inputs must be values that nc.Input made"),
     "unused input": (unused, ValueError, "'other' is an unused input"),
-    "input twice": (twice_in, ValueError, "inputs names one value twice"),
-    "output twice": (twice_out, ValueError, "outputs names one value twice"),
-    "no inputs": (lambda: nc.Model([], nc.Input(2)), ValueError, "inputs is empty"),
+    "input twice": (twice_in, ValueError, "inputs must be different values; got one of them twice"),
+    "output twice": (twice_out, ValueError, "outputs must be different values; got one of them twice"),
+    "no inputs": (
+        lambda: nc.Model([], nc.Input(2)),
+        ValueError,
+        "inputs must be one value or more; got none",
+    ),
     "a layer as input": (
         lambda: nc.Model(nc.ReLU(), nc.Input(2)),
         TypeError,
@@ -185,26 +193,26 @@ USING = {
     "features of x": (
         lambda m: m.predict(np.ones((4, 5))),
         ValueError,
-        r"x must have shape \(B, 3\); given \(4, 5\)",
+        r"x must have shape \(B, 3\); got \(4, 5\)",
     ),
-    "rank of x": (lambda m: m.predict(np.ones((4, 3, 1))), ValueError, r"given \(4, 3, 1\)"),
-    "rank 0": (lambda m: m.predict(3.0), ValueError, r"given \(\)"),
+    "rank of x": (lambda m: m.predict(np.ones((4, 3, 1))), ValueError, r"got \(4, 3, 1\)"),
+    "rank 0": (lambda m: m.predict(3.0), ValueError, r"got \(\)"),
     "one sample too short": (
         lambda m: m.predict([1, 2]),
         ValueError,
-        "x has 2 numbers, but a sample has 3 features",
+        "x must have 3 features a sample; got 2 numbers",
     ),
-    "ragged list": (lambda m: m.predict([[1, 2, 3], [1]]), ValueError, "x is not a table"),
-    "complex": (lambda m: m.predict(X.astype(complex)), TypeError, "given dtype complex128"),
+    "ragged list": (lambda m: m.predict([[1, 2, 3], [1]]), ValueError, "x must be a table"),
+    "complex": (lambda m: m.predict(X.astype(complex)), TypeError, "got dtype complex128"),
     "strings": (
         lambda m: m.predict([["a", "b", "c"]]),
         TypeError,
         "x must hold bool, integer or float numbers",
     ),
-    "objects": (lambda m: m.predict(X.astype(object)), TypeError, "given dtype object"),
-    "dates": (lambda m: m.predict(X.astype("datetime64[s]")), TypeError, "given dtype datetime64"),
-    "None": (lambda m: m.predict(None), TypeError, "given dtype object"),
-    "other byte order": (lambda m: m.predict(X.astype(">f8")), TypeError, "byte order of another machine"),
+    "objects": (lambda m: m.predict(X.astype(object)), TypeError, "got dtype object"),
+    "dates": (lambda m: m.predict(X.astype("datetime64[s]")), TypeError, "got dtype datetime64"),
+    "None": (lambda m: m.predict(None), TypeError, "got dtype object"),
+    "other byte order": (lambda m: m.predict(X.astype(">f8")), TypeError, "byte order of this machine"),
     "column of strings": (
         lambda m: m.predict(pd.DataFrame({"a": [1.0], "b": ["x"], "c": [2.0]})),
         TypeError,
@@ -215,7 +223,11 @@ USING = {
         TypeError,
         "column 'when' of x",
     ),
-    "dict of one input": (lambda m: m.predict({"y": X}), ValueError, "unknown name in x 'y'"),
+    "dict of one input": (
+        lambda m: m.predict({"y": X}),
+        ValueError,
+        "names in x must be one of input; got 'y'",
+    ),
     "out of another shape": (lambda m: m.predict(X, out=np.empty((3, 2), "f")), ValueError, "out"),
     "out of another dtype": (lambda m: m.predict(X, out=np.empty((4, 2))), TypeError, "out"),
     "backward without forward": (lambda m: m.backward(Y), RuntimeError, "call forward first"),
@@ -224,9 +236,13 @@ USING = {
         ValueError,
         "grad_output",
     ),
-    "unknown layer": (lambda m: m["dense"], ValueError, "unknown layer 'dense'"),
-    "fraction": (lambda m: m.blend(m, 1.5), ValueError, r"fraction must lie in \[0, 1\]; given 1.5"),
-    "unknown loss": (lambda m: m.loss_and_gradients(X, Y, "mse"), ValueError, "unknown loss 'mse'"),
+    "unknown layer": (lambda m: m["dense"], ValueError, "layer must be one of 0, 1, 2; got 'dense'"),
+    "fraction": (lambda m: m.soft_update(m, 1.5), ValueError, r"fraction must be in \[0, 1\]; got 1.5"),
+    "unknown loss": (
+        lambda m: m.loss_and_gradients(X, Y, "mse"),
+        ValueError,
+        "loss must be one of .*; got 'mse'",
+    ),
     "nearly a loss": (
         lambda m: m.loss_and_gradients(X, Y, "crossentropy"),
         ValueError,
@@ -241,7 +257,7 @@ USING = {
     "parameters of another size": (
         lambda m: setattr(m, "parameters", np.ones(3)),
         ValueError,
-        "parameters has shape",
+        r"parameters must have shape \(26,\); got \(3,\)",
     ),
 }
 
@@ -262,7 +278,7 @@ def fit(**changes):
 
 
 FITTING = {
-    "rows of y": (fit(y=[0, 1]), ValueError, "y has 2 samples, but x has 4"),
+    "rows of y": (fit(y=[0, 1]), ValueError, "y must have 4 samples, as x has; got 2"),
     "label too large": (fit(y=[0, 1, 2, 0]), ValueError, "label 2 in row 2; allowed are 0 to 1"),
     "label below 0": (fit(y=[0, 1, -1, 0]), ValueError, "label -1 in row 2"),
     "NaN among targets": (fit(y=np.full((4, 2), np.nan)), ValueError, r"y is NaN in row \d"),
@@ -275,15 +291,19 @@ FITTING = {
         "y must hold bool, integer or float",
     ),
     "category labels": (fit(y=pd.Series(["a", "b", "b", "a"], dtype="category")), TypeError, "y must hold"),
-    "no samples": (fit(x=np.empty((0, 3)), y=np.empty(0, int)), ValueError, "x has no samples"),
-    "batch size of 0": (fit(batch_size=0), ValueError, "batch_size must be at least 1; given 0"),
-    "negative batch size": (fit(batch_size=-8), ValueError, "batch_size must be at least 1; given -8"),
-    "batch size of a float": (fit(batch_size=8.0), TypeError, "batch_size must be an integer; given float"),
-    "no epochs": (fit(epochs=0), ValueError, "epochs must be at least 1; given 0"),
+    "no samples": (
+        fit(x=np.empty((0, 3)), y=np.empty(0, int)),
+        ValueError,
+        "x must have a sample at least; got none",
+    ),
+    "batch size of 0": (fit(batch_size=0), ValueError, "batch_size must be at least 1; got 0"),
+    "negative batch size": (fit(batch_size=-8), ValueError, "batch_size must be at least 1; got -8"),
+    "batch size of a float": (fit(batch_size=8.0), TypeError, "batch_size must be an integer; got float"),
+    "no epochs": (fit(epochs=0), ValueError, "epochs must be at least 1; got 0"),
     "weights of another length": (
         fit(sample_weight=[1, 2]),
         ValueError,
-        r"must have shape \(4,\); given \(2,\)",
+        r"must have shape \(4,\); got \(2,\)",
     ),
     "negative weight": (fit(sample_weight=[1, -1, 1, 1]), ValueError, "sample_weight"),
     "weight of NaN": (fit(sample_weight=[1, np.nan, 1, 1]), ValueError, "sample_weight"),
@@ -297,7 +317,11 @@ FITTING = {
         ValueError,
         r"validation x must have shape \(B, 3\)",
     ),
-    "validation rows": (fit(validation_data=(X, LABELS[:2])), ValueError, "validation y has 2 samples"),
+    "validation rows": (
+        fit(validation_data=(X, LABELS[:2])),
+        ValueError,
+        "validation y must have 4 samples, as x has; got 2",
+    ),
     "validation labels": (fit(validation_data=(X, LABELS + 1)), ValueError, "label 2 in row 1"),
     "progress": (fit(progress="yes"), ValueError, "progress must be True, False or 'auto'; got 'yes'"),
 }
@@ -347,7 +371,7 @@ def broken(answer):
 
 
 TRAINERS = {
-    "unknown loss": (lambda: nc.Trainer(mlp(), "hinge"), ValueError, "unknown loss 'hinge'"),
+    "unknown loss": (lambda: nc.Trainer(mlp(), "hinge"), ValueError, "loss must be one of .*; got 'hinge'"),
     "logits loss after softmax": (
         lambda: nc.Trainer(mlp(output="softmax"), "softmax_cross_entropy"),
         ValueError,
@@ -358,7 +382,7 @@ TRAINERS = {
         ValueError,
         "did you mean 'adam'",
     ),
-    "optimizer of a number": (lambda: nc.Trainer(mlp(), "mean_squared_error", 0.1), TypeError, "given float"),
+    "optimizer of a number": (lambda: nc.Trainer(mlp(), "mean_squared_error", 0.1), TypeError, "got float"),
     "unknown metric": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["acuracy"]),
         ValueError,
@@ -372,17 +396,17 @@ TRAINERS = {
     "metric of a number": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=[1]),
         TypeError,
-        "given int",
+        "got int",
     ),
     "metric twice": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["accuracy", "accuracy"]),
         ValueError,
-        "several columns of one name: accuracy",
+        "different names; got several of accuracy",
     ),
     "metric called loss": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=[loss]),
         ValueError,
-        "several columns of one name: loss, val_loss",
+        "different names; got several of loss, val_loss",
     ),
     "no model": (
         lambda: nc.Trainer(nc.Dense(2, 2), "mean_squared_error"),
@@ -397,9 +421,13 @@ TRAINERS = {
     "loss of another output": (
         lambda: nc.Trainer(mlp(), {"y": "mean_squared_error"}),
         ValueError,
-        "name in loss 'y'",
+        "names in loss must be one of 2; got 'y'",
     ),
-    "no loss": (lambda: nc.Trainer(mlp(), [None]), ValueError, "loss names none"),
+    "no loss": (
+        lambda: nc.Trainer(mlp(), [None]),
+        ValueError,
+        "loss must name one for an output at least; got none",
+    ),
     "loss weight of infinity": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", loss_weights=[np.inf]),
         ValueError,
@@ -414,28 +442,36 @@ TRAINERS = {
     "weights with a Python loss": (
         lambda: broken((1.0, Y)).step(X, Y, sample_weight=[1, 1, 1, 1]),
         ValueError,
-        "a Python loss weighs its samples itself",
+        "a Python loss, which weighs its samples itself; got weights",
     ),
     "negative learning rate": (lambda: nc.Adam(-1e-3), ValueError, "learning_rate"),
     "beta of 1": (lambda: nc.Adam(beta1=1.0), ValueError, "beta1"),
-    "nesterov without momentum": (lambda: nc.SGD(0.1, nesterov=True), ValueError, "needs a momentum above 0"),
+    "nesterov without momentum": (
+        lambda: nc.SGD(0.1, nesterov=True),
+        ValueError,
+        "momentum must be above 0 with nesterov; got 0",
+    ),
     "learning rate set to NaN": (
         lambda: setattr(nc.SGD(), "learning_rate", np.nan),
         ValueError,
         "learning_rate",
     ),
-    "patience": (lambda: nc.EarlyStopping(0), ValueError, "patience must be at least 1; given 0"),
-    "accuracy of no samples": (lambda: nc.accuracy([], np.empty((0, 2))), ValueError, "at least one"),
+    "patience": (lambda: nc.EarlyStopping(0), ValueError, "patience must be at least 1; got 0"),
+    "accuracy of no samples": (
+        lambda: nc.accuracy([], np.empty((0, 2))),
+        ValueError,
+        "with a row at least; got",
+    ),
     "accuracy of other shapes": (
         lambda: nc.accuracy(np.ones((2, 3)), np.ones((2, 2))),
         ValueError,
-        r"given \(2, 3\)",
+        r"got \(2, 3\)",
     ),
-    "accuracy of a number": (lambda: nc.accuracy(1, [[1.0]]), ValueError, r"given \(\) and \(1, 1\)"),
+    "accuracy of a number": (lambda: nc.accuracy(1, [[1.0]]), ValueError, r"got \(\) and \(1, 1\)"),
     "binary accuracy of no samples": (
         lambda: nc.binary_accuracy([], np.empty((0, 1))),
         ValueError,
-        "at least one",
+        "with a row at least; got",
     ),
     "binary accuracy of other shapes": (
         lambda: nc.binary_accuracy([1, 0, 1], np.ones((3, 2))),
@@ -464,14 +500,14 @@ SEVERAL = {
     "one array": (
         lambda m: m.predict(X),
         TypeError,
-        r"x must be a list, tuple or dict of 2 \(a, b\); given ndarray",
+        r"x must be a list, tuple or dict of 2 \(a, b\); got ndarray",
     ),
-    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 \(a, b\); given 1"),
-    "missing name": (lambda m: m.predict({"a": X}), ValueError, "x lacks 'b'"),
+    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 \(a, b\); got 1"),
+    "missing name": (lambda m: m.predict({"a": X}), ValueError, "x must have 'a', 'b'; got none for 'b'"),
     "unknown name": (
         lambda m: m.predict({"a": X, "bb": Y}),
         ValueError,
-        "unknown name in x 'bb'; did you mean 'b'",
+        r"names in x must be one of a, b; got 'bb' \(did you mean 'b'",
     ),
     "which is wrong": (lambda m: m.predict([X, X]), ValueError, r"x\[1\] must have shape \(B, 2\)"),
     "which is wrong by name": (
@@ -482,7 +518,7 @@ SEVERAL = {
     "rows that differ": (
         lambda m: m.predict([X, Y[:2]]),
         ValueError,
-        r"different numbers of samples \(a: 4, b: 2\)",
+        r"x must have one number of samples; got a: 4, b: 2",
     ),
 }
 

@@ -101,9 +101,9 @@ def test_a_store_keeps_its_dtype_and_seed():
     layer = nc.Dense(2, 2)
     nc.Sequential(layer, dtype=np.float64, seed=5)
     assert nc.Sequential(layer, nc.Tanh(), dtype="float64", seed=5).dtype == np.float64
-    with pytest.raises(ValueError, match="store is float64"):
+    with pytest.raises(ValueError, match="dtype must be float64, that of the layers' store; got float32"):
         nc.Sequential(layer, dtype=np.float32)
-    with pytest.raises(ValueError, match="from seed 5"):
+    with pytest.raises(ValueError, match="seed must be 5"):
         nc.Sequential(layer, seed=6)
 
 
@@ -205,14 +205,14 @@ def test_a_copy_keeps_its_kind_and_what_is_frozen():
     assert [layer.trainable for layer in twin] == [False, True, True]
 
 
-def test_blend_moves_a_fraction_of_the_way():
+def test_soft_update_moves_a_fraction_of_the_way():
     model, target = nc.mlp([3, 2], dtype=np.float64, seed=1), nc.mlp([3, 2], dtype=np.float64, seed=2)
     before = target.parameters.copy()
-    target.blend(model, 0.25)
+    target.soft_update(model, 0.25)
     np.testing.assert_allclose(
         target.parameters, before + 0.25 * (model.parameters - before), rtol=1e-15, atol=1e-17
     )
-    target.blend(model, 1.0)
+    target.soft_update(model, 1.0)
     np.testing.assert_allclose(target.parameters, model.parameters, rtol=1e-15)
 
 
@@ -226,7 +226,7 @@ def test_a_copy_of_a_part_pairs_arrays_by_name():
     twin.copy_from(part)
     assert np.array_equal(twin.predict(x), part.predict(x))
     twin.parameters[:] = 0
-    twin.blend(part, 1.0)
+    twin.soft_update(part, 1.0)
     assert np.array_equal(twin.predict(x), part.predict(x))
 
     encoder = nc.Dense(2, 3)
@@ -269,7 +269,7 @@ def test_copies_of_a_part_leave_the_rest_of_a_store_alone():
     assert twin.parameters.size == 12
     twin.parameters[:] = 1
     blended = 0.5 * (1 + first.weight.astype(np.float64))
-    part.blend(twin, 0.5)
+    part.soft_update(twin, 0.5)
     np.testing.assert_allclose(first.weight, blended, rtol=2e-7)
     part.copy_from(twin)
     assert (second.weight == 1).all()
@@ -278,12 +278,14 @@ def test_copies_of_a_part_leave_the_rest_of_a_store_alone():
 
 def test_models_that_differ_cannot_be_copied():
     model = nc.mlp([3, 2])
-    with pytest.raises(ValueError, match=r"0.weight is \(2, 3\), 0.weight is \(2, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"other's 0.weight must have the shape of 0.weight, \(2, 3\); got \(2, 4\)"
+    ):
         model.copy_from(nc.mlp([4, 2]))
-    with pytest.raises(ValueError, match="2 arrays of parameters against 4"):
+    with pytest.raises(ValueError, match="other must have 2 arrays of parameters; got 4"):
         model.copy_from(nc.mlp([3, 2, 2]))
-    with pytest.raises(ValueError, match="one dtype"):
-        model.blend(nc.mlp([3, 2], dtype="float64"), 0.5)
+    with pytest.raises(ValueError, match="other must be float32, as this model is; got float64"):
+        model.soft_update(nc.mlp([3, 2], dtype="float64"), 0.5)
 
 
 def test_print_shows_layers_shapes_and_counts():

@@ -12,7 +12,7 @@ import pytest
 
 import nncore as nc
 from nncore import _core
-from nncore.objective import Samples
+from nncore.model.objective import Samples
 
 TIMEOUT = 60  # seconds until a forked process counts as hanging
 

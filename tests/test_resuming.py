@@ -247,9 +247,9 @@ def test_only_the_first_fit_after_a_restore_goes_on(tmp_path: Path) -> None:
             seen.append(len(epochs))
 
     trainer.restore(path)
-    with pytest.raises(ValueError, match="y has 3"):
+    with pytest.raises(ValueError, match="y must have 60 samples, as x has; got 3"):
         trainer.fit(X, Y[:3], progress=False, callbacks=[Resumed()])
-    with pytest.raises(ValueError, match="unknown column to monitor"):
+    with pytest.raises(ValueError, match="monitor must be one of"):
         fit(trainer, 1, nc.EarlyStopping(3, "no_loss"), Resumed())
     fit(trainer, 1, Resumed())
     fit(trainer, 1, Resumed())
@@ -373,7 +373,7 @@ def test_nothing_is_written_to_a_model_that_is_trained(tmp_path: Path) -> None:
         lambda model: setattr(model[0], "bias", weight[:, 0]),
         lambda model: model.copy_from(other.model),
         lambda model: model.copy_from(renamed),
-        lambda model: model.blend(renamed, 0.5),
+        lambda model: model.soft_update(renamed, 0.5),
         lambda model: renamed.copy_from(model),
         lambda model: busy.restore(path),
         lambda model: busy.save(path),

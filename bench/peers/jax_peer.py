@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nncore import workloads
-from nncore.numpy_net import BETA1, BETA2, EPSILON
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.numpy_net import BETA1, BETA2, EPSILON
+from nncore._cli.workloads import Workload
 
 from ..job import Job, Peer, batches, check_training, repeated, sample, versions
 

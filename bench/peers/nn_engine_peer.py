@@ -9,8 +9,8 @@ from typing import Any
 import nnengine
 import numpy as np
 
-from nncore import workloads
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.workloads import Workload
 
 from ..job import CHECKED_STEPS, Job, Peer, Unsupported, repeated, sample, versions
 

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 
 import nncore as nc
-from nncore import workloads
-from nncore.bench import dense_layers, make_model, make_trainer
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.bench import dense_layers, make_model, make_trainer
+from nncore._cli.workloads import Workload
 
 from ..job import Job, Peer, batches, check_training, sample
 from . import nncore_functions

@@ -1,4 +1,4 @@
-"""NumPy: the network of nncore.numpy_net."""
+"""NumPy: the network of nncore._cli.numpy_net."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nncore import workloads
-from nncore.bench import blas, make_numpy_net
-from nncore.numpy_net import NumpyNet
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.bench import blas, make_numpy_net
+from nncore._cli.numpy_net import NumpyNet
+from nncore._cli.workloads import Workload
 
 from ..functions import sigmoid, softmax
 from ..job import Job, Peer, batches, check_training, repeated, sample

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from nncore import workloads
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.workloads import Workload
 
 from ..job import Job, Peer, sample, versions
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from nncore import workloads
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.workloads import Workload
 
 from ..job import CHECKED_STEPS, Job, Peer, Unsupported, batches, check_training, sample, versions
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from nncore import workloads
-from nncore.workloads import Workload
+from nncore._cli import workloads
+from nncore._cli.workloads import Workload
 
 from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
 from . import torch_functions

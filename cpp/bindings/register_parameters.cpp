@@ -232,12 +232,12 @@ void register_store(py::module_& m, const char* name) {
           },
           py::arg("other"), "Takes over the other's values and state. ValueError where shapes differ.")
       .def(
-          "blend",
+          "soft_update",
           [](Store& store, Store& other, double fraction) {
             if (&store == &other) return;
             const Writing use(store.usage());
             const Reading use_other(other.usage());
-            compute(copy_flops(store), [&] { store.blend(other, fraction); });
+            compute(copy_flops(store), [&] { store.soft_update(other, fraction); });
           },
           py::arg("other"), py::arg("fraction"),
           "values += fraction (other's values - values), and state likewise. ValueError where shapes "

@@ -9,102 +9,25 @@ and keeps them (save, load). `nncore.functional` has the formulas one by one.
 (1, 3)
 """
 
-from . import functional
+from . import functional, gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, training
 from ._core import __version__, num_threads, set_num_threads, show_config
-from .callbacks import Callback, Checkpoint, EarlyStopping
-from .files import load, save
-from .gradcheck import GradientCheck, check_gradients
-from .graph import Input, Value
-from .history import History
-from .initializers import (
-    Constant,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    Initializer,
-    Zeros,
-)
-from .layers import (
-    Activation,
-    Add,
-    Concatenate,
-    Dense,
-    Identity,
-    Layer,
-    LogSoftmax,
-    Multiply,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-    TransposedDense,
-)
-from .losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    HalfSquaredError,
-    Loss,
-    MeanSquaredError,
-    SigmoidCrossEntropy,
-    SoftmaxCrossEntropy,
-)
-from .metrics import accuracy, binary_accuracy
-from .model import Model, Sequential, mlp
-from .optimizers import SGD, Adam, AdamW, Optimizer
-from .trainer import Trainer
+from .gradcheck import *
+from .graph import *
+from .initializers import *
+from .layers import *
+from .losses import *
+from .metrics import *
+from .model import *
+from .optimizers import *
+from .training import *
 
-__all__ = [
-    "SGD",
-    "Activation",
-    "Adam",
-    "AdamW",
-    "Add",
-    "BinaryCrossEntropy",
-    "Callback",
-    "Checkpoint",
-    "Concatenate",
-    "Constant",
-    "CrossEntropy",
-    "Dense",
-    "EarlyStopping",
-    "GlorotNormal",
-    "GlorotUniform",
-    "GradientCheck",
-    "HalfSquaredError",
-    "HeNormal",
-    "HeUniform",
-    "History",
-    "Identity",
-    "Initializer",
-    "Input",
-    "Layer",
-    "LogSoftmax",
-    "Loss",
-    "MeanSquaredError",
-    "Model",
-    "Multiply",
-    "Optimizer",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "SigmoidCrossEntropy",
-    "Softmax",
-    "SoftmaxCrossEntropy",
-    "Tanh",
-    "Trainer",
-    "TransposedDense",
-    "Value",
-    "Zeros",
-    "__version__",
-    "accuracy",
-    "binary_accuracy",
-    "check_gradients",
-    "functional",
-    "load",
-    "mlp",
-    "num_threads",
-    "save",
-    "set_num_threads",
-    "show_config",
-]
+__all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
+__all__ += gradcheck.__all__
+__all__ += graph.__all__
+__all__ += initializers.__all__
+__all__ += layers.__all__
+__all__ += losses.__all__
+__all__ += metrics.__all__
+__all__ += model.__all__
+__all__ += optimizers.__all__
+__all__ += training.__all__

@@ -20,10 +20,12 @@ import numpy as np
 from . import _core
 from .layers import ReLU
 from .model import Model
-from .objective import Losses, LossWeights, make_objective
+from .model.objective import Losses, LossWeights, make_objective
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+__all__ = ["GradientCheck", "check_gradients"]
 
 RELATIVE_TOLERANCE = 1e-7  # of a block: ||g - g_fd|| <= 1e-7 ||g_fd||
 _STEPS = tuple(2.0**-exponent for exponent in (10, 13, 16, 19))
@@ -139,9 +141,7 @@ def check_gradients(
     True
     """
     if model.dtype != np.float64:
-        raise ValueError(
-            f"check_gradients needs a float64 model: model.copy(dtype='float64'); given {model.dtype}"
-        )
+        raise ValueError(f"model must be float64, as model.copy(dtype='float64') is; got {model.dtype}")
     objective = make_objective(model, loss, loss_weights)
     samples = model.as_samples(objective, x, y, sample_weight)
     objective.loss_and_gradients(samples, False)
@@ -154,8 +154,8 @@ def check_gradients(
         model.parameters[:] = before
         blocks = [
             _check_block(probe, name, view, gradients[name], noise, max_entries)
-            for (name, view), index in zip(model.named_parameters().items(), model.segments, strict=True)
-            if segments[index].trainable
+            for name, view in model.named_parameters().items()
+            if segments[model.segments[name]].trainable
         ]
     finally:
         model.parameters[:] = before
@@ -174,9 +174,8 @@ class _Probe:
         self._x = x
         inputs = [v.inputs[0] for v in model.values if isinstance(v.layer, ReLU)]
         self._relu_inputs = list(dict.fromkeys(model.values.index(value) for value in inputs))
-        outputs = [model.values.index(value) for value in model.outputs]
         if self._relu_inputs:  # the same graph, with the relus' inputs as further outputs
-            graph = _core.Graph(model.graph.nodes, [*outputs, *self._relu_inputs])
+            graph = _core.Graph(model.graph.nodes, [*model.graph.outputs, *self._relu_inputs])
             self._network = model.store.precision.network(graph, model.store.core)
 
     def active(self) -> list[NDArray[Any]]:

@@ -1,24 +1,39 @@
-"""Symbolic values: what a layer returns when it is called, and what a Model is built from."""
+"""The graph that a model is described with: symbolic values, the layers that make them, and what a layer asks
+of the store that holds its parameters. No numbers are here.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from .names import check_name
+from . import _core
+from ._errors import check_size
+from ._names import check_name
+from .initializers import Initializer
 
 if TYPE_CHECKING:
-    from .layers import Layer
+    from numpy.typing import NDArray
+
+__all__ = ["Input", "Value"]
+
+# The classes of layers by the kind that files name, as classes are defined.
+LAYER_KINDS: dict[str, type[Layer]] = {}
 
 _creation_order = itertools.count()
+
+
+# Values -------------------------------------------------------------------------------------------------
 
 
 class Value:
     """A table of numbers (B, features) that a model will compute: an input, or a layer applied to others.
 
-    Values hold no numbers. Layers are called on them, `+` and `*` join two of one width, and a Model is
-    made from the first and the last of them.
+    Values hold no numbers. Layers are called on them, `+`, `-` and `*` join two of one width, and a Model
+    is made from the first and the last of them.
 
     >>> import nncore as nc
     >>> x = nc.Input(4)
@@ -27,25 +42,34 @@ class Value:
     4
     """
 
-    def __init__(self, layer: Layer | None, inputs: Sequence[Value], features: int) -> None:
+    def __init__(
+        self,
+        layer: Layer | None,
+        inputs: Sequence[Value],
+        features: int,
+        *,
+        call: int | None = None,
+        output: int = 0,
+    ) -> None:
         self.layer = layer  # None: an input
         self.inputs = tuple(inputs)
         self.features = features
         self.name: str | None = None  # of an input that the user named
         self.order = next(_creation_order)
+        self.call = self.order if call is None else call  # the outputs of one call share its number
+        self.output = output  # which output of the call
 
     def __add__(self, other: Value) -> Value:
-        from .layers import Add
-
         return Add()(self, other) if isinstance(other, Value) else NotImplemented
 
-    def __mul__(self, other: Value) -> Value:
-        from .layers import Multiply
+    def __sub__(self, other: Value) -> Value:
+        return Subtract()(self, other) if isinstance(other, Value) else NotImplemented
 
+    def __mul__(self, other: Value) -> Value:
         return Multiply()(self, other) if isinstance(other, Value) else NotImplemented
 
     def __repr__(self) -> str:
-        made_by = "Input" if self.layer is None else repr(self.layer)
+        made_by = "Input" if self.layer is None else repr(self.layer).partition("\n")[0]
         return f"<Value of {self.features} features from {made_by}>"
 
 
@@ -72,39 +96,42 @@ def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
         if not isinstance(value, Value):
             raise TypeError(
                 f"{name} must be symbolic values, made by nc.Input or by calling a layer; "
-                f"given {type(value).__name__}"
+                f"got {type(value).__name__}"
             )
     if not values:
-        raise ValueError(f"{name} is empty; a model needs at least one")
+        raise ValueError(f"{name} must be one value or more; got none")
     if len(set(values)) != len(values):
-        raise ValueError(f"{name} names one value twice")
+        raise ValueError(f"{name} must be different values; got one of them twice")
     return values
 
 
-def trace(inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> list[Value]:
+def trace(inputs: tuple[Value, ...], outputs: Sequence[Value]) -> list[Value]:
     """All values between inputs and outputs: the inputs as given, then the others as they were created,
     which is an order in which every value follows those that it reads.
     """
     for value in inputs:
         if value.layer is not None:
-            raise ValueError(f"inputs of a model are made by nc.Input; given {value!r}")
+            raise ValueError(f"inputs must be values that nc.Input made; got {value!r}")
     found = set(_ancestors(outputs))
     strangers = [value for value in found - set(inputs) if value.layer is None]
     if strangers:
         which = ", ".join(repr(value.name or value) for value in sorted(strangers, key=_order))
-        raise ValueError(f"the outputs depend on {which}, which is not among the model's inputs")
+        raise ValueError(f"outputs must depend on the model's inputs alone; got one that reads {which}")
     return [*inputs, *sorted(found - set(inputs), key=_order)]
 
 
-def check_size(given: int, name: str) -> int:
-    """A count of features: an integer of at least 1."""
-    try:
-        size = given.__index__()
-    except AttributeError:
-        raise TypeError(f"{name} must be an integer; given {type(given).__name__}") from None
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1; given {size}")
-    return size
+def expand(values: Iterable[Value]) -> dict[Value, Value]:
+    """For each of some traced values the value of the same numbers in a graph without nested models."""
+    found: dict[Value, Value] = {}
+    calls: dict[int, list[Value]] = {}
+    for value in values:
+        if value.layer is None:
+            found[value] = value
+            continue
+        if value.call not in calls:
+            calls[value.call] = value.layer.expand([found[read] for read in value.inputs])
+        found[value] = calls[value.call][value.output]
+    return found
 
 
 def _order(value: Value) -> int:
@@ -120,3 +147,175 @@ def _ancestors(outputs: Sequence[Value]) -> Iterator[Value]:
             seen.add(value)
             waiting.extend(value.inputs)
             yield value
+
+
+# Layers -------------------------------------------------------------------------------------------------
+
+
+class ParameterSpec(NamedTuple):
+    """One array of parameters that a layer asks its store for."""
+
+    shape: tuple[int, ...]
+    initializer: Initializer
+    decay: bool  # whether weight decay applies: to weights, not to biases
+
+
+class Store(Protocol):
+    """What a layer asks of the store that holds its parameters."""
+
+    def view(self, layer: Layer, key: str, *, gradient: bool) -> NDArray[Any]:
+        """A writable view of one array of the layer, or of its gradient."""
+
+    def set_trainable(self, layer: Layer, trainable: bool) -> None:
+        """Whether optimizers change the arrays of the layer."""
+
+    def changing(self) -> AbstractContextManager[Any]:
+        """For `with`: RuntimeError if another call uses the store."""
+
+
+class Layer:
+    """An operation of a model. Called on symbolic values, it gives one.
+
+    A layer may be called several times, within one model or in several: its parameters are the same
+    everywhere, and their gradients add. It gets them when the first model with it is built; from then on
+    `weight`, `bias` and their gradients are writable views of that model's store.
+    """
+
+    kind: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()  # the arguments that describe it in a file, beside its name
+    in_features: int | None = None  # the width of its one input, where the layer knows it
+    sources: tuple[Layer, ...] = ()  # other layers whose parameters it reads
+    names: Mapping[Layer, str] = MappingProxyType({})  # of the layers within it
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self.name = check_name(name)
+        self._trainable = True
+        self._store: Store | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" not in vars(cls):
+            return
+        known = LAYER_KINDS.setdefault(cls.kind, cls)
+        if known.__qualname__ != cls.__qualname__:
+            raise TypeError(f"kind must be one that no layer has; got {cls.kind!r}, of {known.__name__}")
+        LAYER_KINDS[cls.kind] = cls  # a class that was defined again, as notebooks do
+
+    def __call__(self, *inputs: Value) -> Value:
+        """The symbolic value of this layer applied to others; ValueError where widths do not fit."""
+        return Value(self, inputs, self.output_features(self.widths(inputs)))
+
+    def widths(self, inputs: Sequence[Value]) -> list[int]:
+        """The widths of symbolic values; TypeError for anything else."""
+        for value in inputs:
+            if not isinstance(value, Value):
+                raise TypeError(
+                    f"inputs of {type(self).__name__} must be symbolic values (nc.Input); "
+                    f"got {type(value).__name__}: to compute with arrays, build a model and call predict"
+                )
+        return [value.features for value in inputs]
+
+    def output_features(self, widths: Sequence[int]) -> int:
+        """The width of the output for inputs of these widths; ValueError where they do not fit."""
+        raise NotImplementedError
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """The parameters of its own, by the name of each, in the order in which they are stored."""
+        return {}
+
+    def attributes(self) -> dict[str, bool | int | float | str]:
+        """What the core is told of its node, beside the kind, what the node reads and its parameters."""
+        return {}
+
+    def node(self, name: str, inputs: list[int], segments: Mapping[Layer, int]) -> _core.Node:
+        """Its node in the core's graph. `segments` tells where each layer's own parameters start."""
+        own = [segments[self] + place for place in range(len(self.parameter_specs()))]
+        return _core.Node.make(self.kind, name, inputs, own, attributes=self.attributes())
+
+    def expand(self, inputs: Sequence[Value]) -> list[Value]:
+        """Its outputs as values of layers that have nodes in the core's graph: here its own."""
+        return [self(*inputs)]
+
+    def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
+        """The options that would make it again, as plain numbers and strings; `names` has those of all layers
+        that it refers to.
+        """
+        return {option: getattr(self, option) for option in self.options}
+
+    @classmethod
+    def referred(cls, options: Mapping[str, Any]) -> list[str]:
+        """The names in such options of the layers that must be made before."""
+        return []
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Layer:
+        """The layer that such options describe; `layers` has those that it refers to."""
+        return cls(**options, name=name)
+
+    @property
+    def store(self) -> Store | None:
+        """The store that holds its parameters; None before the first model with it is built."""
+        return self._store
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change its parameters. Setting it works at any time."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        trainable = bool(trainable)
+        if self._store is not None:
+            self._store.set_trainable(self, trainable)
+        self._trainable = trainable
+
+    def bind(self, store: Store) -> None:
+        """Tells it which store holds its parameters."""
+        self._store = store
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+# What + - * need ----------------------------------------------------------------------------------------
+
+
+class Join(Layer):
+    """What joins several values of one width, element by element."""
+
+    def output_features(self, widths: Sequence[int]) -> int:
+        """The common width of at least two inputs."""
+        check_several(self, widths)
+        if len(set(widths)) > 1:
+            raise ValueError(f"inputs of {self!r} must have one width; got {' and '.join(map(str, widths))}")
+        return widths[0]
+
+
+class Add(Join):
+    """The sum of two or more values of one width; `a + b` is short for Add()(a, b)."""
+
+    kind = "add"
+
+
+class Subtract(Join):
+    """The difference of two values of one width; `a - b` is short for Subtract()(a, b)."""
+
+    kind = "subtract"
+
+    def output_features(self, widths: Sequence[int]) -> int:
+        """The common width of two inputs."""
+        if len(widths) != 2:
+            raise ValueError(f"inputs of {self!r} must be two values; got {len(widths)}")
+        return super().output_features(widths)
+
+
+class Multiply(Join):
+    """The elementwise product of two or more values of one width; `a * b` is short for Multiply()(a, b)."""
+
+    kind = "multiply"
+
+
+def check_several(layer: Layer, widths: Sequence[int]) -> None:
+    """ValueError for fewer than two inputs."""
+    if len(widths) < 2:
+        raise ValueError(f"inputs of {layer!r} must be two values or more; got {len(widths)}")

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .data import as_numbers
-from .losses import Loss, LossFunction
-from .registry import unknown_name
+from ._arrays import as_numbers
+from ._errors import unknown_name
+from .losses import Loss
+from .losses.base import LossFunction
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["accuracy", "binary_accuracy"]
 
 Metric: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], float]"
 
@@ -34,7 +37,7 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     if truth.shape == predicted.shape:
         truth = truth.argmax(axis=1)
     elif truth.shape not in ((len(predicted),), (len(predicted), 1)):
-        raise ValueError(f"y_true must be (B,), (B, 1) or {predicted.shape}; given {truth.shape}")
+        raise ValueError(f"y_true must be (B,), (B, 1) or {predicted.shape}; got {truth.shape}")
     right = truth.reshape(-1) == predicted.argmax(axis=1)
     return float(np.mean(right & ~np.isnan(predicted).any(axis=1)))
 
@@ -51,7 +54,7 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
     """
     truth, predicted = _rows("binary_accuracy", y_true, y_pred)
     if truth.size != predicted.size:
-        raise ValueError(f"y_true must have the shape of y_pred, {predicted.shape}; given {truth.shape}")
+        raise ValueError(f"y_true must have the shape of y_pred, {predicted.shape}; got {truth.shape}")
     right = (truth.reshape(predicted.shape) >= 0.5) == (predicted >= threshold)
     return float(np.mean(right & ~np.isnan(predicted)))
 
@@ -61,8 +64,8 @@ def _rows(metric: str, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[An
     truth, predicted = as_numbers(y_true, "y_true"), as_numbers(y_pred, "y_pred")
     if predicted.ndim != 2 or truth.ndim == 0 or len(truth) != len(predicted) or predicted.size == 0:
         raise ValueError(
-            f"{metric} needs y_pred (B, O) and as many rows of y_true, at least one; "
-            f"given {truth.shape} and {predicted.shape}"
+            f"y_true and y_pred of {metric} must be (B, ...) and (B, O), with a row at least; "
+            f"got {truth.shape} and {predicted.shape}"
         )
     return truth, predicted
 
@@ -74,9 +77,9 @@ def as_metric(given: str | Metric, loss: Loss | LossFunction) -> tuple[str, Metr
     if callable(given):
         return getattr(given, "__name__", type(given).__name__), given
     if not isinstance(given, str):
-        raise TypeError(f"a metric is a name or a function (y_true, y_pred); given {type(given).__name__}")
+        raise TypeError(f"metrics must be names or functions (y_true, y_pred); got {type(given).__name__}")
     if given != "accuracy":
-        raise unknown_name("metric", given, ["accuracy"])
+        raise unknown_name("metrics", given, ["accuracy"])
     kind = loss.kind if isinstance(loss, Loss) else None
     return given, _ACCURACIES.get(kind, accuracy)
 

@@ -38,6 +38,7 @@ TEST(refuses_what_is_not_a_network) {
   CHECK_THROWS(graph_of({x, input_node("y", 2), add_node("s", {0, 1})}, {2}), std::invalid_argument,
                "3 and 2");
   CHECK_THROWS(graph_of({x, multiply_node("m", {0})}, {1}), std::invalid_argument, "2 inputs");
+  CHECK_THROWS(graph_of({x, subtract_node("d", {0, 0, 0})}, {1}), std::invalid_argument, "2 inputs");
   CHECK_THROWS(graph_of({input_node("k", 1, true), activation_node("a", 0, Activation::tanh)}, {1}),
                std::invalid_argument, "integer input 'k'");
   CHECK_THROWS(graph_of({input_node("k", 1, true)}, {0}), std::invalid_argument, "cannot be an output");

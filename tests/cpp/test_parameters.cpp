@@ -186,7 +186,7 @@ TEST(copy_takes_values_and_state_but_not_gradients) {
   CHECK(copy_of(target.values(), 21) == copy_of(source.values(), 21));
 }
 
-TEST(blend_moves_by_the_fraction) {
+TEST(soft_update_moves_by_the_fraction) {
   for (const double fraction : {0.0, 0.005, 0.5, 1.0}) {
     Parameters<float> target(layers(), running_mean()), source(layers(), running_mean());
     target.initialize(1);
@@ -202,7 +202,7 @@ TEST(blend_moves_by_the_fraction) {
       const volatile float moved = part * (source.state()[i] - target.state()[i]);
       state.push_back(target.state()[i] + moved);
     }
-    target.blend(source, fraction);
+    target.soft_update(source, fraction);
     CHECK(copy_of(target.values(), 21) == expected);
     CHECK(copy_of(target.state(), 3) == state);
   }
@@ -250,11 +250,11 @@ TEST(other_layouts_are_refused) {
   std::swap(transposed[0].rows, transposed[0].columns);
   const Parameters<float> other_shape(transposed, running_mean()), other_state(layers());
   CHECK_THROWS(parameters.copy_from(other_shape), std::invalid_argument, "'0.weight' is (4, 3)");
-  CHECK_THROWS(parameters.blend(other_shape, 0.5), std::invalid_argument, "'0.weight' is (4, 3)");
+  CHECK_THROWS(parameters.soft_update(other_shape, 0.5), std::invalid_argument, "'0.weight' is (4, 3)");
   CHECK_THROWS(parameters.copy_from(other_state), std::invalid_argument, "number of state segments is 0");
   Parameters<float> same(layers(), running_mean());
   for (const double fraction : {-0.1, 1.5, kNan})
-    CHECK_THROWS(parameters.blend(same, fraction), std::invalid_argument, "fraction is");
+    CHECK_THROWS(parameters.soft_update(same, fraction), std::invalid_argument, "fraction is");
   CHECK(copy_of(parameters.values(), 21) == before);
 }
 
@@ -289,7 +289,7 @@ TEST(values_are_known_to_be_finite_when_asked_twice) {
 
     const auto every_change = {+[](Parameters<T>& store) { store.initialize(1); },
                                +[](Parameters<T>& store) { store.copy_from(Parameters<T>(layers())); },
-                               +[](Parameters<T>& store) { store.blend(Parameters<T>(layers()), 0.5); },
+                               +[](Parameters<T>& store) { store.soft_update(Parameters<T>(layers()), 0.5); },
                                +[](Parameters<T>& store) { store.value(0); }};
     for (const auto change : every_change) {
       parameters.initialize(1);

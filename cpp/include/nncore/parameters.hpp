@@ -117,7 +117,7 @@ class Parameters {
   /// values = other's values (and state); throws std::invalid_argument where segments' shapes differ.
   void copy_from(const Parameters& other);
   /// values += fraction (other's values - values), fraction in [0, 1], the same for state.
-  void blend(const Parameters& other, double fraction);
+  void soft_update(const Parameters& other, double fraction);
 
   Usage& usage() { return usage_; }
 

@@ -299,7 +299,7 @@ void Parameters<T>::copy_from(const Parameters& other) {
 }
 
 template <class T>
-void Parameters<T>::blend(const Parameters& other, double fraction) {
+void Parameters<T>::soft_update(const Parameters& other, double fraction) {
   check_same_layout(other);
   if (!(fraction >= 0.0 && fraction <= 1.0)) {
     refuse("fraction", std::to_string(fraction), "in [0, 1]");

@@ -8,23 +8,19 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Condition, get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from . import _core
+from .. import _core
+from .._arrays import FeatureNames, check_same_order
+from .._errors import as_seed, check_size, unknown_name
+from ..metrics import Metric, as_metric
+from ..model import Model
+from ..model.objective import Losses, LossWeights, Samples, Term, make_objective
+from ..optimizers import Optimizer, as_optimizer
 from .callbacks import Callback, Logs, keyed
-from .data import FeatureNames, check_same_order
-from .graph import check_size
+from .checkpoint import ResumedFit, restore_checkpoint, save_checkpoint
 from .history import History
-from .metrics import Metric, as_metric
-from .model import Model
-from .objective import Losses, LossWeights, Samples, Term, make_objective
-from .optimizers import Optimizer, as_optimizer
 from .progress import Progress, ProgressOption, make_progress
-from .registry import unknown_name
-from .store import as_seed
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
 
@@ -36,13 +32,6 @@ class _Column(NamedTuple):
     term: int  # its place among the terms of the objective
     output: int
     metric: Metric
-
-
-class ResumedFit(NamedTuple):
-    """The fit that a checkpoint was written in: the epochs before it, and what its callbacks kept, by key."""
-
-    first_epoch: int
-    callbacks: Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 class RunningFit:
@@ -104,7 +93,7 @@ class Trainer:
         seed: int | None = None,
     ) -> None:
         if not isinstance(model, Model):
-            raise TypeError(f"model must be a Model; given {type(model).__name__}")
+            raise TypeError(f"model must be a Model; got {type(model).__name__}")
         self.model = model
         self.objective = make_objective(model, loss, loss_weights)
         self.optimizer = as_optimizer(optimizer)
@@ -113,7 +102,9 @@ class Trainer:
         self._columns = _metric_columns(metrics, self.objective.terms, len(model.outputs))
         names = self._column_names(has_validation=True)
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"history would have several columns of one name: {', '.join(twice)}")
+            raise ValueError(
+                f"metrics must make columns of different names; got several of {', '.join(twice)}"
+            )
         self._stopping = False
         self.running: RunningFit | None = None  # the fit under way
         self.resumed: ResumedFit | None = None  # what the next fit goes on with
@@ -159,7 +150,7 @@ class Trainer:
         samples = self._samples(x, y, sample_weight, names=names)
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
         if samples.rows == 0:
-            raise ValueError("x has no samples")
+            raise ValueError("x must have a sample at least; got none")
         validation = self._validation(validation_data, x, names)
         columns = self._column_names(validation is not None)
         with (
@@ -213,7 +204,7 @@ class Trainer:
         """
         samples = self._samples(x, y, sample_weight)
         if samples.rows == 0:
-            raise ValueError("x has no samples")
+            raise ValueError("x must have a sample at least; got none")
         return {"loss": self.objective.loss(samples), **self._measure(samples)}
 
     def stop(self) -> None:
@@ -228,8 +219,6 @@ class Trainer:
         may save; another thread waits for the end of the epoch. Raises RuntimeError within an epoch, and
         while another thread makes a `step`.
         """
-        from .files import save_checkpoint
-
         save_checkpoint(self, path)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
@@ -241,8 +230,6 @@ class Trainer:
         the same order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while
         another thread trains, before anything is changed, and OSError as `nncore.load` does.
         """
-        from .files import restore_checkpoint
-
         restore_checkpoint(self, path)
 
     def __repr__(self) -> str:
@@ -330,13 +317,15 @@ class Trainer:
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+            raise ValueError(
+                f"validation_data must be (x, y) or (x, y, sample_weight); got {_described(data)}"
+            )
         weight = data[2] if len(data) == 3 else None
         samples = self._samples(data[0], data[1], weight, "validation ", names)
         # Two tables for one call come from one place: where their orders differ, something went wrong there.
         check_same_order(data[0], x, self.model.input_names, "validation x")
         if samples.rows == 0:
-            raise ValueError("validation x has no samples")
+            raise ValueError("validation x must have a sample at least; got none")
         try:
             self.objective.loss(samples)
         except (ValueError, FloatingPointError) as error:
@@ -360,12 +349,12 @@ class Trainer:
 def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[_Column]:
     """A column for each metric of each output with a loss; named by the output too if there are several."""
     if isinstance(metrics, str) or not isinstance(metrics, (Sequence, Mapping)):
-        raise TypeError(f"metrics must be a list, or a dict of lists by output name; given {metrics!r}")
+        raise TypeError(f"metrics must be a list, or a dict of lists by output name; got {metrics!r}")
     names = [term.name for term in terms]
     if isinstance(metrics, Mapping):
         for name in metrics:
             if name not in names:
-                raise unknown_name("output in metrics", name, names)
+                raise unknown_name("names of outputs in metrics", name, names)
     columns = []
     for place, term in enumerate(terms):
         chosen = metrics.get(term.name, ()) if isinstance(metrics, Mapping) else metrics
@@ -374,3 +363,9 @@ def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) 
             full = name if output_count == 1 else f"{term.name}_{name}"
             columns.append(_Column(full, place, term.output, metric))
     return columns
+
+
+def _described(given: object) -> str:
+    """What a message says of something that is no tuple of the right length."""
+    kind = type(given).__name__
+    return f"{kind} of {len(given)}" if isinstance(given, (tuple, list)) else kind

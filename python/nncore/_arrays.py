@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .registry import unknown_name
+from ._errors import unknown_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def as_inputs(
     ]
     if len(tables) > 1 and len({len(table) for table in tables}) > 1:
         lengths = ", ".join(f"{name}: {len(table)}" for name, table in zip(names, tables, strict=True))
-        raise ValueError(f"{argument} has different numbers of samples ({lengths})")
+        raise ValueError(f"{argument} must have one number of samples; got {lengths}")
     return tables
 
 
@@ -80,7 +81,7 @@ def check_feature_names(
     widths = dict(zip(names, features, strict=True))
     for name, given_labels in given.items():
         if name not in widths:
-            raise unknown_name("input in feature_names", name, names)
+            raise unknown_name("names of inputs in feature_names", name, names)
         if isinstance(given_labels, str) or not isinstance(given_labels, Iterable):
             raise TypeError(f"feature_names[{name!r}] must be a list of names; got {given_labels!r}")
         labels = tuple(map(_as_label, given_labels))
@@ -97,9 +98,9 @@ def as_targets(y: Any, names: Sequence[str], rows: int, argument: str = "y") -> 
     for label, given in each(y, names, argument):
         array = as_numbers(given, label)
         if array.ndim == 0:
-            raise ValueError(f"{label} must have one row a sample; given a single number")
+            raise ValueError(f"{label} must have one row a sample; got a single number")
         if array.shape[0] != rows:
-            raise ValueError(f"{label} has {array.shape[0]} samples, but x has {rows}")
+            raise ValueError(f"{label} must have {rows} samples, as x has; got {array.shape[0]}")
         targets.append(array)
     return targets
 
@@ -110,7 +111,7 @@ def as_sample_weight(weight: Any, rows: int, argument: str = "sample_weight") ->
         return None
     array = as_numbers(weight, argument)
     if array.shape != (rows,):
-        raise ValueError(f"{argument} must have shape ({rows},); given {array.shape}")
+        raise ValueError(f"{argument} must have shape ({rows},); got {array.shape}")
     return array
 
 
@@ -131,9 +132,22 @@ def as_numbers(given: Any, argument: str, *, vector: str = "row") -> NDArray[Any
             # As asarray, but for what makes an array of itself, as netCDF4's variables do: it keeps the mask.
             array = _check_dtype(np.asanyarray(given), argument)
         except ValueError as error:  # rows of different lengths
-            raise ValueError(f"{argument} is not a table: {error}") from None
+            raise ValueError(f"{argument} must be a table; got rows that make none: {error}") from None
     _check_mask(given, array, argument, vector)
     return np.asarray(array)
+
+
+def assign(
+    view: NDArray[Any], values: NDArray[Any], argument: str, changing: AbstractContextManager[Any]
+) -> None:
+    """view[...] = values within `changing`, and without broadcasting, so that `layer.weight -= step` and
+    `= w` both work.
+    """
+    array = as_numbers(values, argument)
+    if array.shape != view.shape:
+        raise ValueError(f"{argument} must have shape {view.shape}; got {array.shape}")
+    with changing:
+        view[...] = array
 
 
 def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any]]:
@@ -146,20 +160,23 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
     if isinstance(given, Mapping):
         for name in given:
             if name not in names:
-                raise unknown_name(f"name in {argument}", name, names)
+                raise unknown_name(f"names in {argument}", name, names)
         missing = [name for name in names if name not in given]
         if missing:
-            raise ValueError(f"{argument} lacks {', '.join(map(repr, missing))}")
+            raise ValueError(
+                f"{argument} must have {', '.join(map(repr, names))}; "
+                f"got none for {', '.join(map(repr, missing))}"
+            )
         return [(f"{argument}[{name!r}]", given[name]) for name in names]
     if len(names) == 1:
         return [(argument, given)]
     if not isinstance(given, (list, tuple)):
         raise TypeError(
             f"{argument} must be a list, tuple or dict of {len(names)} ({', '.join(names)}); "
-            f"given {type(given).__name__}"
+            f"got {type(given).__name__}"
         )
     if len(given) != len(names):
-        raise ValueError(f"{argument} must hold {len(names)} ({', '.join(names)}); given {len(given)}")
+        raise ValueError(f"{argument} must hold {len(names)} ({', '.join(names)}); got {len(given)}")
     return [(f"{argument}[{i}]", item) for i, item in enumerate(given)]
 
 
@@ -168,11 +185,11 @@ def _as_table(given: Any, label: str, width: int, known: tuple[Label, ...] | Non
     array = as_numbers(given, label, vector="column")
     if array.ndim == 1:
         if array.size != width:
-            hint = f"; for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
-            raise ValueError(f"{label} has {array.size} numbers, but a sample has {width} features{hint}")
+            hint = f": for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
+            raise ValueError(f"{label} must have {width} features a sample; got {array.size} numbers{hint}")
         array = array.reshape(1, -1)
     if array.ndim != 2 or array.shape[1] != width:
-        raise ValueError(f"{label} must have shape (B, {width}); given {array.shape}")
+        raise ValueError(f"{label} must have shape (B, {width}); got {array.shape}")
     return array if order is None else array[:, order]
 
 
@@ -261,10 +278,10 @@ def _check_mask(given: Any, array: NDArray[Any], argument: str, vector: str) -> 
 
 def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{argument} must hold bool, integer or float numbers; given dtype {array.dtype}")
+        raise TypeError(f"{argument} must hold bool, integer or float numbers; got dtype {array.dtype}")
     if not array.dtype.isnative:
         raise TypeError(
-            f"{argument} has the byte order of another machine (dtype {array.dtype.str}); "
+            f"{argument} must have the byte order of this machine; got dtype {array.dtype.str}: "
             f"convert it by astype({argument}.dtype.newbyteorder('='))"
         )
     return array
@@ -282,7 +299,7 @@ def _from_pandas(table: Any, argument: str) -> NDArray[Any]:
     for column, dtype in columns:
         if getattr(dtype, "kind", "O") not in "biuf":
             which = f"{argument}" if column is None else f"column {column!r} of {argument}"
-            raise TypeError(f"{which} must hold bool, integer or float numbers; given dtype {dtype}")
+            raise TypeError(f"{which} must hold bool, integer or float numbers; got dtype {dtype}")
     if len({dtype for _, dtype in columns}) == 1:
         array: NDArray[Any] = table.to_numpy()
         if array.dtype != object:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from .layers import Layer
-
-if TYPE_CHECKING:
-    from .model import Model
+from ..graph import Layer, Value
 
 
-def summary(model: Model) -> str:
-    """A table of the model's layers with their shapes and parameter counts."""
+def summary(title: str, values: Sequence[Value], value_names: Sequence[str]) -> str:
+    """A table of a model's values, in order, with their shapes and parameter counts."""
     rows = [("name", "layer", "reads", "output", "parameters")]
-    names = dict(zip(model.values, (node.name for node in model.graph.nodes), strict=True))
+    names = dict(zip(values, value_names, strict=True))
     counted: set[Layer] = set()
-    for value in model.values:
+    for value in values:
         if value.layer is None:
             rows.append((names[value], "Input", "", f"(B, {value.features})", ""))
             continue
@@ -27,22 +24,13 @@ def summary(model: Model) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([_title(model), *lines])
-
-
-def _title(model: Model) -> str:
-    shapes = model.store.segments
-    total = sum(view.size for view in model.named_parameters().values())
-    text = f"{type(model).__name__}: {total:,} parameters, {model.dtype}, seed {model.seed}"
-    if len(model.segments) < len(shapes):
-        text += f" (in a store of {model.parameters.size:,})"
-    return text
+    return "\n".join([title, *lines])
 
 
 def _count_text(layer: Layer, *, shared: bool) -> str:
     if shared:
         return "shared"
-    count = sum(math.prod(piece.shape) for piece in layer.pieces().values())
+    count = sum(math.prod(spec.shape) for spec in layer.parameter_specs().values())
     return f"{count:,}" if layer.trainable or not count else f"{count:,} frozen"
 
 

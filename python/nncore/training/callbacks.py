@@ -6,21 +6,33 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from .registry import unknown_name
+from .._errors import unknown_name
+from ..model import Model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .trainer import Trainer
-
 Logs: TypeAlias = Mapping[str, float]
+
+
+class Fitting(Protocol):
+    """What the callbacks here ask of a trainer."""
+
+    model: Model
+
+    def stop(self) -> None:
+        """Ends the fit after this epoch."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a checkpoint."""
 
 
 class Callback:
     """Override what is needed. `logs` are the columns of the epoch, as the history has them; at the beginning
-    they are those that every epoch will report, still NaN. `trainer.stop()` ends the fit.
+    they are those that every epoch will report, still NaN. `trainer` is the nc.Trainer, as which a subclass
+    may declare it; `trainer.stop()` ends the fit.
 
     >>> import nncore as nc
     >>> class Halve(nc.Callback):
@@ -32,22 +44,20 @@ class Callback:
     0.025
     """
 
-    def on_fit_begin(self, trainer: Trainer, logs: Logs) -> None:
+    def on_fit_begin(self, trainer: Any, logs: Logs) -> None:
         """Before the first epoch."""
 
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_epoch_end(self, trainer: Any, logs: Logs) -> None:
         """After an epoch, when the history has it."""
 
-    def on_fit_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_fit_end(self, trainer: Any, logs: Logs) -> None:
         """After the fit, however it ends: by its last epoch, `trainer.stop()`, an error or Ctrl-C."""
 
     def checkpoint_state(self) -> Mapping[str, NDArray[Any]]:
         """Arrays that a checkpoint keeps, beside the history, for a fit that goes on from it."""
         return {}
 
-    def on_fit_resume(
-        self, trainer: Trainer, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
-    ) -> None:
+    def on_fit_resume(self, trainer: Any, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]) -> None:
         """After on_fit_begin, where the fit goes on from a checkpoint that was written during a fit: `epochs`
         are that fit's logs, and `state` is what `checkpoint_state` gave. Callbacks of one class are paired in
         their order.
@@ -63,7 +73,9 @@ class Best:
         if mode == "auto":
             mode = "min" if monitor.endswith("loss") else "max" if monitor.endswith("accuracy") else "auto"
         if mode == "auto":
-            raise ValueError(f"mode must say whether {monitor!r} is better low ('min') or high ('max')")
+            raise ValueError(
+                f"mode must be 'min' or 'max' for {monitor!r}, whose better values no name tells; got 'auto'"
+            )
         self.monitor = monitor
         self._sign = 1.0 if mode == "min" else -1.0
         self.value = math.nan
@@ -71,7 +83,7 @@ class Best:
     def begin(self, logs: Logs) -> None:
         """Forgets the past; ValueError where no such column will be reported."""
         if self.monitor not in logs:
-            raise unknown_name("column to monitor", self.monitor, logs)
+            raise unknown_name("monitor", self.monitor, logs)
         self.value = math.nan
 
     def improves(self, logs: Logs) -> bool:
@@ -100,19 +112,19 @@ class EarlyStopping(Callback):
         mode: Literal["auto", "min", "max"] = "auto",
     ) -> None:
         if patience < 1:
-            raise ValueError(f"patience must be at least 1; given {patience}")
+            raise ValueError(f"patience must be at least 1; got {patience}")
         self.patience = patience
         self.restore_best = restore_best
         self.best = Best(monitor, mode)
         self._waited = 0
         self._kept: dict[str, NDArray[Any]] = {}  # the best parameters
 
-    def on_fit_begin(self, trainer: Trainer, logs: Logs) -> None:
+    def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
         """Forgets the past."""
         self._waited, self._kept = 0, {}
         self.best.begin(logs)
 
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_epoch_end(self, trainer: Fitting, logs: Logs) -> None:
         """Keeps the best parameters, or counts the epoch and stops."""
         self._count(logs)
         if self._waited == 0 and self.restore_best:
@@ -120,7 +132,7 @@ class EarlyStopping(Callback):
         if self._waited >= self.patience:
             trainer.stop()
 
-    def on_fit_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_fit_end(self, trainer: Fitting, logs: Logs) -> None:
         """Goes back to the best parameters."""
         if self._kept:
             trainer.model.store.replace(self._kept, trainer.model.segments)
@@ -131,7 +143,7 @@ class EarlyStopping(Callback):
         return self._kept
 
     def on_fit_resume(
-        self, trainer: Trainer, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
+        self, trainer: Fitting, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
     ) -> None:
         """Counts the epochs again. Where the best parameters are lost, a new best is looked for."""
         for logs in epochs:
@@ -166,18 +178,18 @@ class Checkpoint(Callback):
         self.path = path
         self.best = None if monitor is None else Best(monitor, mode)
 
-    def on_fit_begin(self, trainer: Trainer, logs: Logs) -> None:
+    def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
         """Forgets the past."""
         if self.best is not None:
             self.best.begin(logs)
 
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_epoch_end(self, trainer: Fitting, logs: Logs) -> None:
         """Saves."""
         if self.best is None or self.best.improves(logs):
             trainer.save(self.path)
 
     def on_fit_resume(
-        self, trainer: Trainer, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
+        self, trainer: Fitting, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
     ) -> None:
         """Looks for the best among the epochs before."""
         if self.best is not None:
@@ -196,5 +208,5 @@ def keyed(callbacks: Iterable[Callback]) -> dict[str, Callback]:
     return keys
 
 
-def _copies(trainer: Trainer) -> dict[str, NDArray[Any]]:
+def _copies(trainer: Fitting) -> dict[str, NDArray[Any]]:
     return {name: view.copy() for name, view in trainer.model.named_parameters().items()}

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from .data import as_numbers, each
-from .losses import Loss, LossFunction, as_loss
+from .. import _core
+from .._arrays import as_numbers, each
+from ..losses import Loss, as_loss
+from ..losses.base import LossFunction
+from ..optimizers import Optimizer
+from .parameter_store import ParameterStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from .model import Model
-    from .optimizers import Optimizer
 
 Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 LossSpec: TypeAlias = "str | Loss | LossFunction"
@@ -46,6 +47,20 @@ class Samples(NamedTuple):
         return len(self.x[0])
 
 
+class Planned(Protocol):
+    """What an objective asks of a model."""
+
+    output_names: list[str]
+
+    @property
+    def network(self) -> _core.Network_float32:
+        """The graph at work on the store."""
+
+    @property
+    def store(self) -> ParameterStore:
+        """The parameters."""
+
+
 class Objective(Protocol):
     """What a training step makes small."""
 
@@ -74,7 +89,7 @@ class Objective(Protocol):
         """Steps over all samples, in the order given (None: as they are); returns the mean loss."""
 
 
-def make_objective(model: Model, loss: Losses, weights: LossWeights = None) -> Objective:
+def make_objective(model: Planned, loss: Losses, weights: LossWeights = None) -> Objective:
     """The objective of one loss, or of one for each output, summed with weights.
 
     Several are a list, with None for outputs that have none, or a dict by output name.
@@ -84,14 +99,14 @@ def make_objective(model: Model, loss: Losses, weights: LossWeights = None) -> O
     if all(isinstance(term.loss, Loss) for term in terms):
         return PlannedObjective(model, terms)
     if any(isinstance(term.loss, Loss) for term in terms):
-        raise ValueError("either all losses are the library's, or all are Python functions; given a mix")
+        raise ValueError("losses must be all the library's or all Python functions; got a mix")
     return PythonObjective(model, terms)
 
 
 class PlannedObjective(Objective):
     """Losses of the core: a step, and a whole epoch, is one call without Python in between."""
 
-    def __init__(self, model: Model, terms: list[Term]) -> None:
+    def __init__(self, model: Planned, terms: list[Term]) -> None:
         self.terms = terms
         self._store, self._network = model.store, model.network
         rows = [(term.loss.kind, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
@@ -100,24 +115,31 @@ class PlannedObjective(Objective):
 
     def loss(self, samples: Samples) -> float:
         """The loss, nothing else."""
+        self._store.check_not_moved()
         return self._network.loss(self._plan, *samples)
 
     def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""
+        self._store.check_not_moved()
         return self._network.loss_and_gradients(self._plan, *samples, accumulate)
 
     def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
+        self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
         return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight)
 
     def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
         """As loss_and_gradients, of one array each."""
+        if self._store.moved:
+            return None  # the slow way says so
         return self._network.try_loss_and_gradients(self._plan, x, y, sample_weight, accumulate)
 
     def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
         """As train_step, on one array each."""
+        if self._store.moved:
+            return None  # the slow way says so
         if self._stepping is None or self._stepping[0] is not optimizer:
             self._stepping = optimizer, optimizer.state(self._store)
         state = self._stepping[1]
@@ -127,6 +149,7 @@ class PlannedObjective(Objective):
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
         """Steps over all samples in one call."""
+        self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
         result = self._network.train_epoch(
@@ -138,18 +161,20 @@ class PlannedObjective(Objective):
 class PythonObjective(Objective):
     """Losses that are functions loss(output, y) -> (value, gradient with respect to the output)."""
 
-    def __init__(self, model: Model, terms: list[Term]) -> None:
+    def __init__(self, model: Planned, terms: list[Term]) -> None:
         self.terms = terms
         self._store, self._network = model.store, model.network
 
     def loss(self, samples: Samples) -> float:
         """The loss of the predictions."""
+        self._store.check_not_moved()
         _refuse_weights(samples)
         self._network.check_inputs(samples.x)
         return self._evaluate(self._network.predict(samples.x), samples.y)[0]
 
     def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
         """The loss; the store's gradients are filled or added to."""
+        self._store.check_not_moved()
         _refuse_weights(samples)
         self._network.check_inputs(samples.x)
         value, gradients = self._evaluate(self._network.forward(samples.x), samples.y)
@@ -158,6 +183,7 @@ class PythonObjective(Objective):
 
     def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
         """One whole step; returns its loss."""
+        self._store.check_not_moved()
         _refuse_weights(samples)
         return self._step(samples.x, samples.y, optimizer, None)
 
@@ -173,6 +199,7 @@ class PythonObjective(Objective):
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
         """A call for every step."""
+        self._store.check_not_moved()
         _refuse_weights(samples)
         if order is None:
             order = np.arange(samples.rows)
@@ -208,7 +235,7 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
     answer = term.loss(output, target)
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise TypeError(
-            f"the loss of output {term.name!r} must return (value, gradient); given {type(answer).__name__}"
+            f"the loss of output {term.name!r} must return (value, gradient); got {type(answer).__name__}"
         )
     given = as_numbers(answer[1], f"the gradient that the loss of output {term.name!r} returns")
     with np.errstate(over="ignore"):  # infinity is an error in a step, which names the row
@@ -216,7 +243,7 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
     if gradient.shape != output.shape:
         raise ValueError(
             f"the gradient that the loss of output {term.name!r} returns must have the shape of "
-            f"the output, {output.shape}; given {gradient.shape}"
+            f"the output, {output.shape}; got {gradient.shape}"
         )
     return float(answer[0]), gradient
 
@@ -224,7 +251,7 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
 def _refuse_weights(samples: Samples) -> None:
     if samples.sample_weight is not None:
         raise ValueError(
-            "sample_weight needs one of the library's losses; a Python loss weighs its samples itself"
+            "sample_weight must be None with a Python loss, which weighs its samples itself; got weights"
         )
 
 
@@ -232,7 +259,7 @@ def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Ter
     given = _for_each_output(loss, names, "loss")
     chosen = {name: as_loss(item) for name, item in given.items() if item is not None}
     if not chosen:
-        raise ValueError("loss names none; at least one output needs one")
+        raise ValueError("loss must name one for an output at least; got none")
     scale = dict.fromkeys(names, 1.0)
     if weights is not None:
         scale.update((k, float(v)) for k, v in _for_each_output(weights, names, "loss_weights").items())

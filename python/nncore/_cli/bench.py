@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._core import show_config
-from .layers import Dense
-from .model import Model, mlp
+from .._core import show_config
+from ..layers import Dense
+from ..model import Model, mlp
+from ..optimizers import SGD, Adam
+from ..training import Trainer
 from .numpy_net import NumpyNet
-from .optimizers import SGD, Adam
-from .trainer import Trainer
 from .workloads import GRID, Workload, data, initial_parameters
 
 if TYPE_CHECKING:

@@ -5,16 +5,35 @@ core's; an optimizer here holds the settings, and a state for every store that i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
-from . import _core
-from .registry import optimizers
+from .. import _core
+from .._precision import Precision
 
-if TYPE_CHECKING:
-    from .model import Model
-    from .store import Store
+
+class Store(Protocol):
+    """What an optimizer asks of a store of parameters."""
+
+    @property
+    def core(self) -> _core.Parameters_float32:
+        """The parameters."""
+
+    @property
+    def precision(self) -> Precision:
+        """The core's classes for their dtype."""
+
+
+class Trained(Protocol):
+    """What an optimizer asks of a model."""
+
+    @property
+    def network(self) -> _core.Network_float32:
+        """The graph at work on the store."""
+
+    @property
+    def store(self) -> Store:
+        """The model's parameters, and perhaps those of others."""
 
 
 class Optimizer:
@@ -52,7 +71,7 @@ class Optimizer:
         self.core = _core.Optimizer(self._kind, **settings)
         self._settings = dict(settings)
 
-    def step(self, model: Model) -> None:
+    def step(self, model: Trained) -> None:
         """One update of the model's trainable parameters from `model.gradients`.
 
         >>> import nncore as nc
@@ -76,68 +95,3 @@ class Optimizer:
         settings = [f"{name}={value:g}" for name, value in self.settings.items()]
         settings += ["nesterov=True"] if self.name == "nesterov" else []
         return f"{type(self).__name__}({', '.join(settings)})"
-
-
-@optimizers.row("sgd")
-class SGD(Optimizer):
-    """Gradient descent, p -= learning_rate g; with momentum m = momentum m + g, p -= learning_rate m; or
-    Nesterov's, p -= learning_rate (g + momentum m). Raises ValueError for settings out of range.
-    """
-
-    def __init__(self, learning_rate: float = 1e-2, momentum: float = 0.0, nesterov: bool = False) -> None:
-        if nesterov and momentum == 0.0:
-            raise ValueError("nesterov needs a momentum above 0; given 0")
-        if momentum == 0.0:
-            super().__init__("sgd", learning_rate=learning_rate)
-        else:
-            kind = "nesterov" if nesterov else "momentum"
-            super().__init__(kind, learning_rate=learning_rate, momentum=momentum)
-
-
-optimizers.add("momentum", partial(SGD, momentum=0.9))
-optimizers.add("nesterov", partial(SGD, momentum=0.9, nesterov=True))
-
-
-@optimizers.row("adam")
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with bias correction; epsilon is added to the root.
-    Raises ValueError for settings out of range.
-    """
-
-    def __init__(
-        self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
-    ) -> None:
-        super().__init__("adam", learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
-
-
-@optimizers.row("adamw")
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), p -= learning_rate weight_decay p, on
-    weights but not on biases. Raises ValueError for settings out of range.
-    """
-
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(
-            "adamw",
-            learning_rate=learning_rate,
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=epsilon,
-            weight_decay=weight_decay,
-        )
-
-
-def as_optimizer(given: str | Optimizer) -> Optimizer:
-    """An optimizer from its name, with its default settings, or an instance."""
-    if isinstance(given, str):
-        return optimizers[given]()
-    if not isinstance(given, Optimizer):
-        raise TypeError(f"optimizer must be a name or an Optimizer; given {type(given).__name__}")
-    return given

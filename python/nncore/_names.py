@@ -16,11 +16,11 @@ def check_name(name: str | None) -> str | None:
     if name is None:
         return None
     if not isinstance(name, str):
-        raise TypeError(f"name must be a string; given {type(name).__name__}")
+        raise TypeError(f"name must be a string; got {type(name).__name__}")
     if not _ALLOWED.fullmatch(name):
-        raise ValueError(f"name must be made of letters, digits, _ and -; given {name!r}")
+        raise ValueError(f"name must be made of letters, digits, _ and -; got {name!r}")
     if name in _RESERVED:
-        raise ValueError(f"name must not be {name!r}, which files use for themselves")
+        raise ValueError(f"name must be none that files use for themselves; got {name!r}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Containers: named arrays and fields in one safetensors file, written whole or not at all.
+"""Named arrays and fields in one safetensors file, written whole or not at all.
 
 The fields are one JSON string under the single metadata key "nncore": the library writes several keys in
 random order, and with one, equal contents are equal bytes. This module adds the versions of the format, and
@@ -83,11 +83,13 @@ def read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
             text = (file.metadata() or {}).get("nncore")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a whole safetensors file: {error}") from error
+        raise ValueError(f"path must be a whole safetensors file; got {os.fspath(path)}: {error}") from error
     fields = _parse(path, text)
     _check_version(path, fields)
     if fields.get("sha256") != _digest(fields, tensors):
-        raise ValueError(f"{os.fspath(path)} was altered after it was written: its checksum differs")
+        raise ValueError(
+            f"path must be a file that nobody altered; got {os.fspath(path)}, whose checksum differs"
+        )
     return fields, tensors
 
 
@@ -113,13 +115,15 @@ def _check_regular(path: PathLike, allowed: str) -> None:
 
 def _parse(path: PathLike, text: str | None) -> dict[str, Any]:
     if text is None:
-        raise ValueError(f"{os.fspath(path)} was not written by nncore: its metadata have no key 'nncore'")
+        raise ValueError(
+            f"path must be a file that nncore wrote; got {os.fspath(path)}, without 'nncore' in its metadata"
+        )
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: its metadata are not JSON: {error}") from error
+        raise ValueError(f"path must have JSON as metadata; got {os.fspath(path)}: {error}") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{os.fspath(path)}: its metadata are not a JSON object")
+        raise ValueError(f"path must have a JSON object as metadata; got {os.fspath(path)}, which has none")
     return fields
 
 
@@ -128,9 +132,11 @@ def _check_version(path: PathLike, fields: Mapping[str, Any]) -> None:
         major, *_ = _numbers(fields["format_version"])
         least_reader = _numbers(fields["least_reader_version"])
     except (KeyError, ValueError):
-        raise ValueError(f"{os.fspath(path)} does not tell its format version") from None
+        raise ValueError(
+            f"path must be a file that tells its format version; got {os.fspath(path)}"
+        ) from None
     if major != FORMAT_VERSION[0] or least_reader > _numbers(_core.__version__):
-        raise ValueError(f"{os.fspath(path)} cannot be read by this version: {versions(fields)}")
+        raise ValueError(f"path must be a file for this version; got {os.fspath(path)}: {versions(fields)}")
 
 
 def _numbers(version: object) -> tuple[int, ...]:

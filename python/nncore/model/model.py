@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import _core
-from .data import (
+from .. import _core
+from .._arrays import (
     FeatureNames,
     Label,
     as_inputs,
     as_numbers,
     as_sample_weight,
     as_targets,
+    assign,
     check_feature_names,
     each,
     find_feature_names,
 )
-from .graph import Input, Value, as_values, trace
-from .initializers import Initializer
-from .layers import Activation, Dense, Layer, TransposedDense, assign
-from .losses import Loss
-from .names import free_name
+from .._errors import as_seed, unknown_name
+from .._precision import as_dtype
+from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
+from ..losses import Loss
+from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
+from .contents import check_tensors, contents, unknown_fields, write
+from .nodes import all_layers, make_nodes, name_layers, name_values
 from .objective import Losses, LossWeights, Objective, Samples, make_objective
-from .registry import activations, unknown_name
-from .store import Store, as_dtype, as_seed, blend_arrays
+from .pairing import changing_beside, paired_arrays, share_layout
+from .parameter_store import ParameterStore, find_place, shared_store, soft_update_arrays
+from .summary import summary
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-class Model:
+class Model(Layer):
     """A graph from inputs to outputs, and the store of its layers' parameters.
 
     `inputs` and `outputs` are symbolic values (nc.Input, and layers called on values), one or several.
@@ -57,6 +59,9 @@ class Model:
     array([[0., 0.]], dtype=float32)
     """
 
+    kind = "model"
+    options = ("layers", "nodes", "outputs")  # of a nested model
+
     def __init__(
         self,
         inputs: Value | Sequence[Value],
@@ -64,39 +69,129 @@ class Model:
         *,
         dtype: DTypeLike | None = None,
         seed: int | None = None,
+        name: str | None = None,
+        _names: Mapping[Layer, str] | None = None,
     ) -> None:
+        super().__init__(name=name)
         self.inputs = as_values(inputs, "inputs")
         self.outputs = as_values(outputs, "outputs")
-        values = trace(self.inputs, self.outputs)
-        self.layers = tuple(value.layer for value in values if value.layer is not None)
-        everyone = _with_sources(self.layers)
-        store = _common_store(everyone)
-        self.names = _name_layers(self.layers, everyone, store)
-        if store is None:
-            store = Store(
-                {self.names[layer]: layer for layer in everyone if layer.pieces()},
-                as_dtype(np.float32 if dtype is None else dtype),
-                as_seed(seed),
-            )
-        elif dtype is not None and as_dtype(dtype) != store.dtype:
-            raise ValueError(f"dtype is {as_dtype(dtype)}, but the layers' store is {store.dtype}")
-        elif seed is not None and as_seed(seed) != store.seed:
-            raise ValueError(f"seed is {seed}, but the layers' parameters come from seed {store.seed}")
-        self.store = store
-        self.segments = store.segments_of(everyone)
-        names = _name_values(values, self.names)
-        nodes = _nodes(values, names, store)
-        self.graph = _core.Graph(nodes, [values.index(value) for value in self.outputs])
-        self.network = store.precision.network(self.graph, store.core)
-        self.values = values  # in topological order, the inputs first
+        self.traced = trace(self.inputs, self.outputs)  # with nested models as they were called
+        calls = {value.call: value.layer for value in self.traced if value.layer is not None}
+        self.layers = tuple(calls.values())
+        flat = expand(self.traced)
+        self._ends = [flat[value] for value in self.outputs]
+        self.values = trace(self.inputs, self._ends)  # in topological order, the inputs first; no models
         self.input_widths = [value.features for value in self.inputs]
-        self.input_names = [names[value] for value in self.inputs]
-        self.output_names = [names[value] for value in self.outputs]
-        self._objectives: dict[str, Objective] = {}  # the plans of loss_and_gradients
+        self.in_features = self.input_widths[0] if len(self.inputs) == 1 else None
+        everyone = all_layers(self.layers)
+        if _names is None and (shared := shared_store(everyone)):
+            _names = shared.names  # what the layers are called where they were before
+        self.names = name_layers(self.layers, {} if _names is None else _names)
+        self._value_names = name_values(self.values, self.names)
+        self.input_names = [self._value_names[value] for value in self.inputs]
+        self.output_names = [self._value_names[value] for value in self._ends]
         self.metadata: dict[str, Any] = {}
         self.unknown_fields: dict[str, Any] = {}  # of the file it came from, kept for the next save
         self._feature_names: dict[str, tuple[Label, ...]] = {}
-        store.bind()
+        nested = [inner for layer in self.layers for inner in layer.names]
+        place = find_place(self.names, nested, dtype, seed)
+        self.attach(place.store)
+        place.settle()
+
+    def attach(self, store: ParameterStore) -> None:
+        """Plans the graph on a store that has all of its layers."""
+        nodes = make_nodes(self.values, self._value_names, store.first_segment)
+        graph = _core.Graph(nodes, [self.values.index(value) for value in self._ends])
+        network = store.precision.network(graph, store.core)
+        self._store, self.graph, self.network = store, graph, network
+        self.segments = store.segments_of(self.names)
+        self._objectives: dict[str, Objective] = {}  # the plans of loss_and_gradients
+        store.tenants.add(self)
+
+    # A model as a layer -------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Value) -> Any:
+        """The symbolic value of the whole model applied to others; a list where it has several outputs.
+
+        A model of models has the parameters of all of them. Where they had stores of their own, those move
+        to its store, values and all: models that share them go on sharing, `layer.weight` and
+        `model.parameters` are views of the new store, and what was taken from them before is none any more.
+        Trainers that were made before are to be made anew.
+
+        >>> import nncore as nc
+        >>> encoder = nc.Sequential(nc.Dense(4, 2), nc.Tanh(), name="encoder")
+        >>> x = nc.Input(4)
+        >>> model = nc.Model(x, nc.Dense(2, 1)(encoder(x)))
+        >>> list(model.named_parameters())
+        ['encoder.0.weight', 'encoder.0.bias', '1.weight', '1.bias']
+        >>> bool((model["encoder"][0].weight == encoder[0].weight).all())
+        True
+        """
+        self.output_features(self.widths(inputs))
+        values: list[Value] = []
+        for place, output in enumerate(self.outputs):
+            call = values[0].call if values else None
+            values.append(Value(self, inputs, output.features, call=call, output=place))
+        return values[0] if len(values) == 1 else values
+
+    def output_features(self, widths: Sequence[int]) -> int:
+        """The width of the first output for inputs of the model's widths."""
+        if list(widths) != self.input_widths:
+            raise ValueError(
+                f"inputs of {type(self).__name__} must be of {_listed(self.input_widths)} features; "
+                f"got {_listed(widths)}"
+            )
+        return self.outputs[0].features
+
+    def expand(self, inputs: Sequence[Value]) -> list[Value]:
+        """Its outputs as values of the layers within it."""
+        copies = dict(zip(self.inputs, inputs, strict=True))
+        for value in self.values[len(self.inputs) :]:
+            read = [copies[other] for other in value.inputs]
+            copies[value] = Value(value.layer, read, value.features)
+        return [copies[end] for end in self._ends]
+
+    def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
+        """Its graph, with its own names of layers and those that `names` has."""
+        nodes = describe_nodes(self.traced, self.outputs, self.names, self.input_names)
+        return {"layers": [[local, names[layer]] for layer, local in self.names.items()], **nodes}
+
+    def describe_graph(self) -> dict[str, Any]:
+        """Its graph as one whole, from which a model like it can be made."""
+        nodes = describe_nodes(self.traced, self.outputs, self.names, self.input_names)
+        return {"sequential": self.kind == "sequential", "layers": describe_layers(self.names), **nodes}
+
+    @classmethod
+    def referred(cls, options: Mapping[str, Any]) -> list[str]:
+        """The layers within it."""
+        return [name for _, name in options["layers"]]
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Model:
+        """The model of some layers that were made before."""
+        own = {local: layers[place] for local, place in options["layers"]}
+        return cls.from_graph(options, own, name=name)
+
+    @classmethod
+    def from_graph(cls, graph: Graph, layers: Mapping[str, Layer], **arguments: Any) -> Model:
+        """The model that the nodes of a graph make of its layers."""
+        return Model(*connect(graph, layers), _names=top_names(layers), **arguments)
+
+    @property
+    def store(self) -> ParameterStore:
+        """The parameters of its layers, and perhaps those of others."""
+        return cast(ParameterStore, self._store)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change the parameters of all its layers. Setting it sets it for each."""
+        return all(layer.trainable for layer in self.names if layer.parameter_specs())
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        for layer in self.names:
+            if layer.parameter_specs():
+                layer.trainable = trainable
 
     # Layers -------------------------------------------------------------------------------------------
 
@@ -164,7 +259,7 @@ class Model:
 
     @parameters.setter
     def parameters(self, values: NDArray[Any]) -> None:
-        assign(self.store, self.parameters, values, "parameters")
+        assign(self.parameters, values, "parameters", self.store.changing())
 
     @property
     def gradients(self) -> NDArray[Any]:
@@ -177,7 +272,7 @@ class Model:
 
     @gradients.setter
     def gradients(self, values: NDArray[Any]) -> None:
-        assign(self.store, self.gradients, values, "gradients")
+        assign(self.gradients, values, "gradients", self.store.changing())
 
     def named_parameters(self) -> dict[str, NDArray[Any]]:
         """A writable view of each array of parameters by its name, such as "0.weight".
@@ -261,10 +356,8 @@ class Model:
 
     def copy(self, *, dtype: DTypeLike | None = None) -> Model:
         """A model of the same graph and parameters with a store of its own; `dtype` may be the other one."""
-        from .description import connect, describe, make_layers
-
-        graph = describe(self)
-        other = connect(graph, make_layers(graph), self.dtype if dtype is None else dtype, self.seed)
+        other = make_model(self.describe_graph(), self.dtype if dtype is None else dtype, self.seed)
+        other.name = self.name
         other.copy_from(self)
         other.metadata = dict(self.metadata)
         other.feature_names = self.feature_names
@@ -274,31 +367,31 @@ class Model:
         """Takes over the parameters of a model with the same arrays: by their names, or, where those are not
         the same, in the order of the layers. Raises ValueError, naming an array, where they do not fit.
         """
-        if self._shares_layout_of(other):
+        if share_layout(self, other):
             self.store.core.copy_from(other.store.core)
             return
-        pairs = self._matching(other)
-        with self._changing_beside(other):
+        pairs = paired_arrays(self, other)
+        with changing_beside(self, other):
             for mine, theirs in pairs:
                 mine[...] = theirs
 
-    def blend(self, other: Model, fraction: float) -> None:
+    def soft_update(self, other: Model, fraction: float) -> None:
         """parameters += fraction (other's parameters - parameters): a target network's slow step.
 
         `other` must have the same arrays, paired as by `copy_from`, and dtype, and fraction lie in [0, 1];
         ValueError otherwise.
         """
         if not 0.0 <= fraction <= 1.0:
-            raise ValueError(f"fraction must lie in [0, 1]; given {fraction}")
-        if self._shares_layout_of(other):
-            self.store.core.blend(other.store.core, float(fraction))
+            raise ValueError(f"fraction must be in [0, 1]; got {fraction}")
+        if share_layout(self, other):
+            self.store.core.soft_update(other.store.core, float(fraction))
             return
-        arrays = self._matching(other)
+        arrays = paired_arrays(self, other)
         if other.dtype != self.dtype:
-            raise ValueError(f"blend needs models of one dtype; given {self.dtype} and {other.dtype}")
-        with self._changing_beside(other):
+            raise ValueError(f"other must be {self.dtype}, as this model is; got {other.dtype}")
+        with changing_beside(self, other):
             for mine, theirs in arrays:
-                blend_arrays(self.store.precision, mine, theirs, float(fraction))
+                soft_update_arrays(self.store.precision, mine, theirs, float(fraction))
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
@@ -308,20 +401,18 @@ class Model:
         path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
         OSErrors where the disk is full or the folder cannot be written. What was there then stays.
         """
-        from .files import save
-
-        save(self, path, metadata=metadata)
+        write(self, path, metadata)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""
-        from .files import build, contents
-
-        return build, contents(self)
+        return model_of, contents(self)
 
     def __str__(self) -> str:
-        from .summary import summary
-
-        return summary(self)
+        total = sum(view.size for view in self.named_parameters().values())
+        title = f"{type(self).__name__}: {total:,} parameters, {self.dtype}, seed {self.seed}"
+        if len(self.segments) < len(self.store.shapes):
+            title += f" (in a store of {self.parameters.size:,})"
+        return summary(title, self.values, [self._value_names[value] for value in self.values])
 
     def __repr__(self) -> str:
         return str(self)
@@ -368,191 +459,51 @@ class Model:
     def _unwrap(self, outputs: list[NDArray[Any]]) -> Any:
         return outputs[0] if len(self.outputs) == 1 else outputs
 
-    def _matching(self, other: Model) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """The model's arrays and the other's, by name, or in the order of the layers where names differ."""
-        mine, theirs = self.named_parameters(), other.named_parameters()
-        if len(mine) != len(theirs):
-            raise ValueError(f"the models differ: {len(mine)} arrays of parameters against {len(theirs)}")
-        pairs = list(zip(mine, mine if mine.keys() == theirs.keys() else theirs, strict=True))
-        for name, other_name in pairs:
-            a, b = mine[name].shape, theirs[other_name].shape
-            if a != b:
-                raise ValueError(f"the models differ: {name} is {a}, {other_name} is {b}")
-        return [(mine[name], theirs[other_name]) for name, other_name in pairs]
 
-    @contextmanager
-    def _changing_beside(self, other: Model) -> Iterator[None]:
-        """Nobody else uses the model's store, and nobody trains the other's."""
-        with ExitStack() as stack:
-            stack.enter_context(self.store.core.changing())
-            if other.store is not self.store:
-                stack.enter_context(other.store.core.copying())
-            yield
-
-    def _shares_layout_of(self, other: Model) -> bool:
-        """Whether both use all of their stores, of one layout: then the core can do it all at once."""
-        mine, theirs = list(self.store.segments.items()), list(other.store.segments.items())
-        uses_all = len(self.segments) == len(mine) and len(other.segments) == len(theirs)
-        return uses_all and mine == theirs and self.dtype == other.dtype
+# Making -----------------------------------------------------------------------------------------------
 
 
-class Sequential(Model):
-    """The model that is a line: each layer reads the one before. Takes layers, or one list of them.
-
-    Its layers are numbered from 0, as those of torch.nn.Sequential are. A slice is a Sequential that shares
-    this one's parameters. `dtype` and `seed` as for Model. Raises ValueError for no layers, and where none
-    of them tells the number of input features.
-
-    >>> import nncore as nc
-    >>> model = nc.Sequential(nc.Dense(4, 3), nc.ReLU(), nc.Dense(3, 2), nc.Softmax(), seed=0)
-    >>> model.predict([[1, 2, 3, 4]]).shape
-    (1, 2)
-    >>> model[0], len(model[:2])
-    (Dense(4, 3), 2)
+def make_model(
+    graph: Graph,
+    dtype: DTypeLike,
+    seed: int,
+    check: Callable[[Mapping[str, Layer]], None] = lambda leaves: None,
+) -> Model:
+    """The model of a graph, with parameters drawn from the seed. `check` sees its layers before anything
+    large is made.
     """
 
-    def __init__(
-        self, *layers: Layer | Iterable[Layer], dtype: DTypeLike | None = None, seed: int | None = None
-    ) -> None:
-        given = layers[0] if len(layers) == 1 and not isinstance(layers[0], Layer) else layers
-        line = list(cast(Iterable[Layer], given))
-        for layer in line:
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be layers such as nc.Dense(2, 3); given {layer!r}")
-        x = value = Input(_first_width(line))
-        for layer in line:
-            value = layer(value)
-        super().__init__(x, value, dtype=dtype, seed=seed)
+    def make_store(leaves: Mapping[str, Layer]) -> None:
+        check(leaves)
+        holders = {name: layer for name, layer in leaves.items() if layer.parameter_specs()}
+        ParameterStore(holders, as_dtype(dtype), seed).bind()
 
-    @overload
-    def __getitem__(self, which: int | str) -> Layer: ...
-
-    @overload
-    def __getitem__(self, which: slice) -> Sequential: ...
-
-    def __getitem__(self, which: int | str | slice) -> Layer | Sequential:
-        """A layer by place or name, or some of them as a Sequential that shares their parameters."""
-        if isinstance(which, slice):
-            return Sequential(self.layers[which])
-        return super().__getitem__(which)
+    layers = make_layers(graph, make_store)
+    make = cast(type[Model], LAYER_KINDS["sequential" if is_sequential(graph) else "model"])
+    model = make.from_graph(graph, layers, dtype=dtype, seed=seed)
+    if unused := set(layers) - set(model.names.values()):
+        raise ValueError(
+            f"outputs must depend on all layers; got none that reads {', '.join(sorted(unused))}"
+        )
+    return model
 
 
-def mlp(
-    sizes: Sequence[int],
-    activation: str = "relu",
-    output: str = "identity",
-    *,
-    weight_initializer: str | Initializer = "glorot_uniform",
-    dtype: DTypeLike | None = None,
-    seed: int | None = None,
-) -> Sequential:
-    """A multilayer perceptron: Dense layers from each size to the next, `activation` between them and
-    `output` at the end ("identity" adds none). Raises ValueError for fewer than two sizes.
-
-    >>> import nncore as nc
-    >>> nc.mlp([4, 8, 3], activation="tanh", output="softmax").layers
-    (Dense(4, 8), Tanh(), Dense(8, 3), Softmax())
-    """
-    if len(sizes) < 2:
-        raise ValueError(f"sizes needs an input and an output size at least; given {list(sizes)}")
-    layers: list[Layer] = []
-    for place, (in_features, out_features) in enumerate(pairwise(sizes), start=2):
-        layers.append(Dense(in_features, out_features, weight_initializer=weight_initializer))
-        kind = output if place == len(sizes) else activation
-        make = activations[kind]
-        if kind != "identity":
-            layers.append(make())
-    return Sequential(layers, dtype=dtype, seed=seed)
+def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
+    """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
+    dtype, seed = as_dtype(fields["dtype"]), as_seed(fields["seed"])
+    model = make_model(fields["graph"], dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
+    for name, view in model.named_parameters().items():
+        view[...] = tensors[name]
+    model.metadata = dict(fields["metadata"])
+    model.feature_names = fields.get("feature_names", {})
+    model.unknown_fields = unknown_fields(fields)
+    return model
 
 
-# Building ---------------------------------------------------------------------------------------------
+def top_names(layers: Mapping[str, Layer]) -> dict[Layer, str]:
+    """The names that a graph has for the layers that are not within nested models."""
+    return {layer: name for name, layer in layers.items() if "." not in name}
 
 
-def _with_sources(layers: Iterable[Layer]) -> list[Layer]:
-    """Each layer once, and the layers whose weights are used transposed."""
-    found: dict[Layer, None] = {}
-    for layer in layers:
-        found[layer] = None
-    for layer in list(found):
-        if isinstance(layer, TransposedDense):
-            found[layer.source] = None
-    return list(found)
-
-
-def _common_store(layers: Sequence[Layer]) -> Store | None:
-    """The store of all layers that have parameters; None where they have none yet."""
-    holders = [layer for layer in layers if layer.pieces()]
-    stores = {layer.store for layer in holders}
-    if len(stores) <= 1:
-        return stores.pop() if stores else None
-    names = ", ".join(f"{layer!r} ({'new' if layer.store is None else 'in use'})" for layer in holders)
-    raise ValueError(
-        f"the layers do not share one store of parameters: {names}. Build the largest model first, the one "
-        "that holds all of these layers; smaller models of its layers then share its parameters"
-    )
-
-
-def _name_layers(uses: Sequence[Layer], layers: Sequence[Layer], store: Store | None) -> dict[Layer, str]:
-    """The name that each layer has in its store, or the user's, or the place of its first use."""
-    known = {} if store is None else store.names
-    wanted = {layer: known.get(layer, layer.name) for layer in layers}
-    taken: set[str] = set()
-    for name in wanted.values():
-        if name is not None and name in taken:
-            raise ValueError(f"two layers are named {name!r}; a name belongs to one layer of a model")
-        taken.update(() if name is None else (name,))
-    names = {}
-    for layer, name in wanted.items():
-        place = uses.index(layer) if layer in uses else len(uses)
-        names[layer] = name if name is not None else free_name(str(place), taken)
-        taken.add(names[layer])
-    return names
-
-
-def _name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> dict[Value, str]:
-    """A name for every node: that of its layer, with a number from the second use on."""
-    taken = set(layer_names.values())
-    names: dict[Value, str] = {}
-    for value in values:
-        if value.layer is None and value.name is not None:
-            if value.name in taken:
-                raise ValueError(f"{value.name!r} names an input and something else of the model")
-            names[value] = value.name
-            taken.add(value.name)
-    used: set[Layer] = set()
-    for value in values:
-        if value in names:
-            continue
-        if value.layer is None:
-            names[value] = free_name("input", taken)
-        elif value.layer in used:
-            names[value] = free_name(layer_names[value.layer], taken)
-        else:
-            names[value] = layer_names[value.layer]
-            used.add(value.layer)
-        taken.add(names[value])
-    return names
-
-
-def _nodes(values: Sequence[Value], names: Mapping[Value, str], store: Store) -> list[_core.Node]:
-    index = {value: i for i, value in enumerate(values)}
-    nodes = []
-    for value in values:
-        if value.layer is None:
-            nodes.append(_core.Node.input(names[value], value.features))
-        else:
-            inputs = [index[read] for read in value.inputs]
-            nodes.append(value.layer.node(names[value], inputs, store.first_segment))
-    return nodes
-
-
-def _first_width(layers: Sequence[Layer]) -> int:
-    """The number of features that a line of layers reads."""
-    if not layers:
-        raise ValueError("a Sequential needs at least one layer")
-    for layer in layers:
-        if isinstance(layer, (Dense, TransposedDense)):
-            return layer.in_features
-        if not isinstance(layer, Activation):
-            raise ValueError(f"{layer!r} reads several values; use Model instead of Sequential")
-    raise ValueError("no layer tells the number of input features; use Model(nc.Input(features), ...)")
+def _listed(widths: Sequence[int]) -> str:
+    return " and ".join(map(str, widths)) or "nothing"

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .callbacks import Callback
-from .model import Model, mlp
-from .optimizers import AdamW
-from .progress import ProgressOption
-from .trainer import Trainer
+from ..model import Model, mlp
+from ..optimizers import AdamW
+from ..training import Callback, History, Trainer
+from ..training.progress import ProgressOption
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from .history import History
 
 EPOCHS = 60
 BATCH_SIZE = 32

@@ -1,0 +1,94 @@
+"""The command line: `python -m nncore demo`, `bench` and `config`; with no command, its help."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+
+from .workloads import GRID
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+
+    try:
+        demo.run(options.out, seed=options.seed, split=options.split, epochs=options.epochs)
+    except ModuleNotFoundError as error:
+        print(f"No module named {error.name!r}: {demo.NEEDS}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"cannot write to {options.out}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from . import bench
+
+    return bench.run(options.only, options.rounds, options.seconds)
+
+
+def _config(_: argparse.Namespace) -> int:
+    from . import config
+
+    return config.run()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {number}")
+    return number
+
+
+def _workloads(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in GRID:
+            raise argparse.ArgumentTypeError(f"unknown {name!r}; there are {', '.join(GRID)}")
+    return names
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"must be 0 or more and less than 2**32, not {number}")
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m nncore", description="Dense neural networks on a CPU.")
+    commands = parser.add_subparsers(metavar="command")
+    demo = commands.add_parser("demo", help="train a classifier of handwritten digits, and show how it does")
+    demo.add_argument(
+        "--out", default="nncore-demo", help="folder of the model and the picture (%(default)s)"
+    )
+    demo.add_argument(
+        "--seed", type=_seed, default=0, help="of the initial weights and the shuffling (%(default)s)"
+    )
+    demo.add_argument("--split", type=_seed, default=0, help="which images are held out (%(default)s)")
+    demo.add_argument("--epochs", type=_positive, default=60, help="passes over the data (%(default)s)")
+    demo.set_defaults(run=_demo)
+    bench = commands.add_parser("bench", help="compare training and predicting with NumPy, on one thread")
+    bench.add_argument(
+        "--only", type=_workloads, default=list(GRID), metavar="W,...", help=f"some of {', '.join(GRID)}"
+    )
+    bench.add_argument("--rounds", type=_positive, default=9, help="turns of each side (%(default)s)")
+    bench.add_argument("--seconds", type=_seconds, default=0.05, help="a turn, about (%(default)s)")
+    bench.set_defaults(run=_bench)
+    config = commands.add_parser("config", help="print the version, compiler, instruction sets and threads")
+    config.set_defaults(run=_config)
+    options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return 0
+    return int(options.run(options))

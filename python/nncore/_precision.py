@@ -1,0 +1,41 @@
+"""float32 and float64: which of the core's classes work in each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from . import _core
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+class Precision(NamedTuple):
+    """The core's classes for one dtype. Both have the same methods; the types are those of float32."""
+
+    parameters: type[_core.Parameters_float32]
+    network: type[_core.Network_float32]
+    optimizer_state: type[_core.OptimizerState_float32]
+
+
+PRECISIONS: dict[np.dtype[Any], Precision] = {
+    np.dtype(np.float32): Precision(
+        _core.Parameters_float32, _core.Network_float32, _core.OptimizerState_float32
+    ),
+    np.dtype(np.float64): Precision(
+        cast(Any, _core.Parameters_float64),
+        cast(Any, _core.Network_float64),
+        cast(Any, _core.OptimizerState_float64),
+    ),
+}
+
+
+def as_dtype(given: DTypeLike) -> np.dtype[Any]:
+    """float32 or float64; TypeError for any other dtype."""
+    dtype = np.dtype(given)
+    for own in PRECISIONS:
+        if dtype == own:
+            return own  # `given` may spell out the machine's byte order, as arrays from files do
+    raise TypeError(f"dtype must be float32 or float64; got {dtype}")

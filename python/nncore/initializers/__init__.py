@@ -1,0 +1,23 @@
+"""Initializers: the numbers that parameters start from. Drawn in the core, from the model's seed."""
+
+from __future__ import annotations
+
+from .._errors import entry
+from . import entries
+from .base import Initializer
+from .entries import *
+from .entries import ENTRIES, Constant
+
+__all__ = ["Initializer"]
+__all__ += entries.__all__
+
+
+def as_initializer(given: str | Initializer, name: str) -> Initializer:
+    """The initializer that the argument `name` stands for: an instance, or the name of one."""
+    if isinstance(given, Initializer):
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"{name} must be a name or an Initializer; got {type(given).__name__}")
+    if given == Constant.kind:
+        raise ValueError(f"{name} must be Constant(value), with its value; got 'constant'")
+    return entry("initializer", given, ENTRIES)()

@@ -1,0 +1,37 @@
+"""Losses: what a model is trained to make small. Values and gradients are computed in the core.
+
+All are means over the samples: sum of w l / sum of w, with w = 1 where no sample weights are given.
+"""
+
+from __future__ import annotations
+
+from .._errors import entry
+from . import entries
+from .base import Loss, LossFunction
+from .entries import *
+from .entries import ENTRIES
+
+__all__ = ["Loss"]
+__all__ += entries.__all__
+
+
+def as_loss(given: object) -> Loss | LossFunction:
+    """A loss from its name, its class or an instance; or a function loss(output, y) -> (value, gradient).
+
+    >>> as_loss("cross_entropi")
+    Traceback (most recent call last):
+    ...
+    ValueError: loss must be one of half_squared_error, mean_squared_error, cross_entropy, \
+binary_cross_entropy, softmax_cross_entropy, sigmoid_cross_entropy; got 'cross_entropi' \
+(did you mean 'cross_entropy'?)
+    """
+    if isinstance(given, str):
+        return entry("loss", given, ENTRIES)()
+    if isinstance(given, type) and issubclass(given, Loss):
+        return given()
+    if isinstance(given, Loss) or callable(given):
+        return given
+    raise TypeError(
+        "loss must be a name, a Loss, or a function loss(output, y) -> (value, gradient); "
+        f"got {type(given).__name__}"
+    )

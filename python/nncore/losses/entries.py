@@ -1,0 +1,67 @@
+"""The losses of the core."""
+
+from __future__ import annotations
+
+from .base import Loss
+
+
+class HalfSquaredError(Loss):
+    """Half the sum over outputs of (a - y)^2: y (B, O), or (B,) where O is 1."""
+
+    kind = "half_squared_error"
+
+
+class MeanSquaredError(Loss):
+    """The mean over outputs of (a - y)^2: y (B, O), or (B,) where O is 1."""
+
+    kind = "mean_squared_error"
+
+
+class CrossEntropy(Loss):
+    """-sum of y log a, for a model that ends in Softmax: it trains on the logits and predicts
+    probabilities. y: class indices (B,) or (B, 1) of any integer dtype, or one-hot or soft labels (B, O).
+    """
+
+    kind = "cross_entropy"
+
+
+class BinaryCrossEntropy(Loss):
+    """-sum of y log a + (1 - y) log(1 - a), for a model that ends in Sigmoid: it trains on the logits and
+    predicts probabilities. y (B, O) in [0, 1], or (B,) where O is 1.
+    """
+
+    kind = "binary_cross_entropy"
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Cross-entropy of the softmax of logits, for a model that ends in a Dense layer and predicts logits.
+    y as for CrossEntropy.
+    """
+
+    kind = "softmax_cross_entropy"
+
+
+class SigmoidCrossEntropy(Loss):
+    """Binary cross-entropy of the sigmoid of logits, for a model that ends in a Dense layer and predicts
+    logits. y as for BinaryCrossEntropy.
+    """
+
+    kind = "sigmoid_cross_entropy"
+
+
+ENTRIES: dict[str, type[Loss]] = {
+    "half_squared_error": HalfSquaredError,
+    "mean_squared_error": MeanSquaredError,
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+    "sigmoid_cross_entropy": SigmoidCrossEntropy,
+}
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "HalfSquaredError",
+    "MeanSquaredError",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+]

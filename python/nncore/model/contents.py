@@ -1,0 +1,132 @@
+"""What a model's file holds: fields and arrays.
+
+Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)); the fields hold the graph, dtype,
+seed, the names of the inputs' columns, and the user's metadata. `_safetensors` is imported where a file is
+written or read: `import nncore` is to be quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .._arrays import FeatureNames
+from ..graph import Layer
+from .parameter_store import ParameterStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._safetensors import PathLike, Tensors
+
+# What is in a file's fields; others are kept for the next save.
+_FIELDS = ("graph", "dtype", "seed", "metadata", "feature_names", "checkpoint")
+CHECKPOINT_KEYS = ("optimizer.", "trainer.")  # how the arrays begin that are not the model's
+
+
+class Saved(Protocol):
+    """What a file asks of a model."""
+
+    metadata: dict[str, Any]
+    unknown_fields: dict[str, Any]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its parameters."""
+
+    @property
+    def store(self) -> ParameterStore:
+        """Its parameters."""
+
+    @property
+    def feature_names(self) -> FeatureNames:
+        """Of the columns of its inputs."""
+
+    def describe_graph(self) -> dict[str, Any]:
+        """Its graph."""
+
+    def named_parameters(self) -> dict[str, NDArray[Any]]:
+        """Its arrays by name."""
+
+
+def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Tensors]:
+    """The fields and arrays of a model's file. The arrays are contiguous copies: safetensors would write the
+    memory of a transposed array in its own order.
+    """
+    fields = {
+        **model.unknown_fields,
+        "graph": model.describe_graph(),
+        "dtype": str(model.dtype),
+        "seed": model.seed,
+        "feature_names": {name: list(labels) for name, labels in model.feature_names.items()},
+        "metadata": as_metadata(model.metadata if metadata is None else metadata),
+    }
+    with model.store.core.copying():
+        return fields, {name: np.array(view, order="C") for name, view in model.named_parameters().items()}
+
+
+def write(model: Saved, path: PathLike, metadata: Mapping[str, Any] | None = None) -> None:
+    """Writes a model's file."""
+    from .._safetensors import write as write_file
+
+    write_file(path, *contents(model, metadata))
+
+
+def unknown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a file that this version does not know."""
+    from .._safetensors import OWN_FIELDS
+
+    return {name: value for name, value in fields.items() if name not in (*_FIELDS, *OWN_FIELDS)}
+
+
+def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype[Any]) -> None:
+    """ValueError where a file's arrays are not those of its graph's layers."""
+    wanted = {
+        f"{name}.{key}": spec.shape
+        for name, layer in layers.items()
+        for key, spec in layer.parameter_specs().items()
+    }
+    own = {name: array for name, array in tensors.items() if not name.startswith(CHECKPOINT_KEYS)}
+    if own.keys() != wanted.keys():
+        differing = ", ".join(sorted(own.keys() ^ wanted.keys()))
+        raise ValueError(f"arrays must be those of the graph; got {differing} missing or too much")
+    for name, array in own.items():
+        if array.shape != wanted[name] or array.dtype != dtype:
+            raise ValueError(
+                f"{name} must be {dtype} {wanted[name]}, as in the graph; got {array.dtype} {array.shape}"
+            )
+
+
+def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A user's metadata; TypeError for anything but a dict with strings as keys."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"metadata must be a dict; got {type(given).__name__}")
+    for key in given:
+        if not isinstance(key, str):
+            raise TypeError(f"metadata must have strings as keys; got {key!r}")
+    return dict(given)
+
+
+@contextmanager
+def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
+    """Says of any complaint about a file's contents which file it is and what could read it."""
+    from .._safetensors import versions
+
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(
+            f"path must be a file that has {error}; got {os.fspath(path)} ({versions(fields)})"
+        ) from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"path must be a file that fits; got {os.fspath(path)}: {error} ({versions(fields)})"
+        ) from error

@@ -1,0 +1,88 @@
+"""What the layers and values of a model are called, and the nodes that the core has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .. import _core
+from .._names import free_name
+from ..graph import Layer, Value
+
+
+def all_layers(uses: Sequence[Layer]) -> list[Layer]:
+    """The layers that a model calls, those within nested models, and those whose parameters they read."""
+    found = dict.fromkeys(inner for layer in uses for inner in (layer, *layer.names))
+    found |= dict.fromkeys(source for layer in uses for source in layer.sources)
+    return list(found)
+
+
+def name_layers(uses: Sequence[Layer], known: Mapping[Layer, str]) -> dict[Layer, str]:
+    """A name for every layer, in the order in which a new store holds their parameters.
+
+    That of a layer that the model calls (`uses`) is the known one, or the user's, or the place of its first
+    use; layers whose parameters those read follow. A layer within a nested model is called as that model
+    calls it, after the model's own name and a dot: "encoder.0".
+    """
+    called = list(dict.fromkeys(uses))
+    within = {layer for model in called for layer in model.names}
+    lenders = dict.fromkeys(source for layer in called for source in layer.sources)
+    called += [source for source in lenders if source not in called and source not in within]
+    wanted = {layer: layer.name for layer in called}
+    wanted |= {layer: known[layer].rpartition(".")[2] for layer in called if layer in known}
+    taken: set[str] = set()
+    for layer, name in wanted.items():
+        if name is not None and name in taken and layer not in known:
+            raise ValueError(f"names of layers must differ within a model; got two named {name!r}")
+        taken.update(() if name is None else (name,))
+    used: set[str] = set()
+    names: dict[Layer, str] = {}
+    for layer, name in wanted.items():
+        place = uses.index(layer) if layer in uses else len(uses)
+        if name is None or name in used:
+            name = free_name(str(place) if name is None else name, taken)
+        taken.add(name)
+        used.add(name)
+        names[layer] = name
+        for inner, local in layer.names.items():
+            names.setdefault(inner, f"{name}.{local}")
+    return names
+
+
+def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> dict[Value, str]:
+    """A name for every node: that of its layer, with a number from the second use on."""
+    taken = set(layer_names.values())
+    names: dict[Value, str] = {}
+    for value in values:
+        if value.layer is None and value.name is not None:
+            if value.name in taken:
+                raise ValueError(f"names of inputs must be theirs alone; got {value.name!r} twice")
+            names[value] = value.name
+            taken.add(value.name)
+    used: set[Layer] = set()
+    for value in values:
+        if value in names:
+            continue
+        if value.layer is None:
+            names[value] = free_name("input", taken)
+        elif value.layer in used:
+            names[value] = free_name(layer_names[value.layer], taken)
+        else:
+            names[value] = layer_names[value.layer]
+            used.add(value.layer)
+        taken.add(names[value])
+    return names
+
+
+def make_nodes(
+    values: Sequence[Value], names: Mapping[Value, str], segments: Mapping[Layer, int]
+) -> list[_core.Node]:
+    """The core's node of every value. `segments` tells where each layer's parameters start."""
+    index = {value: i for i, value in enumerate(values)}
+    nodes = []
+    for value in values:
+        if value.layer is None:
+            nodes.append(_core.Node.input(names[value], value.features))
+        else:
+            inputs = [index[read] for read in value.inputs]
+            nodes.append(value.layer.node(names[value], inputs, segments))
+    return nodes

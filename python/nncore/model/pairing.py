@@ -1,0 +1,62 @@
+"""Pairs of models: which arrays of one go with which of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .parameter_store import ParameterStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Paired(Protocol):
+    """What is asked of the models of a pair."""
+
+    segments: dict[str, int]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+
+    @property
+    def store(self) -> ParameterStore:
+        """The parameters."""
+
+    def named_parameters(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+
+
+def paired_arrays(model: Paired, other: Paired) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """The model's arrays and the other's, by name, or in the order of the layers where names differ."""
+    mine, theirs = model.named_parameters(), other.named_parameters()
+    if len(mine) != len(theirs):
+        raise ValueError(f"other must have {len(mine)} arrays of parameters; got {len(theirs)}")
+    pairs = list(zip(mine, mine if mine.keys() == theirs.keys() else theirs, strict=True))
+    for name, other_name in pairs:
+        a, b = mine[name].shape, theirs[other_name].shape
+        if a != b:
+            raise ValueError(f"other's {other_name} must have the shape of {name}, {a}; got {b}")
+    return [(mine[name], theirs[other_name]) for name, other_name in pairs]
+
+
+def share_layout(model: Paired, other: Paired) -> bool:
+    """Whether both use all of their stores, of one layout: then the core can do it all at once."""
+    places = list(range(len(model.store.shapes)))
+    use_all = list(model.segments.values()) == places == list(other.segments.values())
+    same = model.store.shapes == other.store.shapes and list(model.segments) == list(other.segments)
+    return use_all and same and model.dtype == other.dtype
+
+
+@contextmanager
+def changing_beside(model: Paired, other: Paired) -> Iterator[None]:
+    """Nobody else uses the model's store, and nobody trains the other's."""
+    with ExitStack() as stack:
+        stack.enter_context(model.store.core.changing())
+        if other.store is not model.store:
+            stack.enter_context(other.store.core.copying())
+        yield

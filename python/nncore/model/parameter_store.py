@@ -1,0 +1,206 @@
+"""Stores: the parameters that one or several models work on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from weakref import WeakSet
+
+import numpy as np
+
+from .. import _core
+from .._errors import as_seed
+from .._names import free_name
+from .._precision import PRECISIONS, Precision, as_dtype
+from ..graph import Layer, ParameterSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+
+class Tenant(Protocol):
+    """What a store asks of the models that work on it."""
+
+    def attach(self, store: ParameterStore) -> None:
+        """Plans the model's graph on a store that has all of its layers."""
+
+
+class ParameterStore:
+    """The values and gradients of some layers, flat, and which layer each array belongs to.
+
+    Models made from layers of one store share it: what one of them learns, all of them know. A model with
+    nested ones that have stores of their own has a new store, to which theirs move.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer], dtype: np.dtype[Any], seed: int) -> None:
+        self.dtype = dtype
+        self.seed = seed
+        self.precision = PRECISIONS[dtype]
+        self.names = {layer: name for name, layer in layers.items()}
+        self.first_segment: dict[Layer, int] = {}
+        self.shapes: list[tuple[int, ...]] = []  # of the segments, in the order of the flat arrays
+        self.tenants: WeakSet[Tenant] = WeakSet()
+        self.moved = False  # whether its layers have another store now
+        segments: list[_core.Segment] = []
+        for name, layer in layers.items():
+            self.first_segment[layer] = len(segments)
+            for key, spec in layer.parameter_specs().items():
+                segments.append(_segment(f"{name}.{key}", spec, layer.trainable))
+                self.shapes.append(spec.shape)
+        self.core = self.precision.parameters(segments)
+        self.core.initialize(seed)
+
+    def bind(self) -> None:
+        """Tells the layers that their parameters are here, once the model is known to be right."""
+        for layer in self.names:
+            layer.bind(self)
+
+    def check_not_moved(self) -> None:
+        """RuntimeError where training on this store would change nothing that a model sees."""
+        if self.moved:
+            raise RuntimeError(
+                "the model's parameters moved to the store of a larger model when it became a part of that; "
+                "make a new Trainer for it"
+            )
+
+    def changing(self) -> AbstractContextManager[Any]:
+        """For `with`: RuntimeError if another call uses the store."""
+        return self.core.changing()
+
+    def segment(self, layer: Layer, key: str) -> int:
+        """The index of one array of a layer."""
+        return self.first_segment[layer] + list(layer.parameter_specs()).index(key)
+
+    def segments_of(self, names: Mapping[Layer, str]) -> dict[str, int]:
+        """The indices of all arrays of some layers, by names such as "0.weight", layer by layer."""
+        return {
+            f"{name}.{key}": self.segment(layer, key)
+            for layer, name in names.items()
+            for key in layer.parameter_specs()
+        }
+
+    def view(self, layer: Layer, key: str, *, gradient: bool) -> NDArray[Any]:
+        """A writable view of one array of a layer, or of its gradient."""
+        index = self.segment(layer, key)
+        return self.core.gradient(index) if gradient else self.core.value(index)
+
+    def set_trainable(self, layer: Layer, trainable: bool) -> None:
+        """Whether optimizers change the arrays of a layer."""
+        for key in layer.parameter_specs():
+            self.core.set_trainable(self.segment(layer, key), trainable)
+
+    def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+        """Views of some segments in any array laid out like `values`, by name, in their shapes."""
+        ends = list(itertools.accumulate(math.prod(shape) for shape in self.shapes))
+        views = {}
+        for name, index in segments.items():
+            start = ends[index] - math.prod(self.shapes[index])
+            # The view of the values tells in which order the core keeps a segment.
+            order = "C" if self.core.value(index).flags.c_contiguous else "F"
+            views[name] = flat[start : ends[index]].reshape(self.shapes[index], order=cast(Any, order))
+        return views
+
+    def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
+        """Takes over the values of some segments, by name: all or, where Ctrl-C comes between, none."""
+        flat = self.core.values.copy()
+        for name, view in self.split(flat, segments).items():
+            view[...] = arrays[name]
+        with self.changing():
+            self.core.values[...] = flat
+
+
+class Place:
+    """A store for a model that is being built, and the stores that move into it. Until the model is known to
+    be right, and calls `settle`, all layers stay where they were.
+    """
+
+    def __init__(self, store: ParameterStore, moving: Sequence[ParameterStore] = ()) -> None:
+        self.store = store
+        self._moving = moving
+        with ExitStack() as using:
+            for old in moving:
+                using.enter_context(old.changing())
+                for layer in old.names:
+                    for key in layer.parameter_specs():
+                        store.view(layer, key, gradient=False)[...] = old.view(layer, key, gradient=False)
+
+    def settle(self) -> None:
+        """Tells the layers, and the models of the stores that move."""
+        self.store.bind()
+        for old in self._moving:
+            for tenant in list(old.tenants):
+                tenant.attach(self.store)
+            old.moved = True
+
+
+def find_place(
+    names: Mapping[Layer, str], nested: Iterable[Layer], dtype: DTypeLike | None, seed: int | None
+) -> Place:
+    """The store that a model's layers have, or a new one, into which those of `nested` models move.
+
+    ValueError for another dtype or seed than the parameters have, and where layers that no nested model has
+    belong to several stores.
+    """
+    stores = _stores_of(names)
+    old = [store for store in stores if store is not None]
+    if dtype is not None or len(old) > 1:
+        own = as_dtype(old[0].dtype if dtype is None else dtype)
+        for store in old:
+            if own != store.dtype:
+                raise ValueError(f"dtype must be {store.dtype}, that of the layers' store; got {own}")
+    if len(stores) == 1 and old:
+        if seed is not None and as_seed(seed) != old[0].seed:
+            raise ValueError(
+                f"seed must be {old[0].seed}, from which the layers' parameters come; got {as_seed(seed)}"
+            )
+        return Place(old[0])
+    holders = {name: layer for layer, name in names.items() if layer.parameter_specs()}
+    if not old:
+        return Place(ParameterStore(holders, as_dtype(np.float32 if dtype is None else dtype), as_seed(seed)))
+    if not set(old) <= set(_stores_of(nested)):
+        which = ", ".join(
+            f"{layer!r} ({'new' if layer.store is None else 'in use'})" for layer in holders.values()
+        )
+        raise ValueError(
+            f"layers must share one store of parameters; got {which}. Build the largest model first, the one "
+            "that holds all of these layers; smaller models of its layers then share its parameters"
+        )
+    moving = set(holders.values())
+    for store in old:  # layers that only other models of those stores have
+        for layer, name in store.names.items():
+            if layer not in moving:
+                holders[free_name(name, set(holders))] = layer
+                moving.add(layer)
+    return Place(ParameterStore(holders, old[0].dtype, as_seed(seed)), old)
+
+
+def shared_store(layers: Iterable[Layer]) -> ParameterStore | None:
+    """The one store of all layers that have parameters; None where there are none, or several."""
+    stores = _stores_of(layers)
+    return stores[0] if len(stores) == 1 else None
+
+
+def soft_update_arrays(
+    precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float
+) -> None:
+    """mine += fraction (theirs - mine), with the core's arithmetic and therefore its bits."""
+    ours, other = (precision.parameters([_core.Segment("all", mine.shape)]) for _ in range(2))
+    ours.value(0)[...], other.value(0)[...] = mine, theirs
+    ours.soft_update(other, fraction)
+    mine[...] = ours.value(0)
+
+
+def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:
+    """The stores of the layers that have parameters, each once; None is that of new ones."""
+    found = dict.fromkeys(layer.store for layer in layers if layer.parameter_specs())
+    return cast("list[ParameterStore | None]", list(found))
+
+
+def _segment(name: str, spec: ParameterSpec, trainable: bool) -> _core.Segment:
+    start = spec.initializer
+    return _core.Segment(
+        name, spec.shape, initializer=start.kind, value=start.value, trainable=trainable, decay=spec.decay
+    )
