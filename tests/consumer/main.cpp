@@ -23,9 +23,11 @@ int main() {
       nncore::weight_segment("out.weight", 1, 16), nncore::bias_segment("out.bias", 1)};
   auto parameters = std::make_shared<nncore::Parameters<float>>(std::move(segments));
   parameters->initialize(0);
-  std::vector<nncore::Node> nodes = {nncore::input_node("x", 1), nncore::dense_node("hidden", 0, 0, 1, 1, 16),
-                                     nncore::activation_node("tanh", 1, nncore::Activation::tanh),
-                                     nncore::dense_node("out", 2, 2, 3, 16, 1)};
+  std::vector<nncore::Node> nodes = {
+      nncore::input_node("x", 1),
+      nncore::make_node("dense", "hidden", {0}, {0, 1}, {}, {{"in_features", 1}, {"out_features", 16}}),
+      nncore::make_node("tanh", "tanh", {1}),
+      nncore::make_node("dense", "out", {2}, {2, 3}, {}, {{"in_features", 16}, {"out_features", 1}})};
   auto graph = std::make_shared<const nncore::Graph>(std::move(nodes), std::vector<int>{3});
   nncore::Network<float> network(graph, parameters);
 

@@ -220,7 +220,7 @@ TEST(skipped_zeros_keep_signs_and_nan) {
         for (std::int64_t o = 0; o < out; ++o) weight.view(o, 9) = -tiny;
       }
       for (std::int64_t i = 10; i < in; ++i) weight.view(1, i) = -1;  // stays -0
-      nncore::dense_forward<float>(x.view, weight.view, nullptr, z.view, nncore::Activation::identity);
+      nncore::dense_forward<float>(x.view, weight.view, nullptr, z.view, nncore::ActivationKind::identity);
       bool same = true;
       for (std::int64_t b = 0; b < rows; ++b) {
         for (std::int64_t o = 0; o < out; ++o) {
@@ -246,14 +246,13 @@ TEST(threads_share_the_work_and_not_the_sums) {
 }
 
 TEST(a_fused_activation_is_the_activation_afterwards) {
-  using nncore::Activation;
   on_every_set([] {
     for (const double zeros : {0.0, 0.5}) {
       Stored<float> x(110, 40, true, 0, 1);
       thin_out(x, zeros, 6);
       const Stored<float> weight(70, 40, false, 0, 2), bias(1, 70, true, 0, 3);
-      for (const Activation activation : {Activation::identity, Activation::sigmoid, Activation::tanh,
-                                          Activation::relu, Activation::softmax, Activation::log_softmax}) {
+      for (const nncore::ActivationEntry& entry : nncore::kActivations) {
+        const nncore::Activation activation = entry.kind;
         Stored<float> fused(110, 70, true, 0, 4), apart(110, 70, true, 0, 5);
         nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), fused.view, activation);
         nncore::dense_forward<float>(x.view, weight.view, bias.data.data(), apart.view);

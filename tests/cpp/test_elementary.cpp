@@ -38,9 +38,10 @@ struct Function {
   Wide<T> (*reference)(Wide<T>);
 };
 
-template <Activation A, class T>
+template <ActivationKind A, class T>
 void activation(const kernels::Kernels<T>& k, const T* in, T* out, std::int64_t count) {
-  k.activation_forward[static_cast<int>(A)]({in, count}, {out, count}, 1, count);
+  static constexpr Activation kActivation = A;
+  k.activation_forward[static_cast<int>(A)]({&kActivation, {in, count}, {out, count}, 1, count, {}});
 }
 
 template <class W>
@@ -55,8 +56,8 @@ template <class T>
 const Function<T> kFunctions[] = {
     {"exp", [](auto& k, auto in, auto out, auto count) { k.exp(in, out, count); }, std::exp},
     {"log", [](auto& k, auto in, auto out, auto count) { k.log(in, out, count); }, std::log},
-    {"tanh", activation<Activation::tanh, T>, std::tanh},
-    {"sigmoid", activation<Activation::sigmoid, T>, sigmoid<Wide<T>>},
+    {"tanh", activation<ActivationKind::tanh, T>, std::tanh},
+    {"sigmoid", activation<ActivationKind::sigmoid, T>, sigmoid<Wide<T>>},
 };
 
 template <class T>

@@ -2,6 +2,7 @@
 #include "check.hpp"
 #include "graph/plan.hpp"
 #include "nncore/graph.hpp"
+#include "nodes.hpp"
 
 using namespace nncore;
 
@@ -19,27 +20,28 @@ TEST(refuses_what_is_not_a_network) {
   CHECK_THROWS(graph_of({x}, {}), std::invalid_argument, "no outputs");
   CHECK_THROWS(graph_of({x}, {1}), std::invalid_argument, "output 1 is not a node");
   CHECK_THROWS(graph_of({input_node("x", 0)}, {0}), std::invalid_argument, "features = 0");
-  CHECK_THROWS(graph_of({x, activation_node("a", 1, Activation::tanh)}, {1}), std::invalid_argument, "cycle");
-  CHECK_THROWS(
-      graph_of({x, activation_node("a", 2, Activation::tanh), activation_node("b", 1, Activation::tanh)},
-               {2}),
-      std::invalid_argument, "'a' reads 'b'");
-  CHECK_THROWS(graph_of({x, activation_node("a", 7, Activation::tanh)}, {1}), std::invalid_argument,
+  CHECK_THROWS(graph_of({x, activation_node("a", 1, ActivationKind::tanh)}, {1}), std::invalid_argument,
+               "cycle");
+  CHECK_THROWS(graph_of({x, activation_node("a", 2, ActivationKind::tanh),
+                         activation_node("b", 1, ActivationKind::tanh)},
+                        {2}),
+               std::invalid_argument, "'a' reads 'b'");
+  CHECK_THROWS(graph_of({x, activation_node("a", 7, ActivationKind::tanh)}, {1}), std::invalid_argument,
                "node 7 of 2");
-  CHECK_THROWS(graph_of({x, input_node("y", 3), activation_node("a", 0, Activation::tanh)}, {2}),
+  CHECK_THROWS(graph_of({x, input_node("y", 3), activation_node("a", 0, ActivationKind::tanh)}, {2}),
                std::invalid_argument, "'y' is an unused input");
-  CHECK_THROWS(
-      graph_of({x, activation_node("a", 0, Activation::tanh), activation_node("b", 0, Activation::tanh)},
-               {1}),
-      std::invalid_argument, "'b' is unused");
-  CHECK_THROWS(graph_of({x, activation_node("x", 0, Activation::tanh)}, {1}), std::invalid_argument,
+  CHECK_THROWS(graph_of({x, activation_node("a", 0, ActivationKind::tanh),
+                         activation_node("b", 0, ActivationKind::tanh)},
+                        {1}),
+               std::invalid_argument, "'b' is unused");
+  CHECK_THROWS(graph_of({x, activation_node("x", 0, ActivationKind::tanh)}, {1}), std::invalid_argument,
                "name of another");
   CHECK_THROWS(graph_of({x, dense_node("d", 0, 0, 1, 4, 2)}, {1}), std::invalid_argument, "in_features = 4");
   CHECK_THROWS(graph_of({x, input_node("y", 2), add_node("s", {0, 1})}, {2}), std::invalid_argument,
                "3 and 2");
   CHECK_THROWS(graph_of({x, multiply_node("m", {0})}, {1}), std::invalid_argument, "2 inputs");
   CHECK_THROWS(graph_of({x, subtract_node("d", {0, 0, 0})}, {1}), std::invalid_argument, "2 inputs");
-  CHECK_THROWS(graph_of({input_node("k", 1, true), activation_node("a", 0, Activation::tanh)}, {1}),
+  CHECK_THROWS(graph_of({input_node("k", 1, true), activation_node("a", 0, ActivationKind::tanh)}, {1}),
                std::invalid_argument, "integer input 'k'");
   CHECK_THROWS(graph_of({input_node("k", 1, true)}, {0}), std::invalid_argument, "cannot be an output");
   CHECK_THROWS(graph_of({x, add_node("s", {})}, {1}), std::invalid_argument, "reads nothing");
@@ -57,21 +59,21 @@ TEST(derives_widths) {
 
 TEST(plans_fuse_only_what_nobody_else_reads) {
   const Graph line = graph_of({input_node("x", 3), dense_node("d", 0, 0, 1, 3, 3),
-                               activation_node("a", 1, Activation::tanh), dense_node("e", 2, 2, 3, 3, 3)},
+                               activation_node("a", 1, ActivationKind::tanh), dense_node("e", 2, 2, 3, 3, 3)},
                               {3});
   const Plan plan = make_plan(line, line.outputs());
   CHECK(plan.steps.size() == 2);
-  CHECK(plan.steps[0].fused == Activation::tanh && plan.steps[0].value == 2);
+  CHECK(plan.steps[0].fused == ActivationKind::tanh && plan.steps[0].value == 2);
   CHECK(plan.steps[0].derivative_done);  // e alone reads a: its product multiplies by tanh'
-  CHECK(plan.edge_derivative[plan.steps[1].first_edge] == Activation::tanh);
+  CHECK(plan.edge_derivative[plan.steps[1].first_edge] == ActivationKind::tanh);
 
   const Graph fork = graph_of({input_node("x", 3), dense_node("d", 0, 0, 1, 3, 3),
-                               activation_node("a", 1, Activation::tanh), add_node("s", {1, 2})},
+                               activation_node("a", 1, ActivationKind::tanh), add_node("s", {1, 2})},
                               {3});
   CHECK(make_plan(fork, fork.outputs()).steps.size() == 3);  // d's own value is wanted too
 
   const Graph softmax = graph_of(
-      {input_node("x", 3), dense_node("d", 0, 0, 1, 3, 3), activation_node("a", 1, Activation::softmax)},
+      {input_node("x", 3), dense_node("d", 0, 0, 1, 3, 3), activation_node("a", 1, ActivationKind::softmax)},
       {2});
   CHECK(make_plan(softmax, softmax.outputs()).steps.size() == 2);  // not elementwise
   const int logits[] = {1};

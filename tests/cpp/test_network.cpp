@@ -12,6 +12,7 @@
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
+#include "nodes.hpp"
 
 using namespace nncore;
 
@@ -173,15 +174,15 @@ TEST(gradients_of_a_graph_with_everything) {
   parameters->initialize(1);
   std::vector<Node> nodes{input_node("x", 4),
                           dense_node("d1", 0, 0, 1, 4, 4),
-                          activation_node("h", 1, Activation::tanh),
+                          activation_node("h", 1, ActivationKind::tanh),
                           dense_node("d2", 2, 0, 1, 4, 4),
                           dense_node("t", 2, 0, 4, 4, 4, true),
-                          activation_node("s", 4, Activation::sigmoid),
+                          activation_node("s", 4, ActivationKind::sigmoid),
                           multiply_node("m", {3, 5}),
                           add_node("a", {6, 2, 2}),
                           concatenate_node("c", {7, 5}),
                           dense_node("e", 8, 2, 3, 8, 3),
-                          activation_node("p", 9, Activation::softmax)};
+                          activation_node("p", 9, ActivationKind::softmax)};
   Problem problem{
       parameters, {std::make_shared<Graph>(nodes, std::vector<int>{10, 7}), parameters}, {}, {}, 5};
   const std::vector<double> x = numbers<double>(20, 2), y = numbers<double>(20, 3);
@@ -240,8 +241,8 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
                            weight_segment("b.weight", 10, 128), bias_segment("b.bias", 10)});
   parameters->initialize(7);
   std::vector<Node> nodes{input_node("x", 784), dense_node("a", 0, 0, 1, 784, 128),
-                          activation_node("r", 1, Activation::relu), dense_node("b", 2, 2, 3, 128, 10),
-                          activation_node("p", 3, Activation::softmax)};
+                          activation_node("r", 1, ActivationKind::relu), dense_node("b", 2, 2, 3, 128, 10),
+                          activation_node("p", 3, ActivationKind::softmax)};
   const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{4}), parameters);
   const std::vector<double> x = numbers<double>(64 * 784, 8);  // float64: gathered and converted
   const std::vector<std::int16_t> labels(64, 3);
@@ -289,7 +290,7 @@ std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
   parameters->initialize(11);
   const int weight = decoder == Decoder::tied ? 0 : 3;
   std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, 130),
-                          activation_node("t", 1, Activation::tanh),
+                          activation_node("t", 1, ActivationKind::tanh),
                           dense_node("b", 2, weight, 2, 130, 160, decoder != Decoder::own)};
   const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
   const std::vector<T> x = numbers<T>(rows * 160, 12);
@@ -350,7 +351,8 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
                            weight_segment("b.weight", 10, width), bias_segment("b.bias", 10)});
   parameters->initialize(13);
   std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, width),
-                          activation_node("t", 1, Activation::sigmoid), dense_node("b", 2, 2, 3, width, 10)};
+                          activation_node("t", 1, ActivationKind::sigmoid),
+                          dense_node("b", 2, 2, 3, width, 10)};
   nodes.push_back({.name = "m", .operation = std::make_shared<MoreThreads>(), .inputs = {3}});
   const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{4}), parameters);
   const std::vector<From> x = numbers<From>(5 * 160, 14), y = numbers<From>(5 * 10, 15);
@@ -527,25 +529,25 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
 
 TEST(losses_that_do_not_fit_name_the_right_choice) {
   auto parameters = std::make_shared<Parameters<float>>(std::vector<Segment>{weight_segment("w", 2, 2)});
-  const auto network = [&](Activation activation) {
+  const auto network = [&](ActivationKind activation) {
     std::vector<Node> nodes{input_node("x", 2), dense_node("d", 0, 0, -1, 2, 2),
                             activation_node("a", 1, activation)};
     return Network<float>(std::make_shared<Graph>(nodes, std::vector<int>{2}), parameters);
   };
-  const auto plan = [&](Activation activation, Loss loss) {
+  const auto plan = [&](ActivationKind activation, Loss loss) {
     const LossTerm terms[] = {{loss, 0, 1.0}};
     network(activation).plan(terms);
   };
-  CHECK_THROWS(plan(Activation::softmax, Loss::softmax_cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::softmax, Loss::softmax_cross_entropy), std::invalid_argument,
                "use 'cross_entropy'");
-  CHECK_THROWS(plan(Activation::sigmoid, Loss::sigmoid_cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::sigmoid, Loss::sigmoid_cross_entropy), std::invalid_argument,
                "use 'binary_cross_entropy'");
-  CHECK_THROWS(plan(Activation::relu, Loss::cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::relu, Loss::cross_entropy), std::invalid_argument,
                "'softmax_cross_entropy' on logits");
-  CHECK_THROWS(plan(Activation::softmax, Loss::binary_cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::softmax, Loss::binary_cross_entropy), std::invalid_argument,
                "end in 'sigmoid'");
-  CHECK_THROWS(network(Activation::tanh).plan({}), std::invalid_argument, "no loss");
-  plan(Activation::softmax, Loss::cross_entropy);
-  plan(Activation::sigmoid, Loss::binary_cross_entropy);
-  plan(Activation::tanh, Loss::softmax_cross_entropy);
+  CHECK_THROWS(network(ActivationKind::tanh).plan({}), std::invalid_argument, "no loss");
+  plan(ActivationKind::softmax, Loss::cross_entropy);
+  plan(ActivationKind::sigmoid, Loss::binary_cross_entropy);
+  plan(ActivationKind::tanh, Loss::softmax_cross_entropy);
 }

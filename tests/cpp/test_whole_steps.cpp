@@ -10,6 +10,7 @@
 #include "functions/magnitude.hpp"
 #include "nncore/network.hpp"
 #include "nncore/not_finite.hpp"
+#include "nodes.hpp"
 #include "numeric.hpp"
 
 using namespace nncore;
@@ -29,10 +30,10 @@ struct Wide {
       std::vector<Segment>{weight_segment("d.weight", kHidden, kIn), bias_segment("d.bias", kHidden),
                            weight_segment("e.weight", 2, kHidden), bias_segment("e.bias", 2)});
   Network<T> network{
-      std::make_shared<Graph>(
-          std::vector<Node>{input_node("x", kIn), dense_node("d", 0, 0, 1, kIn, kHidden),
-                            activation_node("a", 1, Activation::tanh), dense_node("e", 2, 2, 3, kHidden, 2)},
-          std::vector<int>{3}),
+      std::make_shared<Graph>(std::vector<Node>{input_node("x", kIn), dense_node("d", 0, 0, 1, kIn, kHidden),
+                                                activation_node("a", 1, ActivationKind::tanh),
+                                                dense_node("e", 2, 2, 3, kHidden, 2)},
+                              std::vector<int>{3}),
       parameters};
   std::vector<T> x = numbers<T>(kRows * kIn, 1), y = numbers<T>(kRows * 2, 2);
   Table input = table(x.data(), kRows, kIn), target = table(y.data(), kRows, 2);
