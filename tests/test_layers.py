@@ -9,7 +9,7 @@ from nncore import _core, registry
 
 def test_tables_have_the_rows_of_the_core():
     assert tuple(registry.activations) == _core.activation_names
-    assert tuple(registry.losses) == _core.loss_names
+    assert list(registry.losses) == [entry["name"] for entry in _core.entries["losses"]]
     assert set(registry.optimizers) == set(_core.optimizer_names)
     assert set(registry.initializers) == set(_core.initializer_names)
 

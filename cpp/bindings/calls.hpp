@@ -24,7 +24,7 @@ struct Signature {
   std::size_t positional = count;  ///< as many may be given without their names
   std::size_t required = 0;        ///< as many must be given
 
-  consteval explicit Signature(const char* text_) : text(text_) {
+  constexpr explicit Signature(const char* text_) : text(text_) {
     std::string_view rest(text_);
     rest = rest.substr(1, rest.size() - 2);
     std::size_t found = 0;

@@ -8,7 +8,6 @@
 #include <string_view>
 
 #include "nncore/activations.hpp"
-#include "nncore/losses.hpp"
 #include "nncore/optimizers.hpp"
 #include "nncore/parameters.hpp"
 
@@ -24,7 +23,6 @@ constexpr auto enumerators() {
 }
 
 inline constexpr auto kActivations = enumerators<Activation, kActivationCount - 1>();
-inline constexpr auto kLosses = enumerators<Loss, kLossCount - 1>();
 inline constexpr auto kOptimizers = enumerators<OptimizerKind, kOptimizerKindCount - 1>();
 inline constexpr auto kInitializers =
     enumerators<InitializerKind, static_cast<int>(InitializerKind::he_normal)>();

@@ -44,6 +44,8 @@ struct Parameter {
   const char* meaning = "";
   /// Of a parameter that is one of several words, counted from 0: "none|tanh". "False|True": a flag.
   const char* choices = nullptr;
+  /// Whether it may be a number for each output instead of one for all.
+  bool is_vector = false;
 };
 
 /// The entry of a kind. Tables are in the order of their enumerations (static_assert(is_in_order(...))).
@@ -62,11 +64,14 @@ constexpr std::size_t parameter_count(const Entry& entry) {
   return count;
 }
 
-/// The entry of that name; null where there is none.
+/// The entry of that name, or of that alias where entries have one; null where there is none.
 template <class Entry, std::size_t count>
 constexpr const Entry* find_entry(const Entry (&table)[count], std::string_view name) {
-  for (const Entry& entry : table)
+  for (const Entry& entry : table) {
     if (name == entry.name) return &entry;
+    if constexpr (requires { entry.alias; })
+      if (entry.alias != nullptr && name == entry.alias) return &entry;
+  }
   return nullptr;
 }
 
