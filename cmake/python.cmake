@@ -21,6 +21,7 @@ pybind11_add_module(
   cpp/bindings/module.cpp
   cpp/bindings/network_call.cpp
   cpp/bindings/register_functional.cpp
+  cpp/bindings/register_losses.cpp
   cpp/bindings/register_network.cpp
   cpp/bindings/register_parameters.cpp
   cpp/bindings/register_runtime.cpp)

@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from nncore import _core
 
 DTYPES = [np.float32, np.float64]
-HALF_SQUARED_ERROR = [("half_squared_error", 0, 1.0)]
-CROSS_ENTROPY = [("softmax_cross_entropy", 0, 1.0)]
+HALF_SQUARED_ERROR = [(_core.Loss("half_squared_error"), 0, 1.0)]
+CROSS_ENTROPY = [(_core.Loss("softmax_cross_entropy"), 0, 1.0)]
 
 
 def of_dtype(base: str, dtype: DTypeLike) -> Any:

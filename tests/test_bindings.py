@@ -26,7 +26,7 @@ def test_show_config() -> None:
 
 
 def test_tables_of_names() -> None:
-    for name in (*_core.activation_names, *_core.loss_names):
+    for name in (*_core.activation_names, *(entry["name"] for entry in _core.entries["losses"])):
         suffix = "_backward" if name in _core.activation_names else "_and_gradient"
         for function in (name, name + suffix):
             assert "docs/math.md" in getattr(_core, function).__doc__

@@ -163,7 +163,7 @@ def test_what_is_wrong_otherwise_is_said() -> None:
             model.network.try_backward(Y)
         with pytest.raises(ValueError, match=r"y has shape \(4, 5\); expected \(4, 2\)"):
             model.network.try_train_step(model.objective, X, draw(4, 5), *step)
-        with pytest.raises(ValueError, match="y is NaN in row 2, column 1"):
+        with pytest.raises(ValueError, match="y must be a number; got nan in row 2, column 1"):
             model.network.try_train_step(model.objective, X, nan, *step)
         with pytest.raises(FloatingPointError, match="x must be finite; got nan in row 0, column 0"):
             model.network.try_train_step(model.objective, X + np.float32(np.nan), Y, *step)

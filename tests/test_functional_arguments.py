@@ -12,24 +12,22 @@ from numpy.typing import DTypeLike, NDArray
 from nncore import _core
 from nncore import functional as F
 
-BATCH, INPUTS, OUTPUTS = 4, 6, 5
+BATCH, INPUTS, OUTPUTS = 4, 5, 6
 DTYPES = [np.float32, np.float64]
 ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "softmax", "log_softmax"]
-LOSSES = [
-    "half_squared_error",
-    "mean_squared_error",
-    "cross_entropy",
-    "binary_cross_entropy",
-    "softmax_cross_entropy",
-    "sigmoid_cross_entropy",
-]
-TAKE_LABELS = ["cross_entropy", "softmax_cross_entropy"]
+LOSSES = [entry["name"] for entry in _core.entries["losses"]]
+TAKE_LABELS = [entry["name"] for entry in _core.entries["losses"] if entry["takes_labels"]]
 
 Shapes = dict[str, tuple[int, ...]]
 
 ROWS = (BATCH, OUTPUTS)
 DENSE = {"x": (BATCH, INPUTS), "weight": (OUTPUTS, INPUTS)}
-LOSS = {"prediction": ROWS, "target": ROWS, "sample_weight": (BATCH,)}
+
+
+def loss_shapes(name: str) -> Shapes:
+    target = (BATCH, _core.Loss(name).target_features(OUTPUTS))
+    return {"prediction": ROWS, "target": target, "sample_weight": (BATCH,)}
+
 
 #: Every function and the shapes of its array arguments. "out[i]" are the members of a tuple.
 SIGNATURES: dict[str, Shapes] = {
@@ -45,8 +43,8 @@ SIGNATURES: dict[str, Shapes] = {
     },
     **{name: {"z": ROWS, "out": ROWS} for name in ACTIVATIONS},
     **{f"{name}_backward": {"grad_output": ROWS, "output": ROWS, "out": ROWS} for name in ACTIVATIONS},
-    **dict.fromkeys(LOSSES, LOSS),
-    **{f"{name}_and_gradient": {**LOSS, "out": ROWS} for name in LOSSES},
+    **{name: loss_shapes(name) for name in LOSSES},
+    **{f"{name}_and_gradient": {**loss_shapes(name), "out": ROWS} for name in LOSSES},
 }
 
 
@@ -64,8 +62,8 @@ INPUTS_AND_OUTS = [
 
 
 def test_every_function_is_covered() -> None:
-    names = {*_core.activation_names, *_core.loss_names}
-    assert names == {*ACTIVATIONS, *LOSSES}
+    assert set(_core.activation_names) == set(ACTIVATIONS)
+    names = {*ACTIVATIONS, *LOSSES}
     public = {name for name in dir(F) if not name.startswith("_") and callable(getattr(F, name))}
     assert public >= set(SIGNATURES)
     arrays_only = {name for name in public if name.endswith(("_backward", "_and_gradient")) or name in names}

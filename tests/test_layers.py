@@ -10,7 +10,7 @@ from nncore.layers.activations import ENTRIES as ACTIVATIONS
 
 def test_tables_have_the_rows_of_the_core():
     assert tuple(ACTIVATIONS) == _core.activation_names
-    assert tuple(losses.ENTRIES) == _core.loss_names
+    assert list(losses.ENTRIES) == [entry["name"] for entry in _core.entries["losses"]]
     assert set(optimizers.NAMES) == set(_core.optimizer_names)
     assert set(initializers.ENTRIES) == set(_core.initializer_names)
 

@@ -221,6 +221,58 @@ def test_half_squared_error() -> None:
     assert_gradient(lambda: F.half_squared_error(F.sigmoid(z), y, reduction="sum"), z, delta)
 
 
+def test_huber() -> None:
+    a, y = draw(3, 4), draw(3, 4, seed=1)
+    for delta in (0.3, 1.0, [0.2, 0.5, 1.5, 3.0]):
+        width = delta if isinstance(delta, list) else [delta] * 4
+        samples, expected = [], np.zeros((3, 4))
+        for n in range(3):
+            terms = []
+            for k in range(4):
+                d = a[n, k] - y[n, k]
+                near = abs(d) <= width[k]
+                terms.append(d * d / 2 if near else width[k] * (abs(d) - width[k] / 2))
+                expected[n, k] = (d if near else math.copysign(width[k], d)) / 4
+            samples.append(sum(terms) / 4)
+        assert_same(F.huber(a, y, delta=delta, reduction="none"), samples, operations=20, scale=4.0)
+        _, gradient = F.huber_and_gradient(a, y, delta=delta, reduction="sum")
+        assert_same(gradient, expected, operations=4)
+        assert_gradient(lambda delta=delta: F.huber(a, y, delta=delta, reduction="sum"), a, gradient)
+
+
+def test_mean_absolute_error() -> None:
+    a, y = draw(3, 4), draw(3, 4, seed=1)
+    y[0, 1] = a[0, 1]
+    samples = [sum(abs(a[n, k] - y[n, k]) for k in range(4)) / 4 for n in range(3)]
+    assert_same(F.mean_absolute_error(a, y, reduction="none"), samples, operations=8, scale=4.0)
+    _, gradient = F.mean_absolute_error_and_gradient(a, y, reduction="sum")
+    assert gradient.tolist() == [
+        [0.0 if (n, k) == (0, 1) else math.copysign(0.25, a[n, k] - y[n, k]) for k in range(4)]
+        for n in range(3)
+    ]
+    assert_gradient(lambda: F.mean_absolute_error(a, y, reduction="sum"), a[1:], gradient[1:])
+
+
+def test_gaussian_nll() -> None:
+    a, y = draw(3, 4), draw(3, 2, seed=1)
+    samples, expected = [], np.zeros((3, 4))
+    for n in range(3):
+        sample = 0.0
+        for k in range(2):
+            mean, variance = a[n, k], math.exp(a[n, 2 + k])
+            # Minus the logarithm of the density, but for log(2 pi) / 2.
+            density = math.exp(-((mean - y[n, k]) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+            sample += -math.log(density) - math.log(2 * math.pi) / 2
+            expected[n, k] = (mean - y[n, k]) / variance
+            expected[n, 2 + k] = (1 - (mean - y[n, k]) ** 2 / variance) / 2
+        samples.append(sample)
+    size = float(np.max(np.abs(expected)))
+    assert_same(F.gaussian_nll(a, y, reduction="none"), samples, operations=60, scale=size)
+    _, gradient = F.gaussian_nll_and_gradient(a, y, reduction="sum")
+    assert_same(gradient, expected, operations=20, scale=size)
+    assert_gradient(lambda: F.gaussian_nll(a, y, reduction="sum"), a, gradient)
+
+
 def test_cross_entropy() -> None:
     p = soft_labels(4, 3)[::-1].copy()
     labels = np.array([2, 0, 1, 1])
@@ -322,7 +374,7 @@ def rows_of_the_page() -> dict[str, str]:
 
 def test_every_row_of_the_page_has_its_test_and_functions() -> None:
     rows = rows_of_the_page()
-    assert len(rows) == 22
+    assert len(rows) == 25
     here = Path(__file__).parent
     files = "".join(
         (here / file).read_text(encoding="utf-8") for file in ("test_math.py", "test_math_models.py")

@@ -119,7 +119,7 @@ def test_values_that_cannot_be_learned_from() -> None:
         nan = y.copy()
         nan[2, 1] = np.nan
         for call in (train_step, train_epoch):
-            with pytest.raises(ValueError, match="y is NaN in row 2, column 1"):
+            with pytest.raises(ValueError, match="y must be a number; got nan in row 2, column 1"):
                 call(model, x, nan)
             for label in (2, -1):
                 with pytest.raises(ValueError, match=f"y has label {label} in row 3; .* 0 to 1"):

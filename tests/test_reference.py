@@ -13,15 +13,19 @@ Array = NDArray[np.float64]
 TOLERANCE = 1e-12
 STEPS = 20
 
-with np.load(Path(__file__).parent / "reference" / "values.npz") as file:
-    RECORDED: dict[str, NDArray] = dict(file)
+
+def load(file: str) -> dict[str, NDArray]:
+    with np.load(Path(__file__).parent / "reference" / file) as arrays:
+        return dict(arrays)
 
 
-def recorded(prefix: str) -> dict[str, NDArray]:
+RECORDED = load("values.npz")
+RECORDED_LOSSES = load("losses.npz")
+
+
+def recorded(prefix: str, values: Mapping[str, NDArray] = RECORDED) -> dict[str, NDArray]:
     return {
-        key.removeprefix(f"{prefix}/"): array
-        for key, array in RECORDED.items()
-        if key.startswith(f"{prefix}/")
+        key.removeprefix(f"{prefix}/"): array for key, array in values.items() if key.startswith(f"{prefix}/")
     }
 
 
@@ -131,6 +135,30 @@ def test_forward_loss_and_gradients(name: str, weighted: str) -> None:
     grad_x = model.backward(values[f"{weighted}grad_output"])
     assert_agrees(grad_x, values[f"{weighted}grad_x"], "backward: x")
     assert_gradients_agree("backward")
+
+
+LOSSES = ["huber", "huber of 0.3", "mean_absolute_error", "gaussian_nll"]
+
+
+def test_every_recorded_loss_is_compared() -> None:
+    assert {key.split("/")[0] for key in RECORDED_LOSSES} == {*LOSSES, "versions"}
+    assert str(RECORDED_LOSSES["versions"]).startswith("torch 2.13.0")
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_losses_by_themselves(case: str) -> None:
+    values = recorded(case, RECORDED_LOSSES)
+    name = case.split()[0]
+    parameters = {key.split()[1]: float(number) for key, number in values.items() if " " in key}
+    value, gradient = getattr(nc.functional, f"{name}_and_gradient")(
+        values["prediction"], values["target"], sample_weight=values["sample_weight"], **parameters
+    )
+    assert_agrees(value, values["value"], "value")
+    assert_agrees(gradient, values["gradient"], "gradient")
+    samples = getattr(nc.functional, name)(
+        values["prediction"], values["target"], reduction="none", **parameters
+    )
+    assert_agrees(samples, values["samples"], "samples")
 
 
 OPTIMIZERS: dict[str, Callable[[], object]] = {

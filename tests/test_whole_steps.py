@@ -371,8 +371,9 @@ def test_a_softmax_of_one_names_sigmoid(y: Any) -> None:
     with pytest.raises(ValueError, match=r"two or more features.*got 1.*use sigmoid"):
         nc.Sequential(nc.Dense(3, 1), nc.LogSoftmax(), seed=0)
     model = nc.mlp([3, 8, 1], seed=0)
-    with pytest.raises(ValueError, match=r"'softmax_cross_entropy' needs two or more outputs.*'sigmoid"):
+    message = r"two columns or more.*'softmax_cross_entropy'; got shape \(B, 1\); .*'sigmoid"
+    with pytest.raises(ValueError, match=message):
         nc.Trainer(model, "softmax_cross_entropy").fit(X, y, progress=False)
-    with pytest.raises(ValueError, match=r"'softmax_cross_entropy' needs two or more outputs.*'sigmoid"):
+    with pytest.raises(ValueError, match=message):
         model.loss_and_gradients(X, y, "softmax_cross_entropy")
     assert nc.functional.softmax(np.ones((2, 1), np.float32)).tolist() == [[1], [1]]

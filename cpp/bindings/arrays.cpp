@@ -157,14 +157,6 @@ void check_mask(const py::array& array, Argument argument) {
                        ": fill them by .filled(value), or drop their rows");
 }
 
-template <class T>
-void check_no_nan(Matrix<const T> values) {
-  for (std::int64_t i = 0; i < values.rows; ++i)
-    for (std::int64_t j = 0; j < values.columns; ++j)
-      if (std::isnan(values(i, j)))
-        refuse("target", "is NaN in row " + std::to_string(i) + ", column " + std::to_string(j));
-}
-
 }  // namespace
 
 std::string Argument::text() const {
@@ -303,17 +295,23 @@ const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64
 }
 
 template <class T>
-LossTarget<T>::LossTarget(Loss loss, const py::array& array, Matrix<const T> prediction) {
+LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction) {
+  const bool takes_labels = entry_of(loss.kind).takes_labels;
   const std::optional<ScalarType> type = find_type(array);
   const bool is_column = array.ndim() == 1 || (array.ndim() == 2 && array.shape(1) == 1);
-  if (!takes_labels(loss) || !type || !is_integer(*type) || !is_column) {
-    if (takes_labels(loss) && type != scalar_type<T>())
+  if (!takes_labels || !type || !is_integer(*type) || !is_column) {
+    if (takes_labels && type != scalar_type<T>())
       refuse_dtype(array, "target",
                    std::string(type_name(scalar_type<T>())) +
                        " values (B, O), or labels (B,) or (B, 1) of an integer dtype");
-    target.values =
-        input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, prediction.columns});
-    check_no_nan(target.values);
+    const std::int64_t columns = target_width(loss, "prediction", prediction.columns);
+    target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
+    const Matrix<const T>& values = target.values;
+    constexpr std::int64_t size = sizeof(T);
+    check_target_values(
+        loss.kind, "target",
+        {values.data, scalar_type<T>(), values.rows, values.columns, values.row_stride * size, size}, nullptr,
+        0, values.rows);
     return;
   }
   const Table labels = as_table(

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.attr("__version__") = nncore::version();
   nncore::bindings::register_runtime(m);
   nncore::bindings::register_functional(m);
+  nncore::bindings::register_losses(m);
   nncore::bindings::register_parameters(m);
   nncore::bindings::register_network(m);
 }

@@ -8,7 +8,6 @@
 #include <string_view>
 
 #include "nncore/entries.hpp"
-#include "nncore/losses.hpp"
 #include "nncore/optimizers.hpp"
 #include "nncore/parameters.hpp"
 
@@ -23,7 +22,6 @@ constexpr auto enumerators() {
   return all;
 }
 
-inline constexpr auto kLosses = enumerators<Loss, kLossCount - 1>();
 inline constexpr auto kOptimizers = enumerators<OptimizerKind, kOptimizerKindCount - 1>();
 inline constexpr auto kInitializers =
     enumerators<InitializerKind, static_cast<int>(InitializerKind::he_normal)>();

@@ -7,6 +7,7 @@ namespace nncore::bindings {
 
 void register_runtime(pybind11::module_& m);
 void register_functional(pybind11::module_& m);
+void register_losses(pybind11::module_& m);
 void register_parameters(pybind11::module_& m);
 void register_network(pybind11::module_& m);
 

@@ -6,6 +6,7 @@
 #include "arrays.hpp"
 #include "calls.hpp"
 #include "entries.hpp"
+#include "functional.hpp"
 #include "guards.hpp"
 #include "kernels/table.hpp"
 #include "names.hpp"
@@ -15,22 +16,6 @@
 
 namespace nncore::bindings {
 namespace {
-
-/// Operations per element of an activation or a loss, roughly: only decides whether the GIL is released.
-constexpr double kFlopsPerElement = 20.0;
-
-double elementwise_flops(const py::array& array) {
-  return static_cast<double>(array.size()) * kFlopsPerElement;
-}
-
-template <class T>
-py::array new_like(const py::array& array) {
-  return array.ndim() == 1 ? new_array<T>(array.shape(0)) : new_array<T>(array.shape(0), array.shape(1));
-}
-
-void check_accumulate(bool accumulate, bool has_out) {
-  if (accumulate && !has_out) throw py::value_error("accumulate adds to out, but out is None");
-}
 
 // Elementary functions and activations ---------------------------------------------------------------
 
@@ -115,14 +100,6 @@ py::object backward(const ActivationEntry& entry, const Arguments<kBackward + kM
     return result;
   });
 }
-
-constexpr const char* kArrayRules =
-    "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
-    "is\n"
-    "made; with it, out is filled and returned.\n\n"
-    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, masked entries "
-    "(numpy.ma),\n"
-    "an out that is read-only or shares memory with an input. Formulas: docs/math.md.";
 
 // CPython's convention has no place for what a function should know, so that each is one of its own.
 
@@ -274,140 +251,6 @@ void register_dense(py::module_& m) {
           kArrayRules);
 }
 
-// Losses ---------------------------------------------------------------------------------------------
-
-constexpr const char* kReductionNames[] = {"mean", "sum", "none"};
-
-Reduction reduction_of(std::string_view text) {
-  for (int i = 0; i < 3; ++i)
-    if (text == kReductionNames[i]) return static_cast<Reduction>(i);
-  refuse_name("reduction", text, py::make_tuple("mean", "sum", "none"));
-}
-
-/// The arguments that a loss and its gradient share, checked.
-template <class T>
-struct LossCall {
-  LossCall(Loss loss, const py::array& prediction_, const py::array& target_, const OptionalArray& weight,
-           Reduction reduction_)
-      : prediction(input_matrix<T>(prediction_, "prediction", {Layout::contiguous_rows})),
-        target(loss, target_, prediction),
-        reduction(reduction_) {
-    if (weight) {
-      sample_weight = input_vector<T>(*weight, "sample_weight", prediction.rows);
-      check_sample_weight(table(sample_weight, prediction.rows, 1), nullptr, 0, prediction.rows);
-    }
-    if (reduction == Reduction::none) values = new_array<T>(prediction.rows);
-  }
-
-  py::object run(Loss loss, Matrix<T> gradient, bool accumulate) {
-    T* each = values ? static_cast<T*>(values->mutable_data()) : nullptr;
-    const double flops = static_cast<double>(prediction.rows * prediction.columns) * kFlopsPerElement;
-    const double value = compute(flops, [&] {
-      return loss_and_gradient<T>(loss, prediction, target.target, sample_weight, reduction, each, gradient,
-                                  1.0, accumulate);
-    });
-    if (values) return *values;
-    return py::float_(value);
-  }
-
-  Matrix<const T> prediction;
-  LossTarget<T> target;
-  const T* sample_weight = nullptr;
-  Reduction reduction;
-  OptionalArray values;
-};
-
-py::object loss_value(Loss loss, const Arguments<4>& arguments) {
-  const py::array prediction = as_array(arguments[0], "prediction"),
-                  target = as_array(arguments[1], "target");
-  const OptionalArray sample_weight = as_optional_array(arguments[2], "sample_weight");
-  const Reduction reduction = reduction_of(as_text(arguments[3], "reduction", "mean"));
-  return with_precision_of(prediction, "prediction", [&]<class T>(T) {
-    return LossCall<T>(loss, prediction, target, sample_weight, reduction).run(loss, {}, false);
-  });
-}
-
-py::object loss_with_gradient(Loss loss, const Arguments<6>& arguments) {
-  const py::array prediction = as_array(arguments[0], "prediction"),
-                  target = as_array(arguments[1], "target");
-  const OptionalArray sample_weight = as_optional_array(arguments[2], "sample_weight");
-  const Reduction reduction = reduction_of(as_text(arguments[3], "reduction", "mean"));
-  const OptionalArray out = as_optional_array(arguments[4], "out");
-  const bool accumulate = as_flag(arguments[5]);
-  check_accumulate(accumulate, out.has_value());
-  return with_precision_of(prediction, "prediction", [&]<class T>(T) -> py::object {
-    LossCall<T> call(loss, prediction, target, sample_weight, reduction);
-    const py::array result = out ? *out : new_like<T>(prediction);
-    const Matrix<T> gradient = output_matrix<T>(
-        result, "out", {Layout::contiguous_rows, call.prediction.rows, call.prediction.columns});
-    if (out) {
-      check_no_overlap(result, "out", prediction, "prediction", true);
-      check_no_overlap(result, "out", target, "target");
-      if (sample_weight) check_no_overlap(result, "out", *sample_weight, "sample_weight");
-    }
-    const py::object value = call.run(loss, gradient, accumulate);
-    return py::make_tuple(value, result);
-  });
-}
-
-constexpr Signature<4> kLoss("(prediction, target, *, sample_weight=None, reduction='mean')");
-constexpr Signature<6> kLossAndGradient(
-    "(prediction, target, *, sample_weight=None, reduction='mean', out=None, accumulate=False)");
-
-template <Loss loss>
-py::object call_loss(const Arguments<4>& arguments) {
-  return loss_value(loss, arguments);
-}
-
-template <Loss loss>
-py::object call_loss_and_gradient(const Arguments<6>& arguments) {
-  return loss_with_gradient(loss, arguments);
-}
-
-struct LossRowText {
-  const char* formula;
-  const char* gradient;
-};
-
-/// In the order of enum Loss; a is the prediction, or z where it holds logits; p = softmax(z).
-constexpr LossRowText kLossRows[] = {
-    {"1/2 sum_k (a_k - y_k)^2", "a - y"},
-    {"1/O sum_k (a_k - y_k)^2", "2/O (a - y)"},
-    {"-sum_k y_k log a_k, from probabilities; y_k = 0 adds 0", "-y / a"},
-    {"-sum_k (y_k log a_k + (1 - y_k) log(1 - a_k)), from probabilities", "(1 - y) / (1 - a) - y / a"},
-    {"-sum_k y_k log p_k with p = softmax(z), from logits", "p sum_k y_k - y"},
-    {"sum_k (max(z_k, 0) - z_k y_k + log(1 + exp(-|z_k|))), from logits", "sigmoid(z) - y"},
-};
-static_assert(std::size(kLossRows) == kLossCount);
-
-template <Loss loss>
-void register_loss(py::module_& m) {
-  const LossRowText& row = kLossRows[static_cast<int>(loss)];
-  const std::string arguments =
-      std::string("\n\nprediction: (B, O) with contiguous rows. target: (B, O) of the same dtype") +
-      (takes_labels(loss) ? ", or labels (B,) or (B, 1) of any\ninteger dtype, each in [0, O)" : "") +
-      ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; "
-      "\"sum\",\n"
-      "sum w l; \"none\", an array (B,) of each w l.";
-  const std::string name_text = name(loss);
-  define<kLoss, call_loss<loss>>(
-      m, name_text, name_text + ", of one sample: l = " + row.formula + "." + arguments + kArrayRules);
-  define<kLossAndGradient, call_loss_and_gradient<loss>>(
-      m, name_text + "_and_gradient",
-      name_text + " and its gradient with respect to the prediction, of one sample: " + row.gradient +
-          ".\n\nReturns (value, gradient)." + arguments +
-          "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to "
-          "out "
-          "instead of\n"
-          "replacing it. With reduction=\"none\" the gradient is that of the sum." +
-          kArrayRules);
-}
-
-template <std::size_t... i>
-void register_losses(py::module_& m, std::index_sequence<i...>) {
-  (register_loss<kLosses[i]>(m), ...);
-}
-
 }  // namespace
 
 void register_functional(py::module_& m) {
@@ -415,7 +258,6 @@ void register_functional(py::module_& m) {
   register_elementary<[](const auto& kernels) { return kernels.log; }>(m, "log");
   register_activations(m, std::make_index_sequence<kActivationCount>());
   register_dense(m);
-  register_losses(m, std::make_index_sequence<kLosses.size()>());
 }
 
 }  // namespace nncore::bindings

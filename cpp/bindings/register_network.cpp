@@ -157,10 +157,9 @@ class BoundNetwork {
     return std::move(call->results[0]);
   }
 
-  PlannedObjective plan(const std::vector<std::tuple<std::string, int, double>>& terms) const {
+  PlannedObjective plan(const std::vector<std::tuple<Loss, int, double>>& terms) const {
     std::vector<LossTerm> parsed;
-    for (const auto& [loss, output, weight] : terms)
-      parsed.push_back({find_name(kLosses, "loss", loss), output, weight});
+    for (const auto& [loss, output, weight] : terms) parsed.push_back({loss, output, weight});
     return {number_, parsed.size(), network_.plan(parsed)};
   }
 

@@ -7,6 +7,7 @@
 
 #include "arrays.hpp"
 #include "guards.hpp"
+#include "losses.hpp"
 #include "names.hpp"
 #include "nncore/activations.hpp"
 #include "nncore/random.hpp"
@@ -103,9 +104,9 @@ void register_runtime(py::module_& m) {
         "A random permutation of 0 .. count - 1 as int64, the same one for the same seed and epoch.");
 
   m.attr("activation_names") = entry_names(kActivations);
-  m.attr("loss_names") = names(kLosses);
   m.attr("optimizer_names") = names(kOptimizers);
   m.attr("initializer_names") = names(kInitializers);
+  m.attr("entries") = py::dict(py::arg("losses") = loss_entries());
 }
 
 }  // namespace nncore::bindings

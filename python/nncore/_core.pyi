@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 type _FloatArray = NDArray[np.float32] | NDArray[np.float64]
 type _IntegerArray = NDArray[np.integer[Any]]
+type _Numbers = float | Sequence[float] | NDArray[Any]
 
 __version__: str
 
@@ -28,9 +29,9 @@ def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 # Tables of names: what the registry rows must agree with ---------------------------------------------
 
 activation_names: tuple[str, ...]
-loss_names: tuple[str, ...]
 optimizer_names: tuple[str, ...]
 initializer_names: tuple[str, ...]
+entries: dict[str, list[dict[str, Any]]]  # what each kind is, has and means
 
 # Functions: see nncore.functional --------------------------------------------------------------------
 
@@ -108,6 +109,56 @@ class _LossAndGradient[Labels](Protocol):
         accumulate: bool = False,
     ) -> tuple[A, A]: ...
 
+@type_check_only
+class _Huber(Protocol):
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A,
+        *,
+        delta: _Numbers = 1.0,
+        sample_weight: A | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> float: ...
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A,
+        *,
+        delta: _Numbers = 1.0,
+        sample_weight: A | None = None,
+        reduction: Literal["none"],
+    ) -> A: ...
+
+@type_check_only
+class _HuberAndGradient(Protocol):
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A,
+        *,
+        delta: _Numbers = 1.0,
+        sample_weight: A | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+        out: A | None = None,
+        accumulate: bool = False,
+    ) -> tuple[float, A]: ...
+    @overload
+    def __call__[A: _FloatArray](
+        self,
+        prediction: A,
+        target: A,
+        *,
+        delta: _Numbers = 1.0,
+        sample_weight: A | None = None,
+        reduction: Literal["none"],
+        out: A | None = None,
+        accumulate: bool = False,
+    ) -> tuple[A, A]: ...
+
 exp: _Elementary
 log: _Elementary
 
@@ -131,6 +182,9 @@ cross_entropy: _Loss[_IntegerArray]
 binary_cross_entropy: _Loss[Never]
 softmax_cross_entropy: _Loss[_IntegerArray]
 sigmoid_cross_entropy: _Loss[Never]
+huber: _Huber
+mean_absolute_error: _Loss[Never]
+gaussian_nll: _Loss[Never]
 
 half_squared_error_and_gradient: _LossAndGradient[Never]
 mean_squared_error_and_gradient: _LossAndGradient[Never]
@@ -138,6 +192,9 @@ cross_entropy_and_gradient: _LossAndGradient[_IntegerArray]
 binary_cross_entropy_and_gradient: _LossAndGradient[Never]
 softmax_cross_entropy_and_gradient: _LossAndGradient[_IntegerArray]
 sigmoid_cross_entropy_and_gradient: _LossAndGradient[Never]
+huber_and_gradient: _HuberAndGradient
+mean_absolute_error_and_gradient: _LossAndGradient[Never]
+gaussian_nll_and_gradient: _LossAndGradient[Never]
 
 # Networks: one class a precision, the same methods ---------------------------------------------------
 
@@ -255,6 +312,16 @@ class _OptimizerState[F: (np.float32, np.float64)](metaclass=_Class):
 class OptimizerState_float32(_OptimizerState[np.float32]): ...
 class OptimizerState_float64(_OptimizerState[np.float64]): ...
 
+class Loss(metaclass=_Class):
+    """A kind of loss, by its name or alias, with its parameters by name."""
+
+    def __init__(self, kind: str, **parameters: _Numbers) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, float | tuple[float, ...]]: ...
+    def target_features(self, output_features: int) -> int: ...
+
 class Objective(metaclass=_Class):
     """Loss terms, planned by a network for its own use."""
 
@@ -289,7 +356,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         accumulate: bool = False,
         input_gradients: bool = True,
     ) -> list[NDArray[F]]: ...  # one per float input
-    def plan(self, terms: Sequence[tuple[str, int, float]]) -> Objective: ...  # (loss, output, weight)
+    def plan(self, terms: Sequence[tuple[Loss, int, float]]) -> Objective: ...  # (loss, output, weight)
     def check_inputs(self, x: Sequence[NDArray[Any]]) -> None: ...  # FloatingPointError says where one is bad
     def loss(
         self,

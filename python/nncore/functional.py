@@ -10,10 +10,11 @@ and an `out` that is read-only or overlaps an argument, raise ValueError.
     <activation>(z, *, out=None)
     <activation>_backward(grad_output, output, *, out=None, accumulate=False)    from the output f(z)
     <loss>(prediction, target, *, sample_weight=None, reduction="mean")
+    huber(prediction, target, *, delta=1.0, ...)                                 parameters by name
     <loss>_and_gradient(..., *, out=None, accumulate=False)                      value, gradient
 
 Losses reduce by "mean" or "sum" to a float, or by "none" to (B,). cross_entropy and softmax_cross_entropy
-also take class indices (B,) as target.
+also take class indices (B,) as target; gaussian_nll takes a target of half the prediction's columns.
 
 >>> import numpy as np
 >>> from nncore import functional as F
@@ -33,13 +34,19 @@ from ._core import (
     dense_backward,
     dense_forward,
     exp,
+    gaussian_nll,
+    gaussian_nll_and_gradient,
     half_squared_error,
     half_squared_error_and_gradient,
+    huber,
+    huber_and_gradient,
     identity,
     identity_backward,
     log,
     log_softmax,
     log_softmax_backward,
+    mean_absolute_error,
+    mean_absolute_error_and_gradient,
     mean_squared_error,
     mean_squared_error_and_gradient,
     relu,
@@ -64,13 +71,19 @@ __all__ = [
     "dense_backward",
     "dense_forward",
     "exp",
+    "gaussian_nll",
+    "gaussian_nll_and_gradient",
     "half_squared_error",
     "half_squared_error_and_gradient",
+    "huber",
+    "huber_and_gradient",
     "identity",
     "identity_backward",
     "log",
     "log_softmax",
     "log_softmax_backward",
+    "mean_absolute_error",
+    "mean_absolute_error_and_gradient",
     "mean_squared_error",
     "mean_squared_error_and_gradient",
     "relu",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from . import _core
 from ._arrays import as_numbers
 from ._errors import unknown_name
 from .losses import Loss
@@ -79,16 +80,20 @@ def as_metric(given: str | Metric, loss: Loss | LossFunction) -> tuple[str, Metr
     if not isinstance(given, str):
         raise TypeError(f"metrics must be names or functions (y_true, y_pred); got {type(given).__name__}")
     if given != "accuracy":
-        raise unknown_name("metrics", given, ["accuracy"])
-    kind = loss.kind if isinstance(loss, Loss) else None
-    return given, _ACCURACIES.get(kind, accuracy)
+        raise unknown_name("metric", given, ["accuracy"])
+    means = _MEANINGS[loss.kind] if isinstance(loss, Loss) else "none"
+    return given, _ACCURACIES[means]
 
 
 def _logit_accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
     return binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
-_ACCURACIES: dict[str | None, Metric] = {
-    "binary_cross_entropy": binary_accuracy,
-    "sigmoid_cross_entropy": _logit_accuracy,
+#: What the core says "accuracy" means with a loss, and its function.
+_MEANINGS: dict[str, str] = {entry["name"]: entry["accuracy"] for entry in _core.entries["losses"]}
+_ACCURACIES: dict[str, Metric] = {
+    "none": accuracy,
+    "largest_class": accuracy,
+    "probability": binary_accuracy,
+    "logit": _logit_accuracy,
 }

@@ -34,7 +34,7 @@ int main() {
   const nncore::Optimizer adam{.kind = nncore::OptimizerKind::adam, .learning_rate = 0.02};
   nncore::OptimizerState<float> state(adam.kind, parameters->count());
   nncore::Workspace<float> workspace;
-  const nncore::LossTerm terms[] = {{.loss = nncore::Loss::mean_squared_error}};
+  const nncore::LossTerm terms[] = {{.loss = nncore::LossKind::mean_squared_error}};
   const auto objective = network.plan(terms);
   const nncore::Table inputs[] = {nncore::table(x.data(), samples, 1)};
   const nncore::Table targets[] = {nncore::table(y.data(), samples, 1)};

@@ -189,7 +189,7 @@ TEST(gradients_of_a_graph_with_everything) {
   const std::vector<std::int32_t> labels{0, 2, 1, 1, 0};
   problem.inputs = {table(x.data(), 5, 4)};
   problem.targets = {table(labels.data(), 5, 1), table(y.data(), 5, 4)};
-  const LossTerm terms[] = {{Loss::cross_entropy, 0, 1.5}, {Loss::mean_squared_error, 1, 0.5}};
+  const LossTerm terms[] = {{LossKind::cross_entropy, 0, 1.5}, {LossKind::mean_squared_error, 1, 0.5}};
   check_gradients(problem, terms);
 }
 
@@ -207,7 +207,7 @@ TEST(operations_from_outside_have_segments_state_and_integers) {
   const std::vector<double> x = numbers<double>(8, 5), y = numbers<double>(4, 6);
   problem.inputs = {table(words.data(), 4, 1), table(x.data(), 4, 2)};
   problem.targets = {table(y.data(), 4, 1)};
-  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = problem.network.plan(terms);
   Workspace<double> workspace;
 
@@ -248,7 +248,7 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
   const std::vector<std::int16_t> labels(64, 3);
   std::vector<float> out(64 * 10);
   const Table input = table(x.data(), 64, 784), target = table(labels.data(), 64, 1);
-  const LossTerm terms[] = {{Loss::cross_entropy, 0, 1.0}};
+  const LossTerm terms[] = {{LossKind::cross_entropy, 0, 1.0}};
   const auto objective = network.plan(terms);
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
   Workspace<float> training, predicting;
@@ -295,7 +295,7 @@ std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
   const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
   const std::vector<T> x = numbers<T>(rows * 160, 12);
   const Table table_x = table(x.data(), rows, 160);
-  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
   const Optimizer optimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01};
   OptimizerState<T> state(optimizer.kind, parameters->count());
@@ -358,7 +358,7 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
   const std::vector<From> x = numbers<From>(5 * 160, 14), y = numbers<From>(5 * 10, 15);
   const std::int64_t rows[] = {3, 0, 0, 4, 2, 1, 3};
   const Table input = table(x.data(), 5, 160), target = table(y.data(), 5, 10);
-  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
   const Optimizer optimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01};
   OptimizerState<T> state(optimizer.kind, parameters->count());
@@ -462,7 +462,7 @@ TEST(training_keeps_to_its_callers_limit_of_threads) {
   const std::vector<float> x = numbers<float>(8, 5);
   const Table input = table(x.data(), 4, 2);
   const Batch batch{{&input, 1}, {&input, 1}, nullptr, nullptr, 0, 4};
-  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
   Workspace<float> workspace;
@@ -505,7 +505,7 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
   const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{1}), parameters);
   std::vector<float> x{1, 2, NAN, 4}, y{0, 0, 0, 0};
   const Table input = table(x.data(), 2, 2), target = table(y.data(), 2, 2);
-  const LossTerm terms[] = {{Loss::half_squared_error, 0, 1.0}};
+  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
   Workspace<float> workspace;
@@ -534,20 +534,20 @@ TEST(losses_that_do_not_fit_name_the_right_choice) {
                             activation_node("a", 1, activation)};
     return Network<float>(std::make_shared<Graph>(nodes, std::vector<int>{2}), parameters);
   };
-  const auto plan = [&](ActivationKind activation, Loss loss) {
+  const auto plan = [&](ActivationKind activation, LossKind loss) {
     const LossTerm terms[] = {{loss, 0, 1.0}};
     network(activation).plan(terms);
   };
-  CHECK_THROWS(plan(ActivationKind::softmax, Loss::softmax_cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::softmax, LossKind::softmax_cross_entropy), std::invalid_argument,
                "use 'cross_entropy'");
-  CHECK_THROWS(plan(ActivationKind::sigmoid, Loss::sigmoid_cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::sigmoid, LossKind::sigmoid_cross_entropy), std::invalid_argument,
                "use 'binary_cross_entropy'");
-  CHECK_THROWS(plan(ActivationKind::relu, Loss::cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::relu, LossKind::cross_entropy), std::invalid_argument,
                "'softmax_cross_entropy' on logits");
-  CHECK_THROWS(plan(ActivationKind::softmax, Loss::binary_cross_entropy), std::invalid_argument,
+  CHECK_THROWS(plan(ActivationKind::softmax, LossKind::binary_cross_entropy), std::invalid_argument,
                "end in 'sigmoid'");
-  CHECK_THROWS(network(ActivationKind::tanh).plan({}), std::invalid_argument, "no loss");
-  plan(ActivationKind::softmax, Loss::cross_entropy);
-  plan(ActivationKind::sigmoid, Loss::binary_cross_entropy);
-  plan(ActivationKind::tanh, Loss::softmax_cross_entropy);
+  CHECK_THROWS(network(Activation::tanh).plan({}), std::invalid_argument, "no loss");
+  plan(ActivationKind::softmax, LossKind::cross_entropy);
+  plan(ActivationKind::sigmoid, LossKind::binary_cross_entropy);
+  plan(ActivationKind::tanh, LossKind::softmax_cross_entropy);
 }

@@ -1,6 +1,6 @@
 """Records what PyTorch computes in float64, for tests/test_reference.py to compare with.
 
-Run it only to change the cases; the tests read values.npz and need no torch:
+Run it only to change the cases; the tests read values.npz and losses.npz and need no torch:
 
     python3 -m venv torch-venv && torch-venv/bin/pip install torch==2.13.0 numpy
     torch-venv/bin/python tests/reference/record_torch.py
@@ -131,6 +131,50 @@ def optimizer(kind: str, layers: Layers) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=0.01)
 
 
+# Losses by themselves, one value a sample: parameters, the columns of the prediction and of the target. -----
+
+
+def huber(a: Tensor, y: Tensor, delta: float) -> Tensor:
+    return F.huber_loss(a, y, reduction="none", delta=delta).mean(dim=1)
+
+
+def mean_absolute_error(a: Tensor, y: Tensor) -> Tensor:
+    return F.l1_loss(a, y, reduction="none").mean(dim=1)
+
+
+def gaussian_nll(a: Tensor, y: Tensor) -> Tensor:
+    """nncore takes the logarithms of the variances."""
+    mean, log_variance = a.chunk(2, dim=1)
+    return F.gaussian_nll_loss(mean, y, log_variance.exp(), eps=1e-300, reduction="none").sum(dim=1)
+
+
+LOSSES: dict[str, tuple[Callable[..., Tensor], dict[str, float], int, int]] = {
+    "huber": (huber, {}, 5, 5),
+    "huber of 0.3": (huber, {"delta": 0.3}, 5, 5),
+    "mean_absolute_error": (mean_absolute_error, {}, 4, 4),
+    "gaussian_nll": (gaussian_nll, {}, 6, 3),
+}
+
+
+def record_loss(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    loss, parameters, columns, target_columns = LOSSES[name]
+    prediction = torch.tensor(rng.normal(size=(BATCH, columns))).requires_grad_()
+    target = torch.tensor(rng.normal(size=(BATCH, target_columns)))
+    sample_weight = torch.tensor(rng.uniform(0.1, 3.0, size=BATCH))
+    samples = loss(prediction, target, **({"delta": 1.0} if loss is huber else {}) | parameters)
+    value = (sample_weight * samples).sum() / sample_weight.sum()
+    (gradient,) = torch.autograd.grad(value, prediction)
+    return {
+        "prediction": numbers(prediction),
+        "target": numbers(target),
+        "sample_weight": numbers(sample_weight),
+        "samples": numbers(samples),
+        "value": numbers(value),
+        "gradient": numbers(gradient),
+        **{f"parameter {key}": np.array(number) for key, number in parameters.items()},
+    }
+
+
 def draw_layers(rng: np.random.Generator, shapes: list[tuple[int, int]]) -> Layers:
     layers = []
     for inputs, outputs in shapes:
@@ -202,20 +246,25 @@ def record_optimizers(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return recorded
 
 
+def write(file: str, values: dict[str, np.ndarray]) -> None:
+    versions = f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
+    path = Path(__file__).with_name(file)
+    np.savez_compressed(path, versions=np.array(versions), **values)
+    print(f"{path}: {len(values)} arrays, {path.stat().st_size} bytes; {versions}")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(20240229)
-    values = {
-        "versions": np.array(
-            f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
-        )
-    }
+    values: dict[str, np.ndarray] = {}
     for name in CASES:
         values |= {f"{name}/{key}": array for key, array in record_case(name, rng).items()}
     values |= {f"optimizers/{key}": array for key, array in record_optimizers(rng).items()}
-    path = Path(__file__).with_name("values.npz")
-    np.savez_compressed(path, **values)
-    print(f"{path}: {len(values)} arrays, {path.stat().st_size} bytes; {values['versions']}")
+    write("values.npz", values)
+    losses: dict[str, np.ndarray] = {}
+    for name in LOSSES:
+        losses |= {f"{name}/{key}": array for key, array in record_loss(name, rng).items()}
+    write("losses.npz", losses)
 
 
 if __name__ == "__main__":

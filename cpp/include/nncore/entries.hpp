@@ -11,7 +11,7 @@
 namespace nncore {
 
 /// The finite numbers that a parameter may be.
-struct ParameterRange {
+struct Range {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
   bool has_low = true;   ///< whether `low` itself is in it
@@ -24,14 +24,14 @@ struct ParameterRange {
     return above && below && value >= -kLargest && value <= kLargest;
   }
 };
-inline constexpr ParameterRange kAnyNumber{};
-inline constexpr ParameterRange kNotNegative{.low = 0.0, .text = "a finite number of at least 0"};
-inline constexpr ParameterRange kPositive{
+inline constexpr Range kAnyNumber{};
+inline constexpr Range kNotNegative{.low = 0.0, .text = "a finite number of at least 0"};
+inline constexpr Range kPositive{
     .low = 0.0, .has_low = false, .text = "a finite number greater than 0"};
-inline constexpr ParameterRange kFraction{
+inline constexpr Range kFraction{
     .low = 0.0, .high = 1.0, .has_high = false, .text = "a number of at least 0 and less than 1"};
 /// Of two words, or a flag.
-inline constexpr ParameterRange kChoice{.low = 0.0, .high = 1.0, .text = "0 or 1"};
+inline constexpr Range kChoice{.low = 0.0, .high = 1.0, .text = "0 or 1"};
 
 /// One parameter of an entry: a field of the Owner that kind and parameters travel in (Activation, ...).
 template <class Owner, class Field = double>
@@ -39,10 +39,12 @@ struct Parameter {
   const char* name = nullptr;  ///< null: there are no more
   Field Owner::* field = nullptr;
   double initial = 0.0;  ///< what it is where nobody sets it
-  ParameterRange range{};
+  Range range{};
   const char* meaning = "";
   /// Of a parameter that is one of several words, counted from 0: "none|tanh". "False|True": a flag.
   const char* choices = nullptr;
+  /// Whether it may be a number for each output instead of one for all.
+  bool is_vector = false;
 };
 
 /// The entry of a kind. Tables are in the order of their enumerations (static_assert(is_in_order(...))).
@@ -61,16 +63,19 @@ constexpr std::size_t parameter_count(const Entry& entry) {
   return count;
 }
 
-/// The entry of that name; null where there is none.
+/// The entry of that name, or of that alias where entries have one; null where there is none.
 template <class Entry, std::size_t count>
 constexpr const Entry* find_entry(const Entry (&table)[count], std::string_view name) {
-  for (const Entry& entry : table)
+  for (const Entry& entry : table) {
     if (name == entry.name) return &entry;
+    if constexpr (requires { entry.alias; })
+      if (entry.alias != nullptr && name == entry.alias) return &entry;
+  }
   return nullptr;
 }
 
 /// Throws std::invalid_argument, naming the parameter, for a value outside its range.
-void check_parameter(const char* name, const ParameterRange& range, double value);
+void check_parameter(const char* name, const Range& range, double value);
 
 /// check_parameter of all parameters of an entry.
 template <class Owner, class Entry>

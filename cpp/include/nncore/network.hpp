@@ -19,7 +19,7 @@ namespace nncore {
 
 /// One loss on one output of the graph (its position among the outputs), and its weight in the sum.
 struct LossTerm {
-  Loss loss = Loss::half_squared_error;
+  Loss loss{};
   int output = 0;
   double weight = 1.0;
 };

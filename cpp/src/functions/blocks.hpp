@@ -32,7 +32,7 @@ inline int threads_for(std::int64_t m, std::int64_t n, std::int64_t k, int worke
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// Rows or columns first .. first + count.
-struct Range {
+struct Extent {
   std::int64_t first, count;
 };
 
@@ -40,13 +40,14 @@ struct Range {
 template <class Run>
 void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns, std::int64_t width,
                     int threads, Run run) {
-  if (rows <= height && columns <= width) return run(Range{0, rows}, Range{0, columns}, 0);
+  if (rows <= height && columns <= width) return run(Extent{0, rows}, Extent{0, columns}, 0);
   const std::int64_t across = divide_up(columns, width);
   const std::int64_t tasks = across * divide_up(rows, height);
   const auto run_tasks = [&](std::int64_t begin, std::int64_t end, int worker) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t row = task / across * height, column = task % across * width;
-      run(Range{row, std::min(height, rows - row)}, Range{column, std::min(width, columns - column)}, worker);
+      run(Extent{row, std::min(height, rows - row)}, Extent{column, std::min(width, columns - column)},
+          worker);
     }
   };
   if (threads == 1)

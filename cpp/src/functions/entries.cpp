@@ -5,7 +5,7 @@
 
 namespace nncore {
 
-void check_parameter(const char* name, const ParameterRange& range, double value) {
+void check_parameter(const char* name, const Range& range, double value) {
   if (range.contains(value)) return;
   std::ostringstream message;
   message << name << " must be " << range.text << "; got " << value;

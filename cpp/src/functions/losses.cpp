@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
+#include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 
 #include "functions/blocks.hpp"
+#include "functions/element_checks.hpp"
 #include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
@@ -14,35 +16,38 @@
 namespace nncore {
 namespace {
 
-struct Traits {
-  const char* name;
-  bool takes_labels;
-  bool averages_columns;
-};
-
-/// In the order of Loss.
-constexpr Traits kTraits[] = {
-    {"half_squared_error", false, false},   {"mean_squared_error", false, true},
-    {"cross_entropy", true, false},         {"binary_cross_entropy", false, false},
-    {"softmax_cross_entropy", true, false}, {"sigmoid_cross_entropy", false, false},
-};
-static_assert(std::size(kTraits) == kLossCount);
-
-const Traits& traits(Loss loss) { return kTraits[static_cast<int>(loss)]; }
+/// What the loops below rely on.
+constexpr bool is_computable(const LossEntry& entry) {
+  if (!entry.by_row) return entry.target_features == same_features;
+  for (const auto& parameter : entry.parameters)
+    if (parameter.is_vector) return false;
+  return true;
+}
+constexpr bool are_computable() {
+  for (const LossEntry& entry : kLosses)
+    if (!is_computable(entry)) return false;
+  return true;
+}
+static_assert(are_computable(),
+              "elementwise losses have a target as wide as the output; losses by row have one "
+              "number for each parameter");
 
 constexpr std::int64_t kGrain = 1 << 13;  ///< elements that are too few to share among threads
 constexpr std::int64_t kChunk = 1024;     ///< elements whose losses one call of a kernel adds
 constexpr std::int64_t kBlock = 1024;     ///< sums that are held before they are added
 
 template <class T>
-void check_target(Loss loss, Matrix<const T> prediction, Target<T> target) {
+void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<const T> prediction,
+                  Target<T> target) {
+  const Matrix<const T> wanted(prediction.data, prediction.rows, target_features);
   if (target.labels == nullptr) {
-    check_rows("target", target.values, "prediction", prediction);
+    check_rows("target", target.values,
+               target_features == prediction.columns ? "prediction" : "a target of this prediction", wanted);
     return;
   }
-  if (!takes_labels(loss))
+  if (!entry.takes_labels)
     throw std::invalid_argument(std::string("target is class labels; expected values of shape ") +
-                                shape_text(prediction) + " for " + name(loss));
+                                shape_text(wanted) + " for " + entry.name);
   for (std::int64_t row = 0; row < prediction.rows; ++row) {
     const std::int64_t label = target.labels[row];
     if (label < 0 || label >= prediction.columns)
@@ -92,7 +97,9 @@ double sum_of(const double* terms, std::int64_t count) {
 /// What loss_and_gradient was asked for, and what follows from it.
 template <class T>
 struct Request {
-  Loss loss;
+  const Loss& loss;
+  const LossEntry& entry;
+  T parameters[kernels::kMaxLossParameters];  ///< where they are one number
   Matrix<const T> prediction;
   Target<T> target;
   Weights<T> weights;
@@ -132,12 +139,26 @@ const T* one_hot(const std::int64_t* labels, const Chunk& chunk, T* copy) {
   return copy;
 }
 
+/// A parameter of a chunk's elements that has a number for each column.
+template <class T>
+const T* each_of(const std::vector<double>& numbers, const Chunk& chunk, T* copy) {
+  for (std::int64_t i = 0; i < chunk.rows * chunk.columns; ++i)
+    copy[i] = static_cast<T>(numbers[static_cast<std::size_t>(chunk.column + i % chunk.columns)]);
+  return copy;
+}
+
 /// The sum of weight l over a chunk, and its gradient.
 template <class T>
 double chunk_loss(const Request<T>& request, const Chunk& chunk) {
-  const auto kernel = kernels::active<T>().element_loss[static_cast<int>(request.loss)];
+  const auto kernel = kernels::active<T>().element_loss[static_cast<int>(request.loss.kind)];
   T prediction[kChunk], target[kChunk], weight[kChunk], gradient[kChunk];
+  T each[kernels::kMaxLossParameters][kChunk];
   kernels::ElementLossCall<T> call{};
+  for (std::size_t i = 0; i < parameter_count(request.entry); ++i) {
+    call.parameters[i] = request.parameters[i];
+    if (const auto& numbers = (request.loss.*request.entry.parameters[i].field).each; !numbers.empty())
+      call.parameters_each[i] = each_of(numbers, chunk, each[i]);
+  }
   call.count = chunk.rows * chunk.columns;
   call.coefficient = request.coefficient;
   call.accumulate = request.accumulate;
@@ -197,7 +218,7 @@ double sum_over_elements(const Request<T>& request, double value_scale) {
 template <class T>
 double sum_over_rows(const Request<T>& request, double value_scale) {
   const std::int64_t rows = request.prediction.rows, columns = request.prediction.columns;
-  const auto kernel = kernels::active<T>().softmax_cross_entropy;
+  const auto kernel = kernels::active<T>().row_loss[static_cast<int>(request.loss.kind)];
   double sum = 0;
   for (std::int64_t first = 0; first < rows; first += kBlock) {
     const std::int64_t count = std::min(kBlock, rows - first);
@@ -216,6 +237,7 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
       call.values = {at_row(values.data, values.row_stride), values.row_stride};
       call.labels = at_row(request.target.labels, 1);
       call.weight = request.weights ? weights + begin : nullptr;
+      std::copy_n(request.parameters, kernels::kMaxLossParameters, call.parameters);
       call.rows = end - begin;
       call.columns = columns;
       call.coefficient = request.coefficient;
@@ -235,9 +257,70 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
 
 }  // namespace
 
-const char* name(Loss loss) { return traits(loss).name; }
+void validate(const Loss& loss) {
+  const LossEntry& entry = entry_of(loss.kind);
+  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+    const auto& parameter = entry.parameters[i];
+    const Numbers& numbers = loss.*parameter.field;
+    for (const double number : numbers.each) check_parameter(parameter, number);
+    if (numbers.each.empty())
+      check_parameter(parameter, numbers.one);
+    else if (!parameter.is_vector)
+      throw std::invalid_argument(std::string(parameter.name) + " must be one number; got " +
+                                  std::to_string(numbers.each.size()));
+  }
+}
 
-bool takes_labels(Loss loss) { return traits(loss).takes_labels; }
+void validate(const Loss& loss, std::int64_t target_features) {
+  validate(loss);
+  const LossEntry& entry = entry_of(loss.kind);
+  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+    const auto& numbers = (loss.*entry.parameters[i].field).each;
+    if (!numbers.empty() && std::ssize(numbers) != target_features)
+      throw std::invalid_argument(std::string(entry.parameters[i].name) + " must be one number, or one for " +
+                                  "each column of the target, " + std::to_string(target_features) + "; got " +
+                                  std::to_string(numbers.size()) + " numbers");
+  }
+}
+
+std::int64_t target_width(const Loss& loss, const char* output, std::int64_t columns, std::int64_t least) {
+  const LossEntry& entry = entry_of(loss.kind);
+  const std::int64_t width = entry.target_features(columns, loss);
+  if (columns >= least && width > 0) return width;
+  std::string message = std::string(output) + " must have " + entry.outputs + ", for '" + entry.name +
+                        "'; got shape (B, " + std::to_string(columns) + ")";
+  if (*entry.hint != '\0') message += std::string("; ") + entry.hint;
+  throw std::invalid_argument(message);
+}
+
+void check_target_values(LossKind kind, const char* argument, const Table& values, const std::int64_t* rows,
+                         std::int64_t first, std::int64_t count) {
+  const std::optional<Range>& range = entry_of(kind).targets;
+  const auto refuse = [&](std::int64_t i, std::int64_t column, double value) {
+    std::ostringstream message;
+    message << argument << " must be " << (range ? range->text : "a number") << "; got " << value
+            << " in row " << (rows != nullptr ? rows[i] : first + i) << ", column " << column;
+    throw std::invalid_argument(message.str());
+  };
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  const double least =
+      range ? std::max(-kLargest, range->has_low ? range->low : std::nextafter(range->low, kLargest)) : 0.0;
+  const double largest =
+      range ? std::min(kLargest, range->has_high ? range->high : std::nextafter(range->high, -kLargest))
+            : 0.0;
+  const auto check = [&]<class To>(To) {
+    if (range)
+      check_elements<To>(
+          values, rows, first, count,
+          [low = least, high = largest](To value) { return !(value >= low) | !(value <= high); }, refuse);
+    else if (is_floating(values.type))
+      check_elements<To>(values, rows, first, count, [](To value) { return std::isnan(value); }, refuse);
+  };
+  if (values.type == ScalarType::float32)
+    check(float());
+  else
+    check(double());
+}
 
 void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
                          std::int64_t count) {
@@ -263,19 +346,22 @@ void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int
 }
 
 template <class T>
-double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target, const T* sample_weight,
-                         Reduction reduction, T* values, Matrix<T> gradient, double scale, bool accumulate) {
+double loss_and_gradient(const Loss& loss, Matrix<const T> prediction, Target<T> target,
+                         const T* sample_weight, Reduction reduction, T* values, Matrix<T> gradient,
+                         double scale, bool accumulate) {
   const std::int64_t rows = prediction.rows;
   const std::int64_t columns = prediction.columns;
+  const LossEntry& entry = entry_of(loss.kind);
   check_rows("prediction", prediction, "prediction", prediction);
   if (gradient.data != nullptr) check_rows("gradient", gradient, "prediction", prediction);
-  check_target(loss, prediction, target);
+  const std::int64_t target_features = target_width(loss, "prediction", columns);
+  check_target(entry, target_features, prediction, target);
+  validate(loss, target_features);
   if (rows == 0) return 0.0;
-  if (columns == 0) throw std::invalid_argument("prediction has no columns; expected one or more");
 
   const FloatingPointMode mode;
   // What a sample of weight 1 counts for in `values`, and in the sum and the gradient.
-  const double sample_scale = traits(loss).averages_columns ? scale / static_cast<double>(columns) : scale;
+  const double sample_scale = entry.averages_columns ? scale / static_cast<double>(columns) : scale;
   const Weights<T> weights =
       reduction == Reduction::mean ? Weights<T>::relative(sample_weight, rows) : Weights<T>{sample_weight};
   const double value_scale = sample_scale * weights.unit;
@@ -284,16 +370,18 @@ double loss_and_gradient(Loss loss, Matrix<const T> prediction, Target<T> target
     const double total = total_weight(weights, rows);
     sum_scale = total != 0.0 ? sample_scale / total : 0.0;
   }
-  const Request<T> request{
-      loss, prediction, target, weights, values, gradient, static_cast<T>(sum_scale), accumulate};
-  const double sum = loss == Loss::softmax_cross_entropy ? sum_over_rows(request, value_scale)
-                                                         : sum_over_elements(request, value_scale);
+  Request<T> request{
+      loss, entry, {}, prediction, target, weights, values, gradient, static_cast<T>(sum_scale), accumulate};
+  for (std::size_t i = 0; i < parameter_count(entry); ++i)
+    request.parameters[i] = static_cast<T>((loss.*entry.parameters[i].field).one);
+  const double sum =
+      entry.by_row ? sum_over_rows(request, value_scale) : sum_over_elements(request, value_scale);
   return sum * sum_scale;
 }
 
-template double loss_and_gradient(Loss, Matrix<const float>, Target<float>, const float*, Reduction, float*,
-                                  Matrix<float>, double, bool);
-template double loss_and_gradient(Loss, Matrix<const double>, Target<double>, const double*, Reduction,
+template double loss_and_gradient(const Loss&, Matrix<const float>, Target<float>, const float*, Reduction,
+                                  float*, Matrix<float>, double, bool);
+template double loss_and_gradient(const Loss&, Matrix<const double>, Target<double>, const double*, Reduction,
                                   double*, Matrix<double>, double, bool);
 
 }  // namespace nncore

@@ -11,7 +11,7 @@
 #include "band.hpp"
 #include "descent.hpp"
 #include "elementwise.hpp"
-#include "loss_rows.hpp"
+#include "losses.hpp"
 #include "magnitude.hpp"
 #include "narrow.hpp"
 #include "outer_product.hpp"

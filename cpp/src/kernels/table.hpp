@@ -148,29 +148,36 @@ struct ActivationBackwardCall {
   std::int64_t rows, columns;
   bool accumulate;
 };
+inline constexpr int kMaxLossParameters = 2;
+static_assert(std::size(decltype(LossEntry::parameters){}) == kMaxLossParameters);
 
 /// A loss whose gradient at an element depends on nothing else, over `count` elements. The kernel returns the
-/// sum of weight l, in float64 and in fixed order, where mean_squared_error has (a - y)^2 for l; if gradient
-/// is not null, gradient[i] (+)= coefficient * weight * dl/dprediction[i].
+/// sum of weight l, in float64 and in fixed order, where losses that average over columns have the terms of
+/// the sum over them for l; if gradient is not null, gradient[i] (+)= coefficient * weight *
+/// dl/dprediction[i].
 template <class T>
 struct ElementLossCall {
   const T* prediction;
   const T* target;
   const T* weight;  ///< null: all are 1
+  T parameters[kMaxLossParameters];
+  const T* parameters_each[kMaxLossParameters];  ///< one for each element; null: the number for all
   std::int64_t count;
   T coefficient;
   T* gradient;
   bool accumulate;
 };
 
-/// softmax_cross_entropy of `rows` samples: the kernel writes each one's loss, without its weight; the
-/// gradient as above. The target is values, or the one-hot rows of the labels where those are not null.
+/// A loss that is computed row by row, of `rows` samples: the kernel writes each one's loss, without its
+/// weight; the gradient as above. The target is values, or the one-hot rows of the labels where those are not
+/// null. `columns` are the prediction's.
 template <class T>
 struct RowLossCall {
   Rows<const T> prediction;
   Rows<const T> values;
   const std::int64_t* labels;
   const T* weight;  ///< null: all are 1
+  T parameters[kMaxLossParameters];
   std::int64_t rows, columns;
   T coefficient;
   Rows<T> gradient;  ///< data null: not asked for; may be the prediction
@@ -235,9 +242,9 @@ struct Kernels {
   void (*sum_rows)(const T* in, std::int64_t row_stride, std::int64_t rows, std::int64_t columns, T* sums,
                    bool accumulate);
 
-  /// Null for softmax_cross_entropy.
+  /// Of each kind one of the two; the other is null.
   double (*element_loss[kLossCount])(const ElementLossCall<T>&);
-  void (*softmax_cross_entropy)(const RowLossCall<T>&, double* losses);
+  void (*row_loss[kLossCount])(const RowLossCall<T>&, double* losses);
 
   /// The largest |v|; NaN if any v is NaN.
   T (*largest_magnitude)(const T* values, std::int64_t count);

@@ -42,16 +42,16 @@ struct Product {
   std::int64_t panel_width;  ///< columns of the widest tile
   bool packs_a, packs_b;
 
-  void run_task(Range rows, Range columns, int worker) const;
-  void run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, const T* after,
+  void run_task(Extent rows, Extent columns, int worker) const;
+  void run_chain(kernels::TileCall<T> call, Extent rows, Extent columns, bool last, const T* after,
                  T* panel) const;
-  void run_bands(const kernels::TileCall<T>& chain, Range rows, Range columns, bool last, T* own) const;
-  bool takes_bands(Range rows, Range columns) const;
-  void run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const;
-  void run_narrow(Range rows, int worker) const;
+  void run_bands(const kernels::TileCall<T>& chain, Extent rows, Extent columns, bool last, T* own) const;
+  bool takes_bands(Extent rows, Extent columns) const;
+  void run_rows(kernels::TileCall<T> call, Extent rows, std::int64_t column, bool last) const;
+  void run_narrow(Extent rows, int worker) const;
   void run_narrow_contiguous(kernels::TileCall<T> call) const;
   void run_narrow_transposing(const kernels::TileCall<T>& chain) const;
-  void run_outer(Range rows) const;
+  void run_outer(Extent rows) const;
   void pack_b(kernels::TileCall<T>& call, T* panel) const;
 
   /// Registers that hold so many elements; lanes are a power of two.
@@ -72,13 +72,13 @@ struct Product {
 /// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5. The first one
 /// fills call.panel, if given; the last ones ask for what is read next, at call.ahead.
 template <class T>
-void Product<T>::run_rows(kernels::TileCall<T> call, Range rows, std::int64_t column, bool last) const {
+void Product<T>::run_rows(kernels::TileCall<T> call, Extent rows, std::int64_t column, bool last) const {
   const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
   const std::int64_t tiles = divide_up(rows.count, kernels.tile_rows[vectors - 1]);
   const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
   const T* const next = call.ahead;
   const std::int64_t lines = next != nullptr ? panel_width / kLine<T> : 0;  // of each of its rows
-  Range done{rows.first, 0};                                                // and not finished
+  Extent done{rows.first, 0};                                               // and not finished
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
     const std::int64_t line = i - (tiles - lines);
@@ -111,7 +111,7 @@ void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
 
 /// One chain of a task, panel by panel. `after` is what the task reads next.
 template <class T>
-void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns, bool last, const T* after,
+void Product<T>::run_chain(kernels::TileCall<T> call, Extent rows, Extent columns, bool last, const T* after,
                            T* panel) const {
   const kernels::TileCall<T> chain = call;
   call.ahead_stride = b.row_stride;
@@ -132,7 +132,7 @@ void Product<T>::run_chain(kernels::TileCall<T> call, Range rows, Range columns,
 /// One chain of a task of few rows whose b comes from memory: in bands of rows of b, so that it is read in
 /// order and once. The chain is left in c between bands; one that is added at its end, in `own`.
 template <class T>
-void Product<T>::run_bands(const kernels::TileCall<T>& chain, Range rows, Range columns, bool last,
+void Product<T>::run_bands(const kernels::TileCall<T>& chain, Extent rows, Extent columns, bool last,
                            T* own) const {
   T* const sums = chain.add ? own : chain.c;
   const std::int64_t stride = chain.add ? columns.count : chain.c_row_stride;
@@ -162,7 +162,7 @@ void Product<T>::run_bands(const kernels::TileCall<T>& chain, Range rows, Range 
 
 /// Whether run_bands is the way: few rows, much of b, and room for the sums in a panel's place.
 template <class T>
-bool Product<T>::takes_bands(Range rows, Range columns) const {
+bool Product<T>::takes_bands(Extent rows, Extent columns) const {
   const std::int64_t depth = chain_length(a.columns);
   const std::int64_t least = rows.count == 1 ? kOneRowBytes : kMemoryBytes;
   return !packs_b && rows.count < kMemoryPackRows && depth * columns.count * kSize<T> >= least &&
@@ -170,7 +170,7 @@ bool Product<T>::takes_bands(Range rows, Range columns) const {
 }
 
 template <class T>
-void Product<T>::run_task(Range rows, Range columns, int worker) const {
+void Product<T>::run_task(Extent rows, Extent columns, int worker) const {
   const std::int64_t chain = chain_length(a.columns);
   kernels::TileCall<T> call{};
   call.c = &c(rows.first, columns.first);
@@ -206,7 +206,7 @@ void Product<T>::run_task(Range rows, Range columns, int worker) const {
 /// A block of rows of a result that is narrower than a register: its transpose, b^T a^T, is computed in
 /// scratch, where rows of a are lanes.
 template <class T>
-void Product<T>::run_narrow(Range rows, int worker) const {
+void Product<T>::run_narrow(Extent rows, int worker) const {
   T* const block = tile_of(worker);
   for (std::int64_t n = 0; n < c.columns; ++n) {
     T* const sums = block + n * panel_width;
@@ -280,7 +280,7 @@ void Product<T>::run_narrow_transposing(const kernels::TileCall<T>& chain) const
 
 /// A block of rows of a product of depth 1.
 template <class T>
-void Product<T>::run_outer(Range rows) const {
+void Product<T>::run_outer(Extent rows) const {
   kernels::TileCall<T> call{};
   call.depth = 1;
   call.a = &a(rows.first, 0);
@@ -315,18 +315,18 @@ void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
   Product<T> product{kernels, a, b, c, options, scratch, panel_width, false, false};
   if (k == 1 && b.column_stride == 1) {
     return for_each_block(m, divide_up(m, threads), n, n, threads,
-                          [&](Range rows, Range, int) { product.run_outer(rows); });
+                          [&](Extent rows, Extent, int) { product.run_outer(rows); });
   }
   if (n <= kernels::max_narrow_columns(kernels.lanes) && m >= 2 * kernels.lanes) {
     return for_each_block(m, panel_width, n, n, threads,
-                          [&](Range rows, Range, int worker) { product.run_narrow(rows, worker); });
+                          [&](Extent rows, Extent, int worker) { product.run_narrow(rows, worker); });
   }
   // A last register of few columns costs as much as a full one; the other way round, about four columns more,
   // for transposing a.
   const std::int64_t rest = n % kernels.lanes;
   if (rest != 0 && n > kernels.lanes && rest + 4 <= kernels::max_narrow_columns(kernels.lanes) &&
       m >= 2 * kernels.lanes && m * k >= kApartEntries) {
-    for (const Range columns : {Range{0, n - rest}, Range{n - rest, rest}})
+    for (const Extent columns : {Extent{0, n - rest}, Extent{n - rest, rest}})
       matmul_block<T>(a, b, c, options, {0, m}, columns, scratch);
     return;
   }
@@ -349,7 +349,7 @@ void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
                                        threads == 1 ? 1 : divide_up(threads, divide_up(n, width)));
   const std::int64_t height = blocks == 1 ? m : divide_up(m, blocks);
   for_each_block(m, height, n, width, threads,
-                 [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
+                 [&](Extent rows, Extent columns, int worker) { product.run_task(rows, columns, worker); });
 }
 
 }  // namespace
@@ -372,7 +372,7 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
 
 template <class T>
 void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                  Range rows, Range columns, Scratch scratch) {
+                  Extent rows, Extent columns, Scratch scratch) {
   a = a.row_range(rows.first, rows.count);
   b = b.column_range(columns.first, columns.count);
   c = c.row_range(rows.first, rows.count).column_range(columns.first, columns.count);
@@ -388,10 +388,10 @@ void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
     matmul_dense<T>(a, b, c, part, scratch);
 }
 
-#define NNCORE_INSTANTIATE(T)                                                                                \
-  template void matmul<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Scratch);    \
-  template void matmul_block<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Range, \
-                                Range, Scratch);
+#define NNCORE_INSTANTIATE(T)                                                                             \
+  template void matmul<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&, Scratch); \
+  template void matmul_block<T>(Matrix<const T>, Matrix<const T>, Matrix<T>, const MatmulOptions<T>&,     \
+                                Extent, Extent, Scratch);
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)
 #undef NNCORE_INSTANTIATE

@@ -97,6 +97,6 @@ void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptio
 /// A block of such a c, by tiles: it skips no zeros.
 template <class T>
 void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
-                  Range rows, Range columns, Scratch scratch);
+                  Extent rows, Extent columns, Scratch scratch);
 
 }  // namespace nncore

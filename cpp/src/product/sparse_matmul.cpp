@@ -36,14 +36,14 @@ struct SparseProduct {
   Scratch scratch;
   std::int64_t panel_width;
 
-  void run_task(Range rows, Range columns, int worker) const;
-  void run_chain(Matrix<const T> left, Range rows, Range columns, Range depth, int worker) const;
-  void end_chain(kernels::SparseCall<T> call, Range rows, Range columns, Range depth, int worker) const;
-  void run_dense(Range rows, Range columns, Range depth, int worker) const;
+  void run_task(Extent rows, Extent columns, int worker) const;
+  void run_chain(Matrix<const T> left, Extent rows, Extent columns, Extent depth, int worker) const;
+  void end_chain(kernels::SparseCall<T> call, Extent rows, Extent columns, Extent depth, int worker) const;
+  void run_dense(Extent rows, Extent columns, Extent depth, int worker) const;
   void store_by_columns(Matrix<const T> tile, std::int64_t row, std::int64_t column) const;
-  Matrix<const T> next_block(Range columns, Range depth, std::int64_t k) const;
+  Matrix<const T> next_block(Extent columns, Extent depth, std::int64_t k) const;
 
-  auto tile_of(Range columns) const { return kernels.sparse_tile[vectors_of(columns.count) - 1]; }
+  auto tile_of(Extent columns) const { return kernels.sparse_tile[vectors_of(columns.count) - 1]; }
   std::int64_t vectors_of(std::int64_t elements) const { return divide_up(elements, kernels.lanes); }
   std::int64_t whole_vectors(std::int64_t elements) const { return vectors_of(elements) * kernels.lanes; }
   bool is_by_columns() const { return c.column_stride != 1; }
@@ -58,15 +58,15 @@ struct SparseProduct {
 };
 
 template <class T>
-Matrix<const T> slice(Matrix<const T> matrix, Range rows, Range columns) {
+Matrix<const T> slice(Matrix<const T> matrix, Extent rows, Extent columns) {
   return matrix.row_range(rows.first, rows.count).column_range(columns.first, columns.count);
 }
 
 template <class T>
-void SparseProduct<T>::run_task(Range rows, Range columns, int worker) const {
+void SparseProduct<T>::run_task(Extent rows, Extent columns, int worker) const {
   const std::int64_t chain = chain_length(a.columns);
   for (std::int64_t k = 0; k < a.columns; k += chain) {
-    const Range depth{k, std::min(chain, a.columns - k)};
+    const Extent depth{k, std::min(chain, a.columns - k)};
     Matrix<const T> left = slice(a, rows, depth);
     if (left.column_stride != 1) {  // the kernel walks rows
       T* const packed = left_of(worker);
@@ -83,7 +83,7 @@ void SparseProduct<T>::run_task(Range rows, Range columns, int worker) const {
 /// One chain of a block of rows of one panel. The chains wait in scratch for the next part of the depth: rows
 /// of c may lie so far apart that they would share few sets of the caches.
 template <class T>
-void SparseProduct<T>::run_chain(Matrix<const T> left, Range rows, Range columns, Range depth,
+void SparseProduct<T>::run_chain(Matrix<const T> left, Extent rows, Extent columns, Extent depth,
                                  int worker) const {
   const std::int64_t width = whole_vectors(columns.count);
   T* const block = block_of(worker);
@@ -121,7 +121,7 @@ void SparseProduct<T>::run_chain(Matrix<const T> left, Range rows, Range columns
 
 /// The part of b that is packed once depth k of this panel's chain is reached; none after the last panel.
 template <class T>
-Matrix<const T> SparseProduct<T>::next_block(Range columns, Range depth, std::int64_t k) const {
+Matrix<const T> SparseProduct<T>::next_block(Extent columns, Extent depth, std::int64_t k) const {
   if (k == depth.count) {
     columns.first += columns.count;
     columns.count = std::min(panel_width, c.columns - columns.first);
@@ -132,7 +132,7 @@ Matrix<const T> SparseProduct<T>::next_block(Range columns, Range depth, std::in
 
 /// The last part of a chain, row by row where the kernel leaves one to tiles; and finishes.
 template <class T>
-void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Range rows, Range columns, Range depth,
+void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Extent rows, Extent columns, Extent depth,
                                  int worker) const {
   const bool finishes = options.finish && depth.first + depth.count == a.columns;
   // By columns, a tile has as many rows as columns: each row asks for one of the lines that it is stored to.
@@ -176,7 +176,7 @@ void SparseProduct<T>::store_by_columns(Matrix<const T> tile, std::int64_t row, 
 
 /// A chain by tiles, on this thread.
 template <class T>
-void SparseProduct<T>::run_dense(Range rows, Range columns, Range depth, int worker) const {
+void SparseProduct<T>::run_dense(Extent rows, Extent columns, Extent depth, int worker) const {
   MatmulOptions<T> part = options;
   part.accumulate = depth.first > 0 || options.accumulate;
   if (depth.first > 0) part.bias = nullptr;
@@ -226,7 +226,7 @@ void run_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOpt
   const std::int64_t panel_vectors = divide_up(width, divide_up(width, kernels::kMaxTileVectors));
   const SparseProduct<T> product{kernels, a, b, c, options, scratch, panel_vectors * kernels.lanes};
   for_each_block(m, height, n, width * kernels.lanes, threads,
-                 [&](Range rows, Range columns, int worker) { product.run_task(rows, columns, worker); });
+                 [&](Extent rows, Extent columns, int worker) { product.run_task(rows, columns, worker); });
 }
 
 /// sums (N) = [bias +] a (1, depth) b (depth, N), one chain: with the sums of a panel in registers.
@@ -295,11 +295,11 @@ void run_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOpti
   const std::int64_t widest = std::int64_t{kernels::kMaxTileVectors} * kernels.lanes;
   const std::int64_t width =
       threads == 1 ? c.columns : divide_up(divide_up(c.columns, threads), widest) * widest;
-  for_each_block(1, 1, c.columns, width, threads, [&](Range row, Range columns, int worker) {
+  for_each_block(1, 1, c.columns, width, threads, [&](Extent row, Extent columns, int worker) {
     const Scratch own{scratch.data + worker * scratch.bytes_per_worker, scratch.bytes_per_worker, 1};
     const Matrix<T> result = c.column_range(columns.first, columns.count);
     for (std::int64_t k = 0; k < a.columns; k += chain) {
-      const Range depth{k, std::min(chain, a.columns - k)};
+      const Extent depth{k, std::min(chain, a.columns - k)};
       T* const sums = k == 0 ? result.data : reinterpret_cast<T*>(own.data);
       const bool has_bias = k == 0 && options.bias != nullptr;
       run_chain(slice(a, row, depth), slice(b, depth, columns),

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "functions/element_checks.hpp"
+#include "nncore/losses.hpp"
 #include "nncore/not_finite.hpp"
 
 namespace nncore {
@@ -18,14 +20,6 @@ std::string numbered(const char* what, std::size_t index, std::size_t count) {
 
 std::string shape(const Table& table) {
   return "(" + std::to_string(table.rows) + ", " + std::to_string(table.columns) + ")";
-}
-
-/// std::find_if for what is rarely there: whether it is, is a loop without branches.
-template <class V, class IsBad>
-std::int64_t find_if_any(const V* values, std::int64_t count, IsBad is_bad) {
-  bool any = false;
-  for (std::int64_t i = 0; i < count; ++i) any |= is_bad(values[i]);
-  return any ? std::find_if(values, values + count, is_bad) - values : count;
 }
 
 void check_rows(const std::string& argument, const Table& table, const Batch& batch) {
@@ -41,26 +35,6 @@ void check_rows(const std::string& argument, const Table& table, const Batch& ba
   if (const std::int64_t i = find_if_any(batch.rows, batch.count, is_outside); i < batch.count) {
     throw std::invalid_argument("rows[" + std::to_string(i) + "] is " + std::to_string(batch.rows[i]) + "; " +
                                 argument + " has rows 0 to " + std::to_string(table.rows - 1));
-  }
-}
-
-/// refuse(row in the batch, column, value) for the first element of the selection, converted to To, that
-/// is_bad.
-template <class To, class IsBad, class Refuse>
-void check_elements(const Table& table, const Batch& batch, IsBad is_bad, Refuse refuse) {
-  std::array<To, 512> block;
-  const std::int64_t columns = std::min<std::int64_t>(table.columns, block.size());
-  const std::int64_t rows = columns > 0 ? static_cast<std::int64_t>(block.size()) / columns : 0;
-  for (std::int64_t column = 0; column < table.columns; column += columns) {
-    const Table part = table.column_range(column, std::min(columns, table.columns - column));
-    for (std::int64_t row = 0; row < batch.count; row += rows) {
-      const Batch piece = rows_of(batch, row, rows);
-      gather<To>(part, piece, block.data());
-      const std::int64_t count = piece.count * part.columns;
-      if (const std::int64_t i = find_if_any(block.data(), count, is_bad); i < count) {
-        refuse(row + i / part.columns, column + i % part.columns, block[static_cast<std::size_t>(i)]);
-      }
-    }
   }
 }
 
@@ -80,38 +54,27 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
   if (holds_labels(term, target)) {
     const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
     check_elements<std::int64_t>(
-        target, batch, is_bad, [&](std::int64_t row, std::int64_t, std::int64_t label) {
+        target, batch.rows, batch.first, batch.count, is_bad,
+        [&](std::int64_t row, std::int64_t, std::int64_t label) {
           throw std::invalid_argument(argument + " has label " + std::to_string(label) + " in row " +
                                       std::to_string(row_of(batch, row)) + "; allowed are 0 to " +
                                       std::to_string(term.features - 1));
         });
     return;
   }
-  if (target.columns != term.features) {
-    if (takes_labels(term.loss) && target.columns == 1) {
-      throw std::invalid_argument(argument + " has one column, of " +
-                                  (target.type == ScalarType::boolean ? "bools" : "floats") +
-                                  "; class indices must be of an integer dtype, probabilities of shape (" +
-                                  std::to_string(target.rows) + ", " + std::to_string(term.features) + ")");
+  const bool takes_labels = entry_of(term.loss.kind).takes_labels;
+  if (target.columns != term.target_features) {
+    if (takes_labels && target.columns == 1) {
+      throw std::invalid_argument(
+          argument + " has one column, of " + (target.type == ScalarType::boolean ? "bools" : "floats") +
+          "; class indices must be of an integer dtype, probabilities of shape (" +
+          std::to_string(target.rows) + ", " + std::to_string(term.target_features) + ")");
     }
     throw std::invalid_argument(argument + " has shape " + shape(target) + "; expected (" +
-                                std::to_string(target.rows) + ", " + std::to_string(term.features) + ")" +
-                                (takes_labels(term.loss) ? ", or one column of class indices" : ""));
+                                std::to_string(target.rows) + ", " + std::to_string(term.target_features) +
+                                ")" + (takes_labels ? ", or one column of class indices" : ""));
   }
-  if (target.type == ScalarType::boolean) return;
-  const auto refuse = [&](std::int64_t row, std::int64_t column, double value) {
-    const std::string place =
-        " in row " + std::to_string(row_of(batch, row)) + ", column " + std::to_string(column);
-    if (std::isnan(value)) throw std::invalid_argument(argument + " is NaN" + place);
-    throw std::invalid_argument(argument + " is " + std::to_string(value) + place +
-                                "; binary cross-entropy takes numbers in [0, 1]");
-  };
-  if (term.loss == Loss::sigmoid_cross_entropy) {
-    check_elements<double>(
-        target, batch, [](double value) { return !(value >= 0.0 && value <= 1.0); }, refuse);
-  } else if (!is_integer(target.type)) {
-    check_elements<double>(target, batch, [](double value) { return std::isnan(value); }, refuse);
-  }
+  check_target_values(term.loss.kind, argument.c_str(), target, batch.rows, batch.first, batch.count);
 }
 
 }  // namespace
@@ -152,10 +115,11 @@ void check_inputs(const Graph& graph, const Batch& batch) {
     const Table& table = batch.inputs[i];
     if (graph.node(graph.inputs()[i]).is_integer || !is_floating(table.type)) continue;
     const auto is_bad = [](T value) { return !std::isfinite(value); };
-    check_elements<T>(table, batch, is_bad, [&](std::int64_t row, std::int64_t column, T) {
+    const auto refuse = [&](std::int64_t row, std::int64_t column, T) {
       refuse_input(numbered("x", i, batch.inputs.size()), table, row_of(batch, row), column,
                    scalar_type<T>() == ScalarType::float32);
-    });
+    };
+    check_elements<T>(table, batch.rows, batch.first, batch.count, is_bad, refuse);
   }
 }
 

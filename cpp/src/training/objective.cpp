@@ -12,20 +12,9 @@
 namespace nncore {
 namespace {
 
-/// A loss on probabilities, the activation that must make them, and the same loss from logits.
-struct FusedForm {
-  Loss loss;
-  ActivationKind activation;
-  Loss from_logits;
-};
-constexpr FusedForm kFusedForms[] = {
-    {Loss::cross_entropy, ActivationKind::softmax, Loss::softmax_cross_entropy},
-    {Loss::binary_cross_entropy, ActivationKind::sigmoid, Loss::sigmoid_cross_entropy},
-};
-
 std::string quoted(const char* text) { return std::string("'") + text + "'"; }
 
-bool ends_in(const Node& node, ActivationKind activation) {
+bool ends_in(const Node& node, const Activation& activation) {
   return node.operation != nullptr && node.operation->activation() == activation;
 }
 
@@ -37,32 +26,31 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (!std::isfinite(term.weight)) throw std::invalid_argument("the weight of a loss must be finite");
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
   const Node& output = graph.node(node);
-  for (const FusedForm& form : kFusedForms) {
-    if (term.loss == form.loss) {
-      if (ends_in(output, form.activation))
-        return {form.from_logits, output.inputs[0], output.features, term.weight};
-      throw std::invalid_argument(quoted(name(term.loss)) + " takes probabilities, but output '" +
-                                  output.name + "' does not end in " +
-                                  quoted(entry_of(form.activation).name) + ": end the model in it, or use " +
-                                  quoted(name(form.from_logits)) + " on logits");
+  const LossEntry& entry = entry_of(term.loss.kind);
+  const std::int64_t target_features =
+      target_width(term.loss, ("output '" + output.name + "'").c_str(), output.features, entry.least_outputs);
+  validate(term.loss, target_features);
+  Objective::Term planned{term.loss, node, output.features, target_features, term.weight};
+  if (entry.fused) {
+    const char* const activation = entry_of(entry.fused->activation.kind).name;
+    if (!ends_in(output, entry.fused->activation))
+      throw std::invalid_argument(quoted(entry.name) + " takes probabilities, but output '" + output.name +
+                                  "' does not end in " + quoted(activation) +
+                                  ": end the model in it, or use " +
+                                  quoted(entry_of(entry.fused->from_logits).name) + " on logits");
+    planned.loss.kind = entry.fused->from_logits;
+    planned.node = output.inputs[0];
+    return planned;
+  }
+  if (takes_logits(term.loss.kind)) {
+    for (const LossEntry& other : kLosses) {
+      if (!other.fused || !ends_in(output, other.fused->activation)) continue;
+      throw std::invalid_argument(quoted(entry.name) + " takes logits, but output '" + output.name +
+                                  "' ends in " + quoted(entry_of(other.fused->activation.kind).name) + ": use " +
+                                  quoted(other.name) + " (computed from logits all the same)");
     }
   }
-  for (const FusedForm& form : kFusedForms) {
-    const bool takes_logits =
-        term.loss == Loss::softmax_cross_entropy || term.loss == Loss::sigmoid_cross_entropy;
-    if (takes_logits && ends_in(output, form.activation)) {
-      throw std::invalid_argument(quoted(name(term.loss)) + " takes logits, but output '" + output.name +
-                                  "' ends in " + quoted(entry_of(form.activation).name) + ": use " +
-                                  quoted(name(form.loss)) + " (computed from logits all the same)");
-    }
-  }
-  if (term.loss == Loss::softmax_cross_entropy && output.features == 1)
-    throw std::invalid_argument(
-        quoted(name(term.loss)) + " needs two or more outputs, as it is 0 for one; '" + output.name +
-        "' has 1. For two classes with one output, use " + quoted(name(Loss::sigmoid_cross_entropy)) +
-        ", or end the model in " + quoted(entry_of(ActivationKind::sigmoid).name) + " and use " +
-        quoted(name(Loss::binary_cross_entropy)));
-  return {term.loss, node, output.features, term.weight};
+  return planned;
 }
 
 /// Weights over the largest of them, and their sum in batch.weight_unit.
@@ -90,14 +78,14 @@ std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<co
   for (const LossTerm& term : terms) {
     objective->terms.push_back(plan_term(graph, term));
     sinks.push_back(objective->terms.back().node);
-    objective->target_features.push_back(objective->terms.back().features);
+    objective->target_features.push_back(objective->terms.back().target_features);
   }
   objective->plan = make_plan(graph, sinks);
   return objective;
 }
 
 bool holds_labels(const Objective::Term& term, const Table& target) {
-  return takes_labels(term.loss) && target.columns == 1 && is_integer(target.type);
+  return entry_of(term.loss.kind).takes_labels && target.columns == 1 && is_integer(target.type);
 }
 
 template <class T>

@@ -13,6 +13,7 @@ struct Objective {
     Loss loss;              ///< as it is computed: from logits where a final activation was left out
     int node;               ///< whose value it reads
     std::int64_t features;  ///< width of that value
+    std::int64_t target_features;
     double weight;
   };
   std::vector<Term> terms;

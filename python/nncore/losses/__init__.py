@@ -5,6 +5,7 @@ All are means over the samples: sum of w l / sum of w, with w = 1 where no sampl
 
 from __future__ import annotations
 
+from .. import _core
 from .._errors import entry
 from . import entries
 from .base import Loss, LossFunction
@@ -14,19 +15,21 @@ from .entries import ENTRIES
 __all__ = ["Loss"]
 __all__ += entries.__all__
 
+_ALIASES = {row["alias"]: row["name"] for row in _core.entries["losses"] if row["alias"]}
+
 
 def as_loss(given: object) -> Loss | LossFunction:
     """A loss from its name, its class or an instance; or a function loss(output, y) -> (value, gradient).
 
-    >>> as_loss("cross_entropi")
+    >>> as_loss("mean_squared_error"), as_loss("mse")
+    (MeanSquaredError(), MeanSquaredError())
+    >>> as_loss("cross_entropi")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: loss must be one of half_squared_error, mean_squared_error, cross_entropy, \
-binary_cross_entropy, softmax_cross_entropy, sigmoid_cross_entropy; got 'cross_entropi' \
-(did you mean 'cross_entropy'?)
+    ValueError: loss must be one of half_squared_error, ...; got 'cross_entropi' (did you mean 'cross_entropy'?)
     """
     if isinstance(given, str):
-        return entry("loss", given, ENTRIES)()
+        return entry("loss", _ALIASES.get(given, given), ENTRIES)()
     if isinstance(given, type) and issubclass(given, Loss):
         return given()
     if isinstance(given, Loss) or callable(given):

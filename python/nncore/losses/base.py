@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from .. import _core
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LossFunction: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]"
+Numbers: TypeAlias = "float | Sequence[float] | NDArray[Any]"
 
 
 class Loss:
-    """A loss of the core. Trainer and loss_and_gradients take its name or an instance."""
+    """A loss of the core. Trainer and loss_and_gradients take its name or an instance.
+
+    Losses of one kind with the same parameters are equal.
+    """
 
     kind: ClassVar[str]
 
+    def __init__(self, **parameters: Numbers) -> None:
+        self.core = _core.Loss(self.kind, **parameters)
+        self.parameters = self.core.parameters
+        self._key = self.kind, tuple(self.parameters.items())
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Loss) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
+        return partial(type(self), **self.parameters), ()
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({parameters})"

@@ -36,6 +36,8 @@ from .summary import summary
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+_MOST_PLANS = 16  # that a model keeps for loss_and_gradients
+
 
 class Model(Layer):
     """A graph from inputs to outputs, and the store of its layers' parameters.
@@ -105,7 +107,7 @@ class Model(Layer):
         network = store.precision.network(graph, store.core)
         self._store, self.graph, self.network = store, graph, network
         self.segments = store.segments_of(self.names)
-        self._objectives: dict[str, Objective] = {}  # the plans of loss_and_gradients
+        self._objectives: dict[str | Loss, Objective] = {}  # the plans of loss_and_gradients
         store.tenants.add(self)
 
     # A model as a layer -------------------------------------------------------------------------------
@@ -419,12 +421,13 @@ class Model(Layer):
 
     def _objective(self, loss: Losses, loss_weights: LossWeights) -> Objective:
         """Planned once for each of the core's losses, as loops of one's own ask for it every step."""
-        kind = loss.kind if isinstance(loss, Loss) else loss
-        if not isinstance(kind, str) or loss_weights is not None:
+        if not isinstance(loss, (str, Loss)) or loss_weights is not None:
             return make_objective(self, loss, loss_weights)
-        if kind not in self._objectives:
-            self._objectives[kind] = make_objective(self, kind)
-        return self._objectives[kind]
+        if (planned := self._objectives.get(loss)) is None:
+            while len(self._objectives) >= _MOST_PLANS:  # parameters of a loss may change with every step
+                self._objectives.pop(next(iter(self._objectives)), None)
+            planned = self._objectives[loss] = make_objective(self, loss)
+        return planned
 
     # Helpers ------------------------------------------------------------------------------------------
 

@@ -109,7 +109,7 @@ class PlannedObjective(Objective):
     def __init__(self, model: Planned, terms: list[Term]) -> None:
         self.terms = terms
         self._store, self._network = model.store, model.network
-        rows = [(term.loss.kind, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
+        rows = [(term.loss.core, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
         self._plan = self._network.plan(rows)
         self._stepping: tuple[Optimizer, Any] | None = None  # the optimizer of the last step, and its state
 

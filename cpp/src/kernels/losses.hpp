@@ -1,5 +1,5 @@
-// Losses and their gradients: over elements, where each is by itself, or over rows of logits. Terms are
-// computed in T and added in float64.
+// Losses and their gradients, one LossKernel for each kind: over elements, where each is by itself, or over
+// rows. Terms are computed in T and added in float64.
 #pragma once
 
 #include "elementary.hpp"
@@ -10,8 +10,14 @@
 
 namespace {
 
+using nncore::LossKind;
 using nncore::kernels::ElementLossCall;
 using nncore::kernels::RowLossCall;
+
+/// Of an elementwise kind: at(a, y), or at(a, y, parameters) where it has parameters, in the order of its
+/// entry; and kScale, by which the sum of all terms is multiplied. Of one by rows: rows(call, losses).
+template <LossKind kind, class T>
+struct LossKernel;
 
 /// What a loss says of some elements: l, in float64 and parts as widen gives them, and dl/dprediction.
 template <class T, class Terms>
@@ -39,9 +45,14 @@ struct SquaredError {
   }
 };
 
+template <class T>
+struct LossKernel<LossKind::half_squared_error, T> : SquaredError<T, 1> {};
+template <class T>
+struct LossKernel<LossKind::mean_squared_error, T> : SquaredError<T, 2> {};
+
 /// -y log a. Where y is 0 nothing is added, unless a is NaN.
 template <class T>
-struct CrossEntropy {
+struct LossKernel<LossKind::cross_entropy, T> {
   static constexpr double kScale = 1;
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
     const Vec<T> nothing = a == a ? Vec<T>{} : a;
@@ -63,7 +74,7 @@ NNCORE_INLINE Vec<T> log_of_complement(Vec<T> a) {
 /// -(y log a + (1 - y) log(1 - a)). A logarithm whose factor is 0 is not there, so that a may be y at 0 and
 /// at 1; the gradient (a - y) / (a (1 - a)) is reduced for those labels.
 template <class T>
-struct BinaryCrossEntropy {
+struct LossKernel<LossKind::binary_cross_entropy, T> {
   static constexpr double kScale = 1;
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
     const auto is_0 = y == T(0), is_1 = y == T(1);
@@ -83,7 +94,7 @@ struct BinaryCrossEntropy {
 /// max(z, 0) - z y + log1p(e^-|z|): the first two terms are |z| times the probability that the target gives
 /// to the less likely side. The gradient's sigmoid is of the same power, within 2 ULP.
 template <class T>
-struct SigmoidCrossEntropy {
+struct LossKernel<LossKind::sigmoid_cross_entropy, T> {
   static constexpr double kScale = 1;
   static NNCORE_INLINE auto at(Vec<T> z, Vec<T> y) {
     const auto positive = z > T(0);
@@ -101,13 +112,55 @@ struct SigmoidCrossEntropy {
   }
 };
 
-/// Any of them. Lanes that are no elements have weight 0.
-template <class T, class Loss>
+/// m (|d| - m / 2) with m = min(|d|, delta): both the square and the line. The gradient is m with d's sign.
+template <class T>
+struct LossKernel<LossKind::huber, T> {
+  static constexpr double kScale = 1;
+  static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y, const Vec<T> (&parameters)[1]) {
+    const Vec<T> difference = a - y;
+    const Vec<T> size = magnitude<T>(difference);
+    const Vec<T> most = min(parameters[0], size);  // NaN where the size is
+    return element_loss<T>(
+        [=](int part) __attribute__((always_inline)) {
+          const Vec<double> wide = widen<T>(most, part);
+          return wide * (widen<T>(size, part) - 0.5 * wide);
+        },
+        with_sign_of<T>(difference, most));
+  }
+};
+
+/// |a - y|, whose gradient is 0 where that is.
+template <class T>
+struct LossKernel<LossKind::mean_absolute_error, T> {
+  static constexpr double kScale = 1;
+  static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
+    const Vec<T> difference = a - y;
+    const auto is_signed = (difference > T(0)) | (difference < T(0));
+    return element_loss<T>(
+        [=](int part) __attribute__((always_inline)) { return widen<T>(magnitude<T>(difference), part); },
+        is_signed ? with_sign_of<T>(difference, broadcast<T>(1)) : difference);
+  }
+};
+
+/// Any elementwise kind. Lanes that are no elements have weight 0.
+template <class T, LossKind kind>
 double element_losses(const ElementLossCall<T>& callers_call) {
+  using Loss = LossKernel<kind, T>;
+  constexpr int parameter_count = static_cast<int>(nncore::parameter_count(nncore::entry_of(kind)));
   const ElementLossCall<T> call = callers_call;  // nothing that is stored may change this copy
   RowSum sum;
   for_each_span<T>(call.count, [&](auto span) __attribute__((always_inline)) {
-    const auto loss = Loss::at(span.load(call.prediction), span.load(call.target));
+    const auto loss = [&]() __attribute__((always_inline)) {
+      if constexpr (parameter_count == 0) {
+        return Loss::at(span.load(call.prediction), span.load(call.target));
+      } else {
+        Vec<T> parameters[parameter_count];
+        for (int i = 0; i < parameter_count; ++i)
+          parameters[i] = call.parameters_each[i] != nullptr ? span.load(call.parameters_each[i])
+                                                             : broadcast<T>(call.parameters[i]);
+        return Loss::at(span.load(call.prediction), span.load(call.target), parameters);
+      }
+    }();
     const bool weighted = call.weight != nullptr;
     const Vec<T> weight = weighted ? span.load(call.weight) : span.only(broadcast<T>(1), Vec<T>{});
     sum.add_wide(span, [&](int part) __attribute__((always_inline)) {
@@ -201,32 +254,68 @@ NNCORE_INLINE LogitSums<T> softmax_cross_entropy_row(const RowLossCall<T>& call,
 /// occur, so that no finite logits overflow; a logit of -inf is a class that has been ruled out. The
 /// logarithms of many rows are taken together.
 template <class T>
-void softmax_cross_entropy(const RowLossCall<T>& call, double* losses) {
-  double distances[kRowBlock], targets[kRowBlock], powers[kRowBlock];
-  for (int64_t first = 0; first < call.rows; first += kRowBlock) {
-    const int64_t count = call.rows - first < kRowBlock ? call.rows - first : kRowBlock;
-    for_each_row(count, call.columns, [&](int64_t row, auto narrow) __attribute__((always_inline)) {
-      const auto sums = softmax_cross_entropy_row<T, decltype(narrow)::value>(call, first + row);
-      distances[row] = sums.distance;
-      targets[row] = sums.target;
-      powers[row] = sums.power;
-    });
-    for_each_vector<double>(count, [&](auto load, auto store) __attribute__((always_inline)) {
-      store(losses + first, load(distances) + load(targets) * log<double>(load(powers)));
-    });
+struct LossKernel<LossKind::softmax_cross_entropy, T> {
+  static void rows(const RowLossCall<T>& call, double* losses) {
+    double distances[kRowBlock], targets[kRowBlock], powers[kRowBlock];
+    for (int64_t first = 0; first < call.rows; first += kRowBlock) {
+      const int64_t count = call.rows - first < kRowBlock ? call.rows - first : kRowBlock;
+      for_each_row(count, call.columns, [&](int64_t row, auto narrow) __attribute__((always_inline)) {
+        const auto sums = softmax_cross_entropy_row<T, decltype(narrow)::value>(call, first + row);
+        distances[row] = sums.distance;
+        targets[row] = sums.target;
+        powers[row] = sums.power;
+      });
+      for_each_vector<double>(count, [&](auto load, auto store) __attribute__((always_inline)) {
+        store(losses + first, load(distances) + load(targets) * log<double>(load(powers)));
+      });
+    }
   }
-}
+};
 
+/// 1/2 sum (s + (m - y)^2 e^-s) over the means m and the logarithms s of variances, which follow the means in
+/// the row. The gradients, (m - y) e^-s and 1/2 (1 - (m - y)^2 e^-s), may replace both.
 template <class T>
+struct LossKernel<LossKind::gaussian_nll, T> {
+  static void rows(const RowLossCall<T>& call, double* losses) {
+    const int64_t width = call.columns / 2;
+    for (int64_t row = 0; row < call.rows; ++row) {
+      const T* mean = call.prediction.data + row * call.prediction.row_stride;
+      const T* target = call.values.data + row * call.values.row_stride;
+      T* gradient =
+          call.gradient.data != nullptr ? call.gradient.data + row * call.gradient.row_stride : nullptr;
+      const T coefficient = call.weight != nullptr ? call.weight[row] * call.coefficient : call.coefficient;
+      RowSum sum;
+      for_each_span<T>(width, [&](auto span) __attribute__((always_inline)) {
+        const Vec<T> log_variance = span.load(mean + width);
+        const Vec<T> difference = span.load(mean) - span.load(target);
+        const Vec<T> of_mean = difference * exp<T>(-log_variance);
+        const Vec<T> square = difference * of_mean;
+        sum.add(span, log_variance);
+        sum.add(span, square);
+        if (gradient == nullptr) return;
+        const auto write = [&](T* to, Vec<T> derivative) __attribute__((always_inline)) {
+          const Vec<T> scaled = derivative * coefficient;
+          span.store(to, call.accumulate ? span.load(to) + scaled : scaled);
+        };
+        write(gradient, of_mean);
+        write(gradient + width, T(0.5) - T(0.5) * square);
+      });
+      losses[row] = 0.5 * sum.total();
+    }
+  }
+};
+
+/// Those of all kinds: one that has no LossKernel does not compile.
+template <class T, int i = 0>
 constexpr void add_loss_kernels(nncore::kernels::Kernels<T>& k) {
-  using nncore::Loss;
-  const auto loss = [&k](Loss l) -> auto& { return k.element_loss[static_cast<int>(l)]; };
-  loss(Loss::half_squared_error) = element_losses<T, SquaredError<T, 1>>;
-  loss(Loss::mean_squared_error) = element_losses<T, SquaredError<T, 2>>;
-  loss(Loss::cross_entropy) = element_losses<T, CrossEntropy<T>>;
-  loss(Loss::binary_cross_entropy) = element_losses<T, BinaryCrossEntropy<T>>;
-  loss(Loss::sigmoid_cross_entropy) = element_losses<T, SigmoidCrossEntropy<T>>;
-  k.softmax_cross_entropy = softmax_cross_entropy<T>;
+  if constexpr (i < nncore::kLossCount) {
+    constexpr auto kind = static_cast<LossKind>(i);
+    if constexpr (nncore::entry_of(kind).by_row)
+      k.row_loss[i] = LossKernel<kind, T>::rows;
+    else
+      k.element_loss[i] = element_losses<T, kind>;
+    add_loss_kernels<T, i + 1>(k);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,43 @@
+// A look at every element of some rows of a table, whatever its type, without a copy of all of them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "nncore/dataset.hpp"
+
+namespace nncore {
+
+/// std::find_if for what is rarely there: whether it is, is a loop without branches.
+template <class V, class IsBad>
+std::int64_t find_if_any(const V* values, std::int64_t count, IsBad is_bad) {
+  bool any = false;
+  for (std::int64_t i = 0; i < count; ++i) any |= is_bad(values[i]);
+  return any ? std::find_if(values, values + count, is_bad) - values : count;
+}
+
+/// refuse(i, column, value) for the first element, converted to To, that is_bad, of rows[i] (null: row
+/// first + i) for i < count.
+template <class To, class IsBad, class Refuse>
+void check_elements(const Table& table, const std::int64_t* rows, std::int64_t first, std::int64_t count,
+                    IsBad is_bad, Refuse refuse) {
+  std::array<To, 512> block;
+  const std::int64_t width = std::min<std::int64_t>(table.columns, block.size());
+  const std::int64_t height = width > 0 ? static_cast<std::int64_t>(block.size()) / width : 0;
+  for (std::int64_t column = 0; column < table.columns; column += width) {
+    const Table part = table.column_range(column, std::min(width, table.columns - column));
+    for (std::int64_t row = 0; row < count; row += height) {
+      const std::int64_t length = std::min(height, count - row);
+      if (rows != nullptr)
+        gather_rows<To>(part, rows + row, length, block.data());
+      else
+        gather_rows<To>(part.row_range(first + row, length), nullptr, length, block.data());
+      const std::int64_t size = length * part.columns;
+      if (const std::int64_t i = find_if_any(block.data(), size, is_bad); i < size)
+        refuse(row + i / part.columns, column + i % part.columns, block[static_cast<std::size_t>(i)]);
+    }
+  }
+}
+
+}  // namespace nncore
