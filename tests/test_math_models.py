@@ -228,10 +228,13 @@ def test_shared_weights_at_any_depth(pattern: str) -> None:
     assert_model_gradients(model, x, y, "half_squared_error")
 
 
-@pytest.mark.parametrize("join", ["add", "multiply", "concatenate"])
+JOINS = {"add": nc.Add, "subtract": nc.Subtract, "multiply": nc.Multiply, "concatenate": nc.Concatenate}
+
+
+@pytest.mark.parametrize("join", JOINS)
 def test_computational_graph(join: str) -> None:
     """A diamond: h = tanh(first x) feeds left and right, whose results meet; then a last layer."""
-    joined = {"add": nc.Add, "multiply": nc.Multiply, "concatenate": nc.Concatenate}[join]()
+    joined = JOINS[join]()
     width = 6 if join == "concatenate" else 3
     first, left, right, last = dense(2, 4, 0), dense(4, 3, 1), dense(4, 3, 2), dense(width, 2, 3)
     source = nc.Input(2)
@@ -248,6 +251,8 @@ def test_computational_graph(join: str) -> None:
         u, v = layer(h, left.weight, left.bias), layer(h, right.weight, right.bias)
         if join == "add":
             joint = [u[k] + v[k] for k in range(3)]
+        elif join == "subtract":
+            joint = [u[k] - v[k] for k in range(3)]
         elif join == "multiply":
             joint = [u[k] * v[k] for k in range(3)]
         else:
@@ -257,6 +262,8 @@ def test_computational_graph(join: str) -> None:
         g = back(delta, last.weight)
         if join == "add":
             grad_u, grad_v = g, g
+        elif join == "subtract":
+            grad_u, grad_v = g, [-g[k] for k in range(3)]
         elif join == "multiply":
             grad_u, grad_v = [g[k] * v[k] for k in range(3)], [g[k] * u[k] for k in range(3)]
         else:
@@ -280,10 +287,10 @@ def test_computational_graph(join: str) -> None:
     assert_model_gradients(model, x, y, "half_squared_error")
 
 
-@pytest.mark.parametrize("join", ["add", "multiply", "concatenate"])
+@pytest.mark.parametrize("join", JOINS)
 def test_computational_graph_with_a_value_joined_to_itself(join: str) -> None:
-    """The same value twice: the gradient of u + u is 2 g, of u o u 2 g o u, of [u, u] the sum of halves."""
-    joined = {"add": nc.Add, "multiply": nc.Multiply, "concatenate": nc.Concatenate}[join]()
+    """The same value twice: gradients of u + u are 2 g, of u - u 0, of u o u 2 g o u, of [u, u] halves' sums."""
+    joined = JOINS[join]()
     one = dense(2, 3, 0)
     source = nc.Input(2)
     value = one(source)
@@ -296,6 +303,8 @@ def test_computational_graph_with_a_value_joined_to_itself(join: str) -> None:
     u = layer(x[0].tolist(), one.weight, one.bias)
     if join == "add":
         expected = [2 * g[0, k] for k in range(3)]
+    elif join == "subtract":
+        expected = [0.0] * 3
     elif join == "multiply":
         expected = [2 * g[0, k] * u[k] for k in range(3)]
     else:

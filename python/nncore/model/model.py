@@ -27,7 +27,7 @@ from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
 from ..losses import Loss
 from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
 from .contents import check_tensors, contents, unknown_fields, write
-from .nodes import all_layers, make_nodes, name_layers, name_values
+from .nodes import all_layers, make_nodes, name_layers, name_values, top_names
 from .objective import Losses, LossWeights, Objective, Samples, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
 from .parameter_store import ParameterStore, find_place, shared_store, soft_update_arrays
@@ -130,19 +130,18 @@ class Model(Layer):
         True
         """
         self.output_features(self.widths(inputs))
-        values: list[Value] = []
-        for place, output in enumerate(self.outputs):
-            call = values[0].call if values else None
-            values.append(Value(self, inputs, output.features, call=call, output=place))
-        return values[0] if len(values) == 1 else values
+        first, *others = self.outputs
+        value = Value(self, inputs, first.features)
+        if not others:
+            return value
+        rest = enumerate((output.features for output in others), start=1)
+        return [value, *(Value(self, inputs, width, call=value.call, output=place) for place, width in rest)]
 
     def output_features(self, widths: Sequence[int]) -> int:
         """The width of the first output for inputs of the model's widths."""
         if list(widths) != self.input_widths:
-            raise ValueError(
-                f"inputs of {type(self).__name__} must be of {_listed(self.input_widths)} features; "
-                f"got {_listed(widths)}"
-            )
+            what = f"inputs of {type(self).__name__}"
+            raise ValueError(f"{what} must be of {self.input_widths} features; got {list(widths)}")
         return self.outputs[0].features
 
     def expand(self, inputs: Sequence[Value]) -> list[Value]:
@@ -409,15 +408,12 @@ class Model(Layer):
         """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""
         return model_of, contents(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         total = sum(view.size for view in self.named_parameters().values())
         title = f"{type(self).__name__}: {total:,} parameters, {self.dtype}, seed {self.seed}"
         if len(self.segments) < len(self.store.shapes):
             title += f" (in a store of {self.parameters.size:,})"
         return summary(title, self.values, [self._value_names[value] for value in self.values])
-
-    def __repr__(self) -> str:
-        return str(self)
 
     def _objective(self, loss: Losses, loss_weights: LossWeights) -> Objective:
         """Planned once for each of the core's losses, as loops of one's own ask for it every step."""
@@ -501,12 +497,3 @@ def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
     model.feature_names = fields.get("feature_names", {})
     model.unknown_fields = unknown_fields(fields)
     return model
-
-
-def top_names(layers: Mapping[str, Layer]) -> dict[Layer, str]:
-    """The names that a graph has for the layers that are not within nested models."""
-    return {layer: name for name, layer in layers.items() if "." not in name}
-
-
-def _listed(widths: Sequence[int]) -> str:
-    return " and ".join(map(str, widths)) or "nothing"

@@ -48,6 +48,11 @@ def name_layers(uses: Sequence[Layer], known: Mapping[Layer, str]) -> dict[Layer
     return names
 
 
+def top_names(layers: Mapping[str, Layer]) -> dict[Layer, str]:
+    """The names that a graph has for the layers that are not within nested models."""
+    return {layer: name for name, layer in layers.items() if "." not in name}
+
+
 def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> dict[Value, str]:
     """A name for every node: that of its layer, with a number from the second use on."""
     taken = set(layer_names.values())

@@ -12,7 +12,8 @@ from ..initializers import Initializer
 from ..layers import Dense
 from ..layers.activations import ENTRIES as ACTIVATIONS
 from .config import Graph, connect
-from .model import Model, top_names
+from .model import Model
+from .nodes import top_names
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
