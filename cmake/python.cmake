@@ -17,10 +17,12 @@ pybind11_add_module(
   NO_EXTRAS
   cpp/bindings/arrays.cpp
   cpp/bindings/calls.cpp
+  cpp/bindings/entries.cpp
   cpp/bindings/module.cpp
   cpp/bindings/network_call.cpp
   cpp/bindings/register_functional.cpp
   cpp/bindings/register_network.cpp
+  cpp/bindings/register_optimizers.cpp
   cpp/bindings/register_parameters.cpp
   cpp/bindings/register_runtime.cpp)
 nncore_compile_options(_core)

@@ -418,7 +418,11 @@ TRAINERS = {
     ),
     "negative learning rate": (lambda: nc.Adam(-1e-3), ValueError, "learning_rate"),
     "beta of 1": (lambda: nc.Adam(beta1=1.0), ValueError, "beta1"),
-    "nesterov without momentum": (lambda: nc.SGD(0.1, nesterov=True), ValueError, "needs a momentum above 0"),
+    "nesterov without momentum": (
+        lambda: nc.SGD(0.1, nesterov=True),
+        ValueError,
+        "nesterov must be False where momentum is 0",
+    ),
     "learning rate set to NaN": (
         lambda: setattr(nc.SGD(), "learning_rate", np.nan),
         ValueError,

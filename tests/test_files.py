@@ -526,7 +526,7 @@ def test_a_model_without_a_trainer_cannot_be_resumed(path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"settings": {"learning_rate": -1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}}, "learning_rate"),
+        ({"settings": {**nc.Adam().settings, "learning_rate": -1}}, "learning_rate"),
         ({"settings": {"learning_rate": 0.1}}, "the optimizer's settings are"),
         ({"columns": ["loss", "gone"]}, "lacks 'trainer.history.gone'"),
         ({"seed": 2**64}, "seed must lie"),

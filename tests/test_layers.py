@@ -10,7 +10,11 @@ from nncore import _core, registry
 def test_tables_have_the_rows_of_the_core():
     assert tuple(registry.activations) == _core.activation_names
     assert tuple(registry.losses) == _core.loss_names
-    assert set(registry.optimizers) == set(_core.optimizer_names)
+    entries = _core.entries["optimizers"]
+    assert list(registry.optimizers) == [entry["name"] for entry in entries]
+    assert [make.__name__ for make in map(registry.optimizers.__getitem__, registry.optimizers)] == [
+        entry["class_name"] for entry in entries
+    ]
     assert set(registry.initializers) == set(_core.initializer_names)
 
 

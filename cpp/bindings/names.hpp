@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "nncore/activations.hpp"
+#include "nncore/entries.hpp"
 #include "nncore/losses.hpp"
-#include "nncore/optimizers.hpp"
 #include "nncore/parameters.hpp"
 
 namespace nncore::bindings {
@@ -25,7 +25,6 @@ constexpr auto enumerators() {
 
 inline constexpr auto kActivations = enumerators<Activation, kActivationCount - 1>();
 inline constexpr auto kLosses = enumerators<Loss, kLossCount - 1>();
-inline constexpr auto kOptimizers = enumerators<OptimizerKind, kOptimizerKindCount - 1>();
 inline constexpr auto kInitializers =
     enumerators<InitializerKind, static_cast<int>(InitializerKind::he_normal)>();
 
@@ -46,6 +45,21 @@ auto find_name(const Table& table, const char* argument, std::string_view given)
   for (const auto value : table)
     if (given == name(value)) return value;
   refuse_name(argument, given, names(table));
+}
+
+/// The names of a table of entries, in its order.
+template <class Entry, std::size_t count>
+py::tuple entry_names(const Entry (&table)[count]) {
+  py::tuple all(count);
+  for (std::size_t i = 0; i < count; ++i) all[i] = table[i].name;
+  return all;
+}
+
+/// The entry of that name.
+template <class Entry, std::size_t count>
+const Entry& entry_named(const Entry (&table)[count], const char* argument, std::string_view given) {
+  if (const Entry* const entry = find_entry(table, given)) return *entry;
+  refuse_name(argument, given, entry_names(table));
 }
 
 }  // namespace nncore::bindings

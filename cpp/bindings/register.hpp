@@ -5,9 +5,13 @@
 
 namespace nncore::bindings {
 
+/// What the core's table says of each optimizer, as dicts.
+pybind11::list optimizer_entries();
+
 void register_runtime(pybind11::module_& m);
 void register_functional(pybind11::module_& m);
 void register_parameters(pybind11::module_& m);
+void register_optimizers(pybind11::module_& m);
 void register_network(pybind11::module_& m);
 
 }  // namespace nncore::bindings

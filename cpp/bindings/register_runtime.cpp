@@ -103,8 +103,11 @@ void register_runtime(py::module_& m) {
 
   m.attr("activation_names") = names(kActivations);
   m.attr("loss_names") = names(kLosses);
-  m.attr("optimizer_names") = names(kOptimizers);
   m.attr("initializer_names") = names(kInitializers);
+
+  py::dict entries;
+  entries["optimizers"] = optimizer_entries();
+  m.attr("entries") = entries;
 }
 
 }  // namespace nncore::bindings

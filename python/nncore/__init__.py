@@ -51,12 +51,13 @@ from .losses import (
 )
 from .metrics import accuracy, binary_accuracy
 from .model import Model, Sequential, mlp
-from .optimizers import SGD, Adam, AdamW, Optimizer
+from .optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from .trainer import Trainer
 
 __all__ = [
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Add",
@@ -85,6 +86,7 @@ __all__ = [
     "Model",
     "Multiply",
     "Optimizer",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "Sigmoid",

@@ -130,14 +130,14 @@ def _checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], Tensors]:
     fields, tensors = contents(trainer.model)
     optimizer, running = trainer.optimizer, trainer.running
     fields["checkpoint"] = {
-        "optimizer": optimizer.name,
+        "optimizer": optimizer.kind,
         "settings": optimizer.settings,
         "seed": trainer.seed,
         "columns": list(trainer.history),
         "fit_began": None if running is None else running.first_epoch,
     }
     tensors["optimizer.steps"] = np.array(optimizer.state(trainer.model.store).steps, dtype=np.int64)
-    tensors |= {key: np.array(view, order="C") for key, view in _moments(trainer).items()}
+    tensors |= {key: np.array(view, order="C") for key, view in _slots(trainer).items()}
     for column, values in trainer.history.items():
         tensors[f"trainer.history.{column}"] = np.array(values, dtype=np.float64)
     for key, callback in keyed(() if running is None else running.callbacks).items():
@@ -172,16 +172,15 @@ def _as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given)
 
 
-def _moments(trainer: Trainer) -> Tensors:
-    """Views of the optimizer's moments for the model's arrays, by the names they have in a file."""
+def _slots(trainer: Trainer) -> Tensors:
+    """Views of the optimizer's slots for the model's arrays, by the names they have in a file."""
     model, store = trainer.model, trainer.model.store
     state = trainer.optimizer.state(store)
-    found: Tensors = {}
-    for kind, flat in (("first_moment", state.first_moment), ("second_moment", state.second_moment)):
-        if flat.size:
-            pieces = store.split(flat, model.segments)
-            found |= {f"optimizer.{kind}.{name}": view for name, view in pieces.items()}
-    return found
+    return {
+        f"optimizer.{slot}.{name}": view
+        for slot, flat in state.slots.items()
+        for name, view in store.split(flat, model.segments).items()
+    }
 
 
 def build(fields: dict[str, Any], tensors: Tensors) -> Model:
@@ -221,11 +220,11 @@ def _check_checkpoint(
     checkpoint, model, optimizer = fields["checkpoint"], trainer.model, trainer.optimizer
     if _without_flags(fields["graph"]) != _without_flags(describe(model)):
         raise ValueError("the model of the file is not built like the trainer's")
-    if checkpoint["optimizer"] != optimizer.name:
-        raise ValueError(f"the optimizer is {checkpoint['optimizer']}; the trainer's is {optimizer.name}")
+    if checkpoint["optimizer"] != optimizer.kind:
+        raise ValueError(f"the optimizer is {checkpoint['optimizer']}; the trainer's is {optimizer.kind}")
     if set(checkpoint["settings"]) != set(optimizer.settings):
         raise ValueError(f"the optimizer's settings are {sorted(checkpoint['settings'])}")
-    _core.Optimizer(optimizer.name, **checkpoint["settings"])  # complains of values out of range
+    _core.Optimizer(optimizer.kind, **checkpoint["settings"])  # complains of values out of range
     as_seed(checkpoint["seed"])
     as_seed(fields["seed"])
     _as_metadata(fields["metadata"])
@@ -235,7 +234,14 @@ def _check_checkpoint(
     lengths = {tensors[f"trainer.history.{name}"].shape for name in checkpoint["columns"]}
     if len(lengths) > 1:
         raise ValueError(f"the columns of the history have several lengths: {sorted(lengths)}")
-    views = {**model.named_parameters(), **_moments(trainer)}
+    slots = _slots(trainer)
+    kept = {name for name in tensors if name.startswith("optimizer.")} - {"optimizer.steps"}
+    if kept != slots.keys():
+        differing = ", ".join(sorted(kept ^ slots.keys()))
+        raise ValueError(
+            f"the optimizer's slots are not those of the trainer: {differing} is missing or too much"
+        )
+    views = {**model.named_parameters(), **slots}
     for name, view in views.items():
         if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
             raise ValueError(

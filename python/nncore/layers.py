@@ -24,7 +24,7 @@ class Piece(NamedTuple):
 
     shape: tuple[int, ...]
     initializer: Initializer
-    decay: bool  # whether weight decay applies: to weights, not to biases
+    weight_decay_multiplier: float  # of weight decay: 1 for weights, 0 for biases
 
 
 class Layer:
@@ -164,7 +164,9 @@ class Dense(_Affine):
         self.out_features = check_size(out_features, "out_features")
         self.trainable = trainable
         decayed = as_initializer(weight_initializer, "weight_initializer")
-        self._pieces = {"weight": Piece((self.out_features, self.in_features), decayed, decay=True)}
+        self._pieces = {
+            "weight": Piece((self.out_features, self.in_features), decayed, weight_decay_multiplier=1.0)
+        }
         if bias:
             self._pieces["bias"] = _bias_piece(self.out_features, bias_initializer)
 
@@ -378,7 +380,7 @@ def _bias_piece(features: int, initializer: str | Initializer) -> Piece:
             f"bias_initializer must be 'zeros' or Constant(value); given {chosen.kind!r}, "
             "which depends on the sizes of a weight"
         )
-    return Piece((features,), chosen, decay=False)
+    return Piece((features,), chosen, weight_decay_multiplier=0.0)
 
 
 def _check_several(layer: Layer, widths: Sequence[int]) -> None:

@@ -1,11 +1,10 @@
-"""Optimizers: how gradients change parameters. The arithmetic, the moments and the count of steps are the
-core's; an optimizer here holds the settings, and a state for every store that it has worked on.
+"""Optimizers: how gradients change parameters. The arithmetic, the slots and the count of steps are the
+core's; an optimizer here holds the hyperparameters, and a state for every store that it has worked on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -20,12 +19,10 @@ if TYPE_CHECKING:
 class Optimizer:
     """What all optimizers share: `learning_rate`, which may be set between steps, and `step(model)`."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str]  # the core's name of what it does: "sgd", "adam", ...
 
-    def __init__(self, kind: str, **settings: float) -> None:
-        self.core = _core.Optimizer(kind, **settings)
-        self._kind = kind
-        self._settings = {name: float(value) for name, value in settings.items()}
+    def __init__(self, **settings: float) -> None:
+        self.core = _core.Optimizer(self.kind, **settings)
         self._states: WeakKeyDictionary[Store, _core.OptimizerState_float32] = WeakKeyDictionary()
 
     @property
@@ -35,22 +32,16 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self.core.learning_rate = float(value)
-
-    @property
-    def name(self) -> str:
-        """The core's name of what it does: "sgd", "momentum", "nesterov", "adam" or "adamw"."""
-        return self._kind
+        self.core.learning_rate = value
 
     @property
     def settings(self) -> dict[str, float]:
-        """All its numbers by name, as they are now."""
-        return {**self._settings, "learning_rate": self.learning_rate}
+        """All its hyperparameters by name, as they are now."""
+        return self.core.settings
 
     def set(self, settings: Mapping[str, float]) -> None:
-        """Takes over settings of the same names, as from a checkpoint."""
-        self.core = _core.Optimizer(self._kind, **settings)
-        self._settings = dict(settings)
+        """Takes over hyperparameters of the same names, as from a checkpoint."""
+        self.core = _core.Optimizer(self.kind, **settings)
 
     def step(self, model: Model) -> None:
         """One update of the model's trainable parameters from `model.gradients`.
@@ -66,54 +57,75 @@ class Optimizer:
         model.network.update(self.core, self.state(model.store))
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
-        """What it remembers of a store: `steps`, and the moments as writable flat views."""
+        """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
         state = self._states.get(store)
         if state is None:
-            state = self._states[store] = store.precision.optimizer_state(self._kind, store.core)
+            state = self._states[store] = store.precision.optimizer_state(self.core, store.core)
         return state
 
     def __repr__(self) -> str:
-        settings = [f"{name}={value:g}" for name, value in self.settings.items()]
-        settings += ["nesterov=True"] if self.name == "nesterov" else []
-        return f"{type(self).__name__}({', '.join(settings)})"
+        entry = next(entry for entry in _core.entries["optimizers"] if entry["name"] == self.kind)
+        defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+        shown = [
+            f"{name}={value:g}" if type(value) is float else f"{name}={value}"
+            for name, value in self.settings.items()
+            if name == "learning_rate" or value != defaults[name]
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 @optimizers.row("sgd")
 class SGD(Optimizer):
-    """Gradient descent, p -= learning_rate g; with momentum m = momentum m + g, p -= learning_rate m; or
-    Nesterov's, p -= learning_rate (g + momentum m). Raises ValueError for settings out of range.
+    """Gradient descent, with momentum or Nesterov's momentum where asked for.
+    Raises ValueError for hyperparameters out of range.
     """
 
-    def __init__(self, learning_rate: float = 1e-2, momentum: float = 0.0, nesterov: bool = False) -> None:
-        if nesterov and momentum == 0.0:
-            raise ValueError("nesterov needs a momentum above 0; given 0")
-        if momentum == 0.0:
-            super().__init__("sgd", learning_rate=learning_rate)
-        else:
-            kind = "nesterov" if nesterov else "momentum"
-            super().__init__(kind, learning_rate=learning_rate, momentum=momentum)
-
-
-optimizers.add("momentum", partial(SGD, momentum=0.9))
-optimizers.add("nesterov", partial(SGD, momentum=0.9, nesterov=True))
+    def __init__(
+        self,
+        learning_rate: float = 1e-2,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            l2=l2,
+        )
 
 
 @optimizers.row("adam")
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015), with bias correction; epsilon is added to the root.
-    Raises ValueError for settings out of range.
+    Raises ValueError for hyperparameters out of range.
     """
 
     def __init__(
-        self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+        self,
+        learning_rate: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
-        super().__init__("adam", learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+        super().__init__(
+            learning_rate=learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            l2=l2,
+        )
 
 
 @optimizers.row("adamw")
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), p -= learning_rate weight_decay p, on
-    weights but not on biases. Raises ValueError for settings out of range.
+    weights but not on biases. Raises ValueError for hyperparameters out of range.
     """
 
     def __init__(
@@ -123,21 +135,72 @@ class AdamW(Optimizer):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 1e-2,
+        l2: float = 0.0,
     ) -> None:
         super().__init__(
-            "adamw",
             learning_rate=learning_rate,
             beta1=beta1,
             beta2=beta2,
             epsilon=epsilon,
             weight_decay=weight_decay,
+            l2=l2,
+        )
+
+
+@optimizers.row("rmsprop")
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012), with the mean gradient taken off where centered (Graves 2013).
+    Raises ValueError for hyperparameters out of range.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-2,
+        alpha: float = 0.99,
+        epsilon: float = 1e-8,
+        momentum: float = 0.0,
+        centered: bool = False,
+        weight_decay: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            alpha=alpha,
+            epsilon=epsilon,
+            momentum=momentum,
+            centered=centered,
+            weight_decay=weight_decay,
+            l2=l2,
+        )
+
+
+@optimizers.row("adagrad")
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011): steps become smaller where gradients were large.
+    Raises ValueError for hyperparameters out of range.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-2,
+        epsilon: float = 1e-10,
+        initial_accumulator_value: float = 0.0,
+        weight_decay: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            epsilon=epsilon,
+            initial_accumulator_value=initial_accumulator_value,
+            weight_decay=weight_decay,
+            l2=l2,
         )
 
 
 def as_optimizer(given: str | Optimizer) -> Optimizer:
-    """An optimizer from its name, with its default settings, or an instance."""
+    """An optimizer from its name, with its default hyperparameters, or an instance."""
     if isinstance(given, str):
         return optimizers[given]()
     if not isinstance(given, Optimizer):
-        raise TypeError(f"optimizer must be a name or an Optimizer; given {type(given).__name__}")
+        raise TypeError(f"optimizer must be a name or an Optimizer; got {type(given).__name__}")
     return given

@@ -142,5 +142,10 @@ def as_seed(given: int | None, name: str = "seed") -> int:
 def _segment(name: str, piece: Piece, trainable: bool) -> _core.Segment:
     start = piece.initializer
     return _core.Segment(
-        name, piece.shape, initializer=start.kind, value=start.value, trainable=trainable, decay=piece.decay
+        name,
+        piece.shape,
+        initializer=start.kind,
+        value=start.value,
+        trainable=trainable,
+        weight_decay_multiplier=piece.weight_decay_multiplier,
     )

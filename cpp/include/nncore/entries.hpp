@@ -3,19 +3,15 @@
 // classes and the documentation follow from the tables.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <iterator>
 #include <limits>
-#include <sstream>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 
 namespace nncore {
 
 /// The finite numbers that a parameter may be.
-struct Range {
+struct ParameterRange {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
   bool has_low = true;   ///< whether `low` itself is in it
@@ -28,11 +24,14 @@ struct Range {
     return above && below && value >= -kLargest && value <= kLargest;
   }
 };
-inline constexpr Range kAnyNumber{};
-inline constexpr Range kNotNegative{.low = 0.0, .text = "a finite number of at least 0"};
-inline constexpr Range kPositive{.low = 0.0, .has_low = false, .text = "a finite number greater than 0"};
-inline constexpr Range kFraction{
+inline constexpr ParameterRange kAnyNumber{};
+inline constexpr ParameterRange kNotNegative{.low = 0.0, .text = "a finite number of at least 0"};
+inline constexpr ParameterRange kPositive{
+    .low = 0.0, .has_low = false, .text = "a finite number greater than 0"};
+inline constexpr ParameterRange kFraction{
     .low = 0.0, .high = 1.0, .has_high = false, .text = "a number of at least 0 and less than 1"};
+/// Of two words, or a flag.
+inline constexpr ParameterRange kChoice{.low = 0.0, .high = 1.0, .text = "0 or 1"};
 
 /// One parameter of an entry: a field of the Owner that kind and parameters travel in (Activation, ...).
 template <class Owner, class Field = double>
@@ -40,7 +39,7 @@ struct Parameter {
   const char* name = nullptr;  ///< null: there are no more
   Field Owner::* field = nullptr;
   double initial = 0.0;  ///< what it is where nobody sets it
-  Range range{};
+  ParameterRange range{};
   const char* meaning = "";
   /// Of a parameter that is one of several words, counted from 0: "none|tanh". "False|True": a flag.
   const char* choices = nullptr;
@@ -71,12 +70,13 @@ constexpr const Entry* find_entry(const Entry (&table)[count], std::string_view 
 }
 
 /// Throws std::invalid_argument, naming the parameter, for a value outside its range.
-template <class Owner, class Field>
-void check_parameter(const Parameter<Owner, Field>& parameter, double value) {
-  if (parameter.range.contains(value)) return;
-  std::ostringstream message;
-  message << parameter.name << " must be " << parameter.range.text << "; got " << value;
-  throw std::invalid_argument(message.str());
+void check_parameter(const char* name, const ParameterRange& range, double value);
+
+/// check_parameter of all parameters of an entry.
+template <class Owner, class Entry>
+void check_parameters(const Owner& owner, const Entry& entry) {
+  for (const auto& parameter : entry.parameters)
+    if (parameter.name != nullptr) check_parameter(parameter.name, parameter.range, owner.*parameter.field);
 }
 
 }  // namespace nncore

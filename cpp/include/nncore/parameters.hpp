@@ -38,7 +38,7 @@ struct Segment {
   Initializer initializer{};
   bool trainable = true;
   double learning_rate_multiplier = 1.0;
-  bool decay = false;  ///< whether decoupled weight decay applies
+  double weight_decay_multiplier = 0.0;  ///< of weight_decay and l2: 1 for weights, 0 for biases
 
   std::int64_t size() const { return rows * columns; }
 };
@@ -112,7 +112,7 @@ class Parameters {
 
   void set_trainable(int index, bool trainable);
   void set_learning_rate_multiplier(int index, double multiplier);
-  void set_decay(int index, bool decay);
+  void set_weight_decay_multiplier(int index, double multiplier);
 
   /// values = other's values (and state); throws std::invalid_argument where segments' shapes differ.
   void copy_from(const Parameters& other);

@@ -59,6 +59,7 @@ void check_segment(const Segment& segment) {
   if (segment.is_vector && segment.columns != 1)
     refuse("shape" + of, shape_of(segment), "one column, for it is a vector");
   check_multiplier("learning_rate_multiplier" + of, segment.learning_rate_multiplier);
+  check_multiplier("weight_decay_multiplier" + of, segment.weight_decay_multiplier);
   if (!std::isfinite(segment.initializer.value))
     refuse("initial value" + of, std::to_string(segment.initializer.value), "finite");
 }
@@ -141,7 +142,7 @@ Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t
   segment.rows = out_features;
   segment.columns = in_features;
   segment.initializer = initializer;
-  segment.decay = true;
+  segment.weight_decay_multiplier = 1.0;
   return segment;
 }
 
@@ -272,8 +273,9 @@ void Parameters<T>::set_learning_rate_multiplier(int index, double multiplier) {
 }
 
 template <class T>
-void Parameters<T>::set_decay(int index, bool decay) {
-  pick(segments_, index).decay = decay;
+void Parameters<T>::set_weight_decay_multiplier(int index, double multiplier) {
+  check_multiplier("weight_decay_multiplier", multiplier);
+  pick(segments_, index).weight_decay_multiplier = multiplier;
 }
 
 template <class T>
