@@ -23,6 +23,7 @@ pybind11_add_module(
   cpp/bindings/register_functional.cpp
   cpp/bindings/register_losses.cpp
   cpp/bindings/register_network.cpp
+  cpp/bindings/register_optimizers.cpp
   cpp/bindings/register_parameters.cpp
   cpp/bindings/register_runtime.cpp)
 nncore_compile_options(_core)

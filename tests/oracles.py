@@ -1,6 +1,13 @@
-"""Independent formulas, a line for each entry, in NumPy float64: what the core is compared with."""
+"""Independent formulas: one line for each thing that the core has an entry for.
+
+An entry of the core that has no line here fails the tests.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,5 +28,51 @@ LOSSES: dict[str, Callable[..., Array]] = {
     "mean_absolute_error": lambda a, y: abs(a - y).mean(axis=1),
     "gaussian_nll": lambda a, y: sum((s + (m - y) ** 2 / np.exp(s)) / 2 for m, s in [np.split(a, 2, 1)]).sum(
         1
+Kept = dict[
+    str, Any
+]  # what an optimizer keeps from step to step; all of it starts at 0 unless `keep` was told
+
+
+def keep(kept: Kept, name: str, value: Array) -> Array:
+    kept[name] = value
+    return value
+
+
+def mean(kept: Kept, name: str, decay: float, value: Array) -> Array:
+    """An exponential moving average."""
+    return keep(kept, name, decay * kept.get(name, 0.0) + (1.0 - decay) * value)
+
+
+def add(kept: Kept, name: str, decay: float, value: Array) -> Array:
+    """A sum that decays, as momentum is."""
+    return keep(kept, name, decay * kept.get(name, 0.0) + value)
+
+
+def nesterov(o: SimpleNamespace, g: Array, kept: Kept) -> Array:
+    return g + o.momentum * add(kept, "m", o.momentum, g)
+
+
+def spread(o: SimpleNamespace, g: Array, kept: Kept) -> Array:
+    """What RMSprop divides by."""
+    square = mean(kept, "v", o.alpha, g * g)
+    if o.centered:
+        square = np.maximum(square - mean(kept, "a", o.alpha, g) ** 2, 0.0)
+    return np.sqrt(square) + o.epsilon
+
+
+def adam(o: SimpleNamespace, t: int, g: Array, kept: Kept) -> Array:
+    root = np.sqrt(mean(kept, "v", o.beta2, g * g) / (1.0 - o.beta2**t)) + o.epsilon
+    return mean(kept, "m", o.beta1, g) / (1.0 - o.beta1**t) / root
+
+
+# What the learning rate multiplies in step t (from 1 on), of an optimizer's hyperparameters o, a gradient g
+# with l2 in it, and what the optimizer keeps.
+OPTIMIZERS: dict[str, Callable[[SimpleNamespace, int, Array, Kept], Array]] = {
+    "sgd": lambda o, t, g, s: nesterov(o, g, s) if o.nesterov else add(s, "m", o.momentum, g),
+    "adam": adam,
+    "adamw": adam,
+    "rmsprop": lambda o, t, g, s: add(s, "m", o.momentum, g / spread(o, g, s)),
+    "adagrad": lambda o, t, g, s: (
+        g / (np.sqrt(o.initial_accumulator_value + add(s, "v", 1.0, g * g)) + o.epsilon)
     ),
 }

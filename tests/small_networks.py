@@ -34,12 +34,13 @@ def chain(
     store = of_dtype("Parameters", dtype)(segments)
     store.initialize(0)
     network = of_dtype("Network", dtype)(_core.Graph(nodes, [len(nodes) - 1]), store)
+    optimizer = _core.Optimizer("adam", learning_rate=0.01)
     return SimpleNamespace(
         network=network,
         store=store,
         objective=network.plan(terms or HALF_SQUARED_ERROR),
-        optimizer=_core.Optimizer("adam", learning_rate=0.01),
-        state=of_dtype("OptimizerState", dtype)("adam", store),
+        optimizer=optimizer,
+        state=of_dtype("OptimizerState", dtype)(optimizer, store),
     )
 
 
@@ -59,7 +60,7 @@ def draw(*shape: int, seed: int = 0, dtype: DTypeLike = np.float32) -> NDArray:
 
 
 def snapshot(model: SimpleNamespace) -> list[bytes]:
-    arrays = [model.store.values, model.store.gradients, model.state.first_moment, model.state.second_moment]
+    arrays = [model.store.values, model.store.gradients, *model.state.slots.values()]
     return [array.tobytes() for array in arrays] + [str(model.state.steps).encode()]
 
 

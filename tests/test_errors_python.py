@@ -455,7 +455,7 @@ TRAINERS = {
     "nesterov without momentum": (
         lambda: nc.SGD(0.1, nesterov=True),
         ValueError,
-        "momentum must be above 0 with nesterov; got 0",
+        "nesterov must be False where momentum is 0",
     ),
     "learning rate set to NaN": (
         lambda: setattr(nc.SGD(), "learning_rate", np.nan),

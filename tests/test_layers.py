@@ -9,9 +9,9 @@ from nncore.layers.activations import ENTRIES as ACTIVATIONS
 
 
 def test_tables_have_the_rows_of_the_core():
-    assert tuple(ACTIVATIONS) == _core.activation_names
+    assert list(ACTIVATIONS) == [entry["name"] for entry in _core.entries["activations"]]
     assert list(losses.ENTRIES) == [entry["name"] for entry in _core.entries["losses"]]
-    assert set(optimizers.NAMES) == set(_core.optimizer_names)
+    assert list(optimizers.ENTRIES) == [entry["name"] for entry in _core.entries["optimizers"]]
     assert set(initializers.ENTRIES) == set(_core.initializer_names)
 
 

@@ -35,7 +35,7 @@ def classifier() -> nc.Trainer:
 
 def snapshot(trainer: nc.Trainer) -> list[Any]:
     state = trainer.optimizer.state(trainer.model.store)
-    arrays = [trainer.model.parameters, trainer.model.gradients, state.first_moment, state.second_moment]
+    arrays = [trainer.model.parameters, trainer.model.gradients, *state.slots.values()]
     return [*(array.tobytes() for array in arrays), state.steps, trainer.history.epochs]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import nncore as nc
 from nncore import _core
+from nncore.registry import optimizers
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
@@ -51,9 +52,9 @@ def test_training_learns():
     assert history["loss"][-1] < 0.1 * history["loss"][0]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adam", "adamw"])
-def test_an_epoch_is_its_steps(optimizer):
-    whole, steps = regressor(optimizer), regressor(optimizer)
+@pytest.mark.parametrize("make", [*map(optimizers.__getitem__, optimizers), lambda: nc.SGD(momentum=0.9)])
+def test_an_epoch_is_its_steps(make):
+    whole, steps = regressor(make()), regressor(make())
     whole.fit(X, Y, epochs=2, batch_size=16, progress=False)
     losses = []
     for epoch in range(2):
@@ -221,7 +222,7 @@ def test_the_learning_rate_may_change_between_steps():
     trainer.optimizer.learning_rate = 0.0
     trainer.step(X, Y)
     assert np.array_equal(trainer.model.parameters, before)
-    assert trainer.optimizer.settings == {"learning_rate": 0.0}
+    assert trainer.optimizer.settings["learning_rate"] == 0.0
 
 
 def test_an_optimizer_has_a_state_for_every_store():

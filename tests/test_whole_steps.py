@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 import nncore as nc
+from nncore.registry import optimizers
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((64, 3))
 LABELS = (X[:, 0] > 0).astype(int)
-OPTIMIZERS = ["sgd", "momentum", "nesterov", "adam", "adamw"]
+OPTIMIZERS: dict[str, Callable[[], nc.Optimizer]] = {
+    **{name: optimizers[name] for name in optimizers},
+    "momentum": lambda: nc.SGD(momentum=0.9),
+    "nesterov": lambda: nc.SGD(momentum=0.9, nesterov=True),
+}
 #: Sizes whose first weight is small, and so large that plain SGD changes it while its gradient is formed.
 SIZES = {"small": [3, 8, 2], "large": [3, 700, 700, 2]}
 
@@ -27,7 +32,7 @@ def classifier(sizes: list[int], optimizer: Any = "adam", **options: Any) -> nc.
 def state_of(trainer: nc.Trainer) -> list[bytes]:
     """Everything that a step changes. No view is left behind: that changes the way a step is checked."""
     state = trainer.optimizer.state(trainer.model.store)
-    arrays = (trainer.model.parameters, state.first_moment, state.second_moment, np.array(state.steps))
+    arrays = (trainer.model.parameters, *state.slots.values(), np.array(state.steps))
     return [array.tobytes() for array in arrays]
 
 
@@ -121,7 +126,7 @@ def test_the_gradient_of_a_python_loss(bad: float, optimizer: str) -> None:
         gradient[5, 1] = bad
         return 1.0, gradient
 
-    trainer = nc.Trainer(nc.mlp([3, 8, 2], seed=0), loss, optimizer)
+    trainer = nc.Trainer(nc.mlp([3, 8, 2], seed=0), loss, OPTIMIZERS[optimizer]())
     message = f"the gradient of the loss is {bad} in row 5 of the batch, column 1, in step 1"
     with refused(trainer, message):
         trainer.step(X, LABELS)
@@ -164,7 +169,7 @@ def test_a_learning_rate_times_a_gradient(optimizer: Any, size: str, dtype: Any)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_gradient_of_ones_own(bad: float, optimizer: str, size: str) -> None:
-    trainer = classifier(SIZES[size], optimizer)
+    trainer = classifier(SIZES[size], OPTIMIZERS[optimizer]())
     trainer.model.gradients[:] = 1e-3
     trainer.optimizer.step(trainer.model)
     layer = trainer.model[2]
@@ -190,13 +195,13 @@ def test_the_square_of_a_gradient(gradient: float) -> None:
 def test_moments_that_somebody_spoilt(moment: str, bad: float) -> None:
     trainer = classifier(SIZES["small"], "adam")
     trainer.step(X, LABELS)
-    view = getattr(trainer.optimizer.state(trainer.model.store), moment)
+    view = trainer.optimizer.state(trainer.model.store).slots[moment]
     view[3] = bad
     for held in (view, None):
         view = held
         with refused(trainer, "the update of 0.weight is not finite in step 2"):
             trainer.step(X, LABELS)
-    getattr(trainer.optimizer.state(trainer.model.store), moment)[3] = 0
+    trainer.optimizer.state(trainer.model.store).slots[moment][3] = 0
     trainer.step(X, LABELS)
 
 
@@ -227,10 +232,10 @@ def test_what_is_not_trained_may_be_anything() -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("size", SIZES)
 def test_steps_that_need_a_closer_look_have_the_same_bits(optimizer: str, size: str) -> None:
-    """A view of the moments, which may be written at any time, and gradients beyond every bound."""
-    plain, watched = classifier(SIZES[size], optimizer), classifier(SIZES[size], optimizer)
+    """A view of the slots, which may be written at any time, and gradients beyond every bound."""
+    plain, watched = (classifier(SIZES[size], OPTIMIZERS[optimizer]()) for _ in range(2))
     state = watched.optimizer.state(watched.model.store)
-    views = state.first_moment, state.second_moment
+    views = state.slots
     for trainer in (plain, watched):
         trainer.fit(X, LABELS, epochs=3, progress=False)
     assert state_of(plain) == state_of(watched)

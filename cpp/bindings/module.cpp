@@ -10,5 +10,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   nncore::bindings::register_functional(m);
   nncore::bindings::register_losses(m);
   nncore::bindings::register_parameters(m);
+  nncore::bindings::register_optimizers(m);
   nncore::bindings::register_network(m);
 }

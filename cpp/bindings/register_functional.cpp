@@ -253,7 +253,36 @@ void register_dense(py::module_& m) {
 
 }  // namespace
 
+py::list activation_entries() {
+  py::list entries;
+  for (const ActivationEntry& entry : kActivations) {
+    py::dict described = describe_entry(entry);
+    described["is_elementwise"] = entry.is_elementwise;
+    described["derivative_reads"] = entry.derivative_reads == DerivativeReads::input ? "input" : "output";
+    described["orders"] = entry.orders;
+    described["has_kink"] = entry.has_kink;
+    described["formula"] = entry.formula;
+    described["derivative"] = entry.derivative;
+    entries.append(described);
+  }
+  return entries;
+}
+
 void register_functional(py::module_& m) {
+  m.def(
+      "check_activation",
+      [](const std::string& kind, const py::kwargs& parameters) {
+        const ActivationEntry& entry = entry_named(kActivations, "activation", kind);
+        Activation activation(entry.kind);
+        for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+          const auto& parameter = entry.parameters[i];
+          if (parameters.contains(parameter.name))
+            activation.*parameter.field =
+                read_parameter(parameters[parameter.name], parameter.name, parameter.choices);
+        }
+        validate(activation);
+      },
+      py::arg("kind"), "TypeError or ValueError for parameters that an activation cannot have.");
   register_elementary<[](const auto& kernels) { return kernels.exp; }>(m, "exp");
   register_elementary<[](const auto& kernels) { return kernels.log; }>(m, "log");
   register_activations(m, std::make_index_sequence<kActivationCount>());

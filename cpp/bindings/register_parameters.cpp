@@ -1,4 +1,4 @@
-// What a network is made of: segments and their store, nodes and their graph, optimizers and their state.
+// What a network is made of: segments and their store, nodes and their graph.
 #include "nncore/parameters.hpp"
 
 #include <pybind11/stl.h>
@@ -10,82 +10,79 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "entries.hpp"
 #include "guards.hpp"
 #include "names.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/network.hpp"
 #include "register.hpp"
+#include "views.hpp"
 
 namespace nncore::bindings {
 namespace {
 
 constexpr double kFlopsPerNumber = 30.0;  ///< of drawing or copying one: only decides about the GIL
 
+Initializer make_initializer(const std::string& kind, const py::dict& parameters) {
+  const InitializerEntry& entry = entry_named(kInitializers, "initializer", kind);
+  Initializer initializer(entry.kind);
+  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+    const auto& parameter = entry.parameters[i];
+    if (parameters.contains(parameter.name))
+      initializer.*parameter.field =
+          read_parameter(parameters[parameter.name], parameter.name, parameter.choices);
+  }
+  validate(initializer);
+  return initializer;
+}
+
 // Segments and their store -----------------------------------------------------------------------------
 
-Segment make_segment(std::string name, const std::vector<std::int64_t>& shape, const std::string& initializer,
-                     double value, bool trainable, double learning_rate_multiplier, bool decay) {
-  const bool fits = (shape.size() == 1 || shape.size() == 2) && shape.front() >= 1 && shape.back() >= 1;
-  if (!fits) throw py::value_error("shape of segment '" + name + "': one or two extents >= 1 are needed");
+Segment make_segment(std::string name, std::vector<std::int64_t> shape, const std::string& layout,
+                     const std::string& initializer, const py::dict& initializer_parameters, bool trainable,
+                     double learning_rate_multiplier, double weight_decay_multiplier) {
   Segment segment;
   segment.name = std::move(name);
-  segment.rows = shape.front();
-  segment.columns = shape.size() == 2 ? shape.back() : 1;
-  segment.is_vector = shape.size() == 1;
-  segment.initializer = {find_name(kInitializers, "initializer", initializer), value};
+  segment.shape = std::move(shape);
+  if (layout != "columns" && layout != "rows")
+    refuse_name("layout", layout, py::make_tuple("columns", "rows"));
+  segment.layout = layout == "rows" ? SegmentLayout::by_rows : SegmentLayout::by_columns;
+  segment.initializer = make_initializer(initializer, initializer_parameters);
   segment.trainable = trainable;
   segment.learning_rate_multiplier = learning_rate_multiplier;
-  segment.decay = decay;
+  segment.weight_decay_multiplier = weight_decay_multiplier;
   return segment;
 }
 
-py::tuple shape_of(const Segment& segment) {
-  if (segment.is_vector) return py::make_tuple(segment.rows);
-  return py::make_tuple(segment.rows, segment.columns);
-}
+py::tuple shape_of(const Segment& segment) { return py::tuple(py::cast(segment.shape)); }
 
 void register_segment(py::module_& m) {
   py::class_<Segment>(m, "Segment",
                       "One named piece of a store: its shape, how it starts, and how optimizers treat it.")
       .def(py::init(&make_segment), py::arg("name"), py::arg("shape"), py::kw_only(),
-           py::arg("initializer") = "zeros", py::arg("value") = 0.0, py::arg("trainable") = true,
-           py::arg("learning_rate_multiplier") = 1.0, py::arg("decay") = false)
+           py::arg("layout") = "columns", py::arg("initializer") = "zeros",
+           py::arg("initializer_parameters") = py::dict(), py::arg("trainable") = true,
+           py::arg("learning_rate_multiplier") = 1.0, py::arg("weight_decay_multiplier") = 0.0)
       .def_readonly("name", &Segment::name)
       .def_property_readonly("shape", &shape_of)
       .def_readonly("trainable", &Segment::trainable)
       .def_readonly("learning_rate_multiplier", &Segment::learning_rate_multiplier)
-      .def_readonly("decay", &Segment::decay);
+      .def_readonly("weight_decay_multiplier", &Segment::weight_decay_multiplier);
 }
 
-/// What writable views keep alive: their owner, which is told when the last of them is gone.
-template <class Owner>
-py::capsule borrow(const std::shared_ptr<Owner>& lender) {
-  auto held = std::make_unique<std::shared_ptr<Owner>>(lender);
-  py::capsule owner(held.get(), [](void* pointer) {
-    const std::unique_ptr<std::shared_ptr<Owner>> lender(static_cast<std::shared_ptr<Owner>*>(pointer));
-    (*lender)->end_borrow();
-  });
-  held.release();
-  lender->begin_borrow();
-  return owner;
-}
-
-/// A writable flat view; the owner lives as long as the view.
-template <class T>
-py::array flat_view(T* data, std::int64_t count, py::handle owner) {
-  return py::array(py::dtype::of<T>(), py::array::ShapeContainer{static_cast<py::ssize_t>(count)},
-                   py::array::StridesContainer{static_cast<py::ssize_t>(sizeof(T))}, data, owner);
-}
-
-/// A writable view of a segment in its own shape: weights lie column by column.
+/// A writable view of a segment in its own shape.
 template <class T>
 py::array segment_view(const Segment& segment, T* data, py::handle owner) {
-  if (segment.is_vector) return flat_view(data, segment.rows, owner);
   constexpr auto kSize = static_cast<py::ssize_t>(sizeof(T));
-  const auto rows = static_cast<py::ssize_t>(segment.rows);
-  return py::array(py::dtype::of<T>(),
-                   py::array::ShapeContainer{rows, static_cast<py::ssize_t>(segment.columns)},
-                   py::array::StridesContainer{kSize, rows * kSize}, data, owner);
+  const std::size_t dimensions = segment.shape.size();
+  std::vector<py::ssize_t> shape(segment.shape.begin(), segment.shape.end()), strides(dimensions);
+  py::ssize_t stride = kSize;
+  for (std::size_t i = dimensions; i-- > 0; stride *= shape[i]) strides[i] = stride;
+  if (dimensions > 1 && segment.layout == SegmentLayout::by_columns) {
+    strides[dimensions - 2] = kSize;
+    strides[dimensions - 1] = shape[dimensions - 2] * kSize;
+  }
+  return py::array(py::dtype::of<T>(), std::move(shape), std::move(strides), data, owner);
 }
 
 const Segment& segment_at(const std::vector<Segment>& segments, int index) {
@@ -221,7 +218,8 @@ void register_store(py::module_& m, const char* name) {
            py::arg("trainable"))
       .def("set_learning_rate_multiplier", segment_setter<T, double>(&Store::set_learning_rate_multiplier),
            py::arg("index"), py::arg("multiplier"))
-      .def("set_decay", segment_setter<T, bool>(&Store::set_decay), py::arg("index"), py::arg("decay"))
+      .def("set_weight_decay_multiplier", segment_setter<T, double>(&Store::set_weight_decay_multiplier),
+           py::arg("index"), py::arg("multiplier"))
       .def(
           "copy_from",
           [](Store& store, Store& other) {
@@ -266,74 +264,28 @@ void register_graph(py::module_& m) {
       .def_property_readonly("outputs", [](const Graph& graph) { return graph.outputs(); });
 }
 
-// Optimizers and their state ---------------------------------------------------------------------------
-
-Optimizer make_optimizer(const std::string& kind, double learning_rate, double momentum, double beta1,
-                         double beta2, double epsilon, double weight_decay) {
-  const Optimizer optimizer{
-      find_name(kOptimizers, "kind", kind), learning_rate, momentum, beta1, beta2, epsilon, weight_decay};
-  validate(optimizer);
-  return optimizer;
-}
-
-void set_learning_rate(Optimizer& optimizer, double learning_rate) {
-  Optimizer changed = optimizer;
-  changed.learning_rate = learning_rate;
-  validate(changed);
-  optimizer = changed;
-}
-
-void register_optimizer(py::module_& m) {
-  py::class_<Optimizer>(m, "Optimizer",
-                        "The numbers of an optimizer; checked when made (ValueError names the field).")
-      .def(py::init(&make_optimizer), py::arg("kind"), py::kw_only(), py::arg("learning_rate"),
-           py::arg("momentum") = 0.9, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
-           py::arg("epsilon") = 1e-8, py::arg("weight_decay") = 0.0)
-      .def_property(
-          "learning_rate", [](const Optimizer& optimizer) { return optimizer.learning_rate; },
-          &set_learning_rate);
-}
-
-template <class T, T* (OptimizerState<T>::*moment)(), std::int64_t (OptimizerState<T>::*size)() const>
-py::array moment_view(const std::shared_ptr<OptimizerState<T>>& state) {
-  return flat_view((*state.*moment)(), (*state.*size)(), borrow(state));
-}
-
-template <class T>
-void register_state(py::module_& m, const char* name) {
-  using State = OptimizerState<T>;
-  py::class_<State, std::shared_ptr<State>>(
-      m, name, "What an optimizer remembers: the steps made, and its moments as writable views.")
-      .def(py::init([](const std::string& kind, const Parameters<T>& parameters) {
-             return std::make_shared<State>(find_name(kOptimizers, "kind", kind), parameters.count());
-           }),
-           py::arg("kind"), py::arg("parameters"))
-      .def_property(
-          "steps", [](const State& state) { return state.steps; },
-          [](State& state, std::int64_t steps) {
-            if (steps < 0)
-              throw py::value_error("steps is " + std::to_string(steps) + "; 0 or more is needed");
-            state.steps = steps;
-          })
-      .def_property_readonly(
-          "first_moment",
-          &moment_view<T, static_cast<T* (State::*)()>(&State::first_moment), &State::first_moment_size>)
-      .def_property_readonly(
-          "second_moment",
-          &moment_view<T, static_cast<T* (State::*)()>(&State::second_moment), &State::second_moment_size>);
-}
-
 }  // namespace
 
+py::list initializer_entries() {
+  py::list entries;
+  for (const InitializerEntry& entry : kInitializers) {
+    py::dict described = describe_entry(entry);
+    described["for_weights_only"] = entry.fan != Fan::none;
+    entries.append(described);
+  }
+  return entries;
+}
+
 void register_parameters(py::module_& m) {
+  m.def(
+      "check_initializer",
+      [](const std::string& kind, const py::kwargs& parameters) { make_initializer(kind, parameters); },
+      py::arg("kind"), "TypeError or ValueError for parameters that an initializer cannot have.");
   register_segment(m);
   register_guard(m);
   register_store<float>(m, "Parameters_float32");
   register_store<double>(m, "Parameters_float64");
   register_graph(m);
-  register_optimizer(m);
-  register_state<float>(m, "OptimizerState_float32");
-  register_state<double>(m, "OptimizerState_float64");
 }
 
 }  // namespace nncore::bindings

@@ -103,10 +103,12 @@ void register_runtime(py::module_& m) {
   m.def("shuffled_rows", &shuffled, py::arg("count"), py::arg("seed"), py::arg("epoch"),
         "A random permutation of 0 .. count - 1 as int64, the same one for the same seed and epoch.");
 
-  m.attr("activation_names") = entry_names(kActivations);
-  m.attr("optimizer_names") = names(kOptimizers);
-  m.attr("initializer_names") = names(kInitializers);
-  m.attr("entries") = py::dict(py::arg("losses") = loss_entries());
+  py::dict entries;
+  entries["activations"] = activation_entries();
+  entries["losses"] = loss_entries();
+  entries["initializers"] = initializer_entries();
+  entries["optimizers"] = optimizer_entries();
+  m.attr("entries") = entries;
 }
 
 }  // namespace nncore::bindings

@@ -157,7 +157,8 @@ class ParameterSpec(NamedTuple):
 
     shape: tuple[int, ...]
     initializer: Initializer
-    decay: bool  # whether weight decay applies: to weights, not to biases
+    weight_decay_multiplier: float = 0.0  # 1 for weights, 0 for biases
+    layout: str = "columns"  # or "rows": what the core keeps together
 
 
 class Store(Protocol):

@@ -31,8 +31,9 @@ int main() {
   auto graph = std::make_shared<const nncore::Graph>(std::move(nodes), std::vector<int>{3});
   nncore::Network<float> network(graph, parameters);
 
-  const nncore::Optimizer adam{.kind = nncore::OptimizerKind::adam, .learning_rate = 0.02};
-  nncore::OptimizerState<float> state(adam.kind, parameters->count());
+  nncore::Optimizer adam(nncore::OptimizerKind::adam);
+  adam.learning_rate = 0.02;
+  nncore::OptimizerState<float> state(adam, parameters->count());
   nncore::Workspace<float> workspace;
   const nncore::LossTerm terms[] = {{.loss = nncore::LossKind::mean_squared_error}};
   const auto objective = network.plan(terms);

@@ -229,7 +229,7 @@ TEST(operations_from_outside_have_segments_state_and_integers) {
   parameters->set_learning_rate_multiplier(1, 0.0);
   const std::vector<double> before(parameters->values(), parameters->values() + parameters->count());
   OptimizerState<double> optimizer_state(OptimizerKind::adam, parameters->count());
-  problem.network.train_step(*objective, problem.batch(), {}, optimizer_state, workspace);
+  problem.network.train_step(*objective, problem.batch(), OptimizerKind::adam, optimizer_state, workspace);
   for (std::int64_t i = 0; i < parameters->count(); ++i) {
     CHECK((parameters->values()[i] == before[static_cast<std::size_t>(i)]) == (i < parameters->offset(2)));
   }
@@ -260,7 +260,7 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
         const std::int64_t before = allocations;
         const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, rows};
         const Matrix<float> outputs[] = {{out.data(), rows, 10}};
-        network.train_step(*objective, batch, {}, state, training);
+        network.train_step(*objective, batch, OptimizerKind::adam, state, training);
         network.predict({&input, 1}, rows, outputs, predicting);
         seen.push_back(allocations - before);
       }
@@ -297,8 +297,8 @@ std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
   const Table table_x = table(x.data(), rows, 160);
   const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
-  const Optimizer optimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01};
-  OptimizerState<T> state(optimizer.kind, parameters->count());
+  const Optimizer optimizer = OptimizerKind::sgd;
+  OptimizerState<T> state(optimizer, parameters->count());
   Workspace<T> workspace;
   for (int step = 0; step < 3; ++step) {
     const Batch batch{{&table_x, 1}, {&table_x, 1}, nullptr, nullptr, 0, rows};
@@ -360,8 +360,8 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
   const Table input = table(x.data(), 5, 160), target = table(y.data(), 5, 10);
   const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
-  const Optimizer optimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01};
-  OptimizerState<T> state(optimizer.kind, parameters->count());
+  const Optimizer optimizer = OptimizerKind::sgd;
+  OptimizerState<T> state(optimizer, parameters->count());
   Workspace<T> workspace;
   const auto change = [&parameters](std::int64_t steps) {
     if (steps == 1) parameters->values()[5] = T(0.25);
@@ -467,11 +467,11 @@ TEST(training_keeps_to_its_callers_limit_of_threads) {
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
   Workspace<float> workspace;
   set_num_threads(3);
-  network.train_step(*objective, batch, {}, state, workspace);
+  network.train_step(*objective, batch, OptimizerKind::adam, state, workspace);
   CHECK(threads_seen == 3);
   {
     const ThreadLimit two(2);
-    network.train_step(*objective, batch, {}, state, workspace);
+    network.train_step(*objective, batch, OptimizerKind::adam, state, workspace);
     CHECK(threads_seen == 2);
   }
   set_num_threads(1);
@@ -512,19 +512,21 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
   const std::vector<float> before(parameters->values(), parameters->values() + 4);
   const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, 2};
   const char* const where = "x must be finite; got nan in row 1, column 0";
-  CHECK_THROWS(network.train_step(*objective, batch, {}, state, workspace), NotFinite, where);
+  CHECK_THROWS(network.train_step(*objective, batch, OptimizerKind::adam, state, workspace), NotFinite,
+               where);
   CHECK_THROWS(network.loss(*objective, batch, workspace), NotFinite, where);
   CHECK_THROWS(network.check_inputs(batch), NotFinite, where);
   CHECK(state.steps == 0);
   CHECK(std::equal(before.begin(), before.end(), parameters->values()));
-  CHECK_THROWS(network.train_epoch(*objective, batch, 1, {}, state, workspace), NotFinite, where);
+  CHECK_THROWS(network.train_epoch(*objective, batch, 1, OptimizerKind::adam, state, workspace), NotFinite,
+               where);
   CHECK(state.steps == 1);
   x[2] = 3;
   y[3] = INFINITY;
-  CHECK_THROWS(network.train_step(*objective, batch, {}, state, workspace), NotFinite,
+  CHECK_THROWS(network.train_step(*objective, batch, OptimizerKind::adam, state, workspace), NotFinite,
                "the loss is inf in step 2; that step was not made");
-  CHECK_THROWS(network.train_epoch(*objective, batch, 0, {}, state, workspace), std::invalid_argument,
-               "batch_size is 0");
+  CHECK_THROWS(network.train_epoch(*objective, batch, 0, OptimizerKind::adam, state, workspace),
+               std::invalid_argument, "batch_size is 0");
 }
 
 TEST(losses_that_do_not_fit_name_the_right_choice) {

@@ -54,21 +54,16 @@ void fill_with(T* values, std::int64_t count, T first) {
 
 }  // namespace
 
-TEST(names_of_initializers) {
-  const char* expected[] = {"zeros",         "constant",   "glorot_uniform",
-                            "glorot_normal", "he_uniform", "he_normal"};
-  for (int kind = 0; kind < 6; ++kind)
-    CHECK(std::string(name(static_cast<InitializerKind>(kind))) == expected[kind]);
-}
-
 TEST(segment_helpers) {
   const Segment weight = weight_segment("w", 3, 4);
-  CHECK(weight.name == "w" && weight.rows == 3 && weight.columns == 4 && weight.size() == 12);
-  CHECK(!weight.is_vector && weight.trainable && weight.decay && weight.learning_rate_multiplier == 1.0);
+  CHECK(weight.name == "w" && weight.shape == std::vector<std::int64_t>({3, 4}) && weight.size() == 12);
+  CHECK(!weight.is_vector() && weight.trainable && weight.weight_decay_multiplier == 1.0 &&
+        weight.learning_rate_multiplier == 1.0);
   CHECK(weight.initializer.kind == InitializerKind::glorot_uniform);
   const Segment bias = bias_segment("b", 5);
-  CHECK(bias.name == "b" && bias.rows == 5 && bias.columns == 1 && bias.size() == 5);
-  CHECK(bias.is_vector && bias.trainable && !bias.decay && bias.initializer.kind == InitializerKind::zeros);
+  CHECK(bias.name == "b" && bias.shape == std::vector<std::int64_t>{5} && bias.size() == 5);
+  CHECK(bias.is_vector() && bias.trainable && bias.weight_decay_multiplier == 0.0 &&
+        bias.initializer.kind == InitializerKind::zeros);
 }
 
 TEST(layout_has_no_gaps) {
@@ -168,10 +163,11 @@ TEST(flags_are_set_by_index) {
   Parameters<float> parameters(layers());
   parameters.set_trainable(0, false);
   parameters.set_learning_rate_multiplier(1, 2.5);
-  parameters.set_decay(2, false);
+  parameters.set_weight_decay_multiplier(2, 0.5);
   CHECK(!parameters.segments()[0].trainable && parameters.segments()[1].trainable);
   CHECK(parameters.segments()[1].learning_rate_multiplier == 2.5);
-  CHECK(!parameters.segments()[2].decay && parameters.segments()[0].decay);
+  CHECK(parameters.segments()[2].weight_decay_multiplier == 0.5);
+  CHECK(parameters.segments()[0].weight_decay_multiplier == 1.0);
 }
 
 TEST(copy_takes_values_and_state_but_not_gradients) {
@@ -210,13 +206,15 @@ TEST(soft_update_moves_by_the_fraction) {
 
 TEST(bad_segments) {
   refuses<float>({changed([](Segment& s) { s.name = ""; })}, {}, "name is empty");
-  refuses<float>({changed([](Segment& s) { s.rows = 0; })}, {}, "segment 'w' is (0, 4)");
-  refuses<float>({changed([](Segment& s) { s.columns = -4; })}, {}, "segment 'w' is (3, -4)");
-  refuses<float>({changed([](Segment& s) { s.is_vector = true; })}, {}, "it is a vector");
+  refuses<float>({changed([](Segment& s) { s.shape = {0, 4}; })}, {}, "segment 'w' is (0, 4)");
+  refuses<float>({changed([](Segment& s) { s.shape = {3, -4}; })}, {}, "segment 'w' is (3, -4)");
+  refuses<float>({changed([](Segment& s) { s.shape = {}; })}, {}, "one to three extents");
+  refuses<float>({changed([](Segment& s) { s.shape = {1, 1, 1, 1}; })}, {}, "one to three extents");
   refuses<float>({changed([](Segment& s) { s.learning_rate_multiplier = kNan; })}, {},
                  "learning_rate_multiplier of segment 'w' is nan");
   refuses<float>({changed([](Segment& s) { s.initializer.value = -INFINITY; })}, {}, "value of segment 'w'");
-  refuses<float>({changed([](Segment& s) { s.rows = s.columns = std::int64_t{1} << 40; })}, {}, "memory");
+  refuses<float>({changed([](Segment& s) { s.shape = {std::int64_t{1} << 40, std::int64_t{1} << 40}; })}, {},
+                 "memory");
   refuses<double>({weight_segment("a", std::int64_t{1} << 30, std::int64_t{1} << 29),
                    weight_segment("b", std::int64_t{1} << 30, std::int64_t{1} << 30)},
                   {}, "'b'");
@@ -234,7 +232,7 @@ TEST(bad_indices_and_names) {
     CHECK_THROWS(parameters.gradient(index), std::invalid_argument, text);
     CHECK_THROWS(parameters.set_trainable(index, false), std::invalid_argument, text);
     CHECK_THROWS(parameters.set_learning_rate_multiplier(index, 1.0), std::invalid_argument, text);
-    CHECK_THROWS(parameters.set_decay(index, false), std::invalid_argument, text);
+    CHECK_THROWS(parameters.set_weight_decay_multiplier(index, 0.5), std::invalid_argument, text);
   }
   CHECK_THROWS(parameters.index_of("0.wait"), std::invalid_argument, "'0.wait'");
   CHECK_THROWS(parameters.index_of(""), std::invalid_argument, "0.weight, 0.bias, 1.weight");

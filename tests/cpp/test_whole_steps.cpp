@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,8 +13,10 @@
 #include "nncore/not_finite.hpp"
 #include "nodes.hpp"
 #include "numeric.hpp"
+#include "optimizers.hpp"
 
 using namespace nncore;
+using test_optimizers::slots_of;
 
 namespace {
 
@@ -49,32 +52,40 @@ struct Wide {
   }
 };
 
-constexpr OptimizerKind kKinds[] = {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::nesterov,
-                                    OptimizerKind::adam, OptimizerKind::adamw};
-
-template <class T>
-std::vector<T> moments_of(const OptimizerState<T>& state) {
-  std::vector<T> all(state.first_moment(), state.first_moment() + state.first_moment_size());
-  all.insert(all.end(), state.second_moment(), state.second_moment() + state.second_moment_size());
-  return all;
-}
-
-/// What is refused has changed no value, no moment and no count of steps.
+/// What is refused has changed no value, no slot and no count of steps.
 template <class T, class Run>
 void check_refused(Wide<T>& model, OptimizerState<T>& state, Run run, const char* message) {
-  const std::vector<T> values = model.values(), moments = moments_of(std::as_const(state));
+  const std::vector<T> values = model.values(), slots = slots_of(std::as_const(state));
   const std::int64_t steps = state.steps;
   CHECK_THROWS(run(), NotFinite, message);
-  CHECK(model.values() == values && moments_of(std::as_const(state)) == moments && state.steps == steps);
+  CHECK(model.values() == values && slots_of(std::as_const(state)) == slots && state.steps == steps);
+}
+
+/// A step is refused so, or it leaves everything finite.
+template <class T, class Run>
+void check_whole(Wide<T>& model, OptimizerState<T>& state, Run run) {
+  const std::vector<T> values = model.values(), slots = slots_of(std::as_const(state));
+  const std::int64_t steps = state.steps;
+  const auto all_finite = [](const std::vector<T>& numbers) {
+    return std::all_of(numbers.begin(), numbers.end(), [](T number) { return std::isfinite(number); });
+  };
+  try {
+    run();
+    CHECK(all_finite(model.values()) && all_finite(slots_of(std::as_const(state))));
+    CHECK(state.steps == steps + 1);
+  } catch (const NotFinite&) {
+    CHECK(model.values() == values && slots_of(std::as_const(state)) == slots && state.steps == steps);
+  }
 }
 
 template <class T>
-void check_whole_steps(OptimizerKind kind) {
-  const Optimizer usual{.kind = kind, .learning_rate = 1e-3};
+void check_whole_steps(Optimizer usual) {
+  usual.learning_rate = 1e-3;
+  const bool is_sgd_or_adam = usual.kind == OptimizerKind::sgd || usual.kind == OptimizerKind::adam;
   const T huge = std::numeric_limits<T>::max();
   {  // a finite loss, but a gradient that overflows: that of the last layer, whose input is small, does not
     Wide<T> model;
-    OptimizerState<T> state(kind, model.parameters->count());
+    OptimizerState<T> state(usual, model.parameters->count());
     model.step(usual, state);
     for (std::int64_t i = 0; i < Wide<T>::kIn; ++i) model.x[static_cast<std::size_t>(i)] = huge;
     std::fill_n(model.parameters->value(0).data, Wide<T>::kIn * Wide<T>::kHidden, T{0});
@@ -84,59 +95,74 @@ void check_whole_steps(OptimizerKind kind) {
     check_refused(
         model, state, [&] { model.step(usual, state); }, "the gradient of d.weight is not finite in step 2");
   }
-  {  // finite gradients, but an update that overflows
+  {  // finite gradients, but an update that may overflow
     Wide<T> model;
-    OptimizerState<T> state(kind, model.parameters->count());
+    OptimizerState<T> state(usual, model.parameters->count());
     Optimizer fast = usual;
     fast.learning_rate = static_cast<double>(huge) / 8;
     for (T& y : model.y) y *= T(1000);
-    check_refused(model, state, [&] { model.step(fast, state); }, "is not finite in step 1 (learning rate");
-    check_refused(
-        model, state,
-        [&] {
-          std::fill_n(model.parameters->gradients(), model.parameters->count(), T(100));
-          model.network.update(fast, state);
-        },
-        "the update of d.weight is not finite in step 1 (learning rate");
+    if (is_sgd_or_adam)
+      check_refused(model, state, [&] { model.step(fast, state); }, "is not finite in step 1 (learning rate");
+    check_whole(model, state, [&] { model.step(fast, state); });
+  }
+  {
+    Wide<T> model;
+    OptimizerState<T> state(usual, model.parameters->count());
+    Optimizer fast = usual;
+    fast.learning_rate = static_cast<double>(huge) / 8;
+    const auto update = [&] {
+      std::fill_n(model.parameters->gradients(), model.parameters->count(), T(100));
+      model.network.update(fast, state);
+    };
+    if (is_sgd_or_adam)
+      check_refused(model, state, update, "the update of d.weight is not finite in step 1 (learning rate");
+    check_whole(model, state, update);
   }
   for (const T bad : {std::numeric_limits<T>::quiet_NaN(), -std::numeric_limits<T>::infinity()}) {
     Wide<T> model;
-    OptimizerState<T> state(kind, model.parameters->count());
+    OptimizerState<T> state(usual, model.parameters->count());
     std::fill_n(model.parameters->gradients(), model.parameters->count(), T(1));
     model.parameters->gradient(3).data[1] = bad;
     check_refused(
         model, state, [&] { model.network.update(usual, state); }, "the gradient of e.bias is not finite");
-    if (state.first_moment_size() == 0) continue;
-    std::fill_n(model.parameters->gradients(), model.parameters->count(), T(1));
-    state.first_moment()[7] = bad;
-    CHECK_THROWS(model.network.update(usual, state), NotFinite, "the update of d.weight is not finite");
-    CHECK_THROWS(model.step(usual, state), NotFinite, "the update of d.weight is not finite");
-    state.first_moment()[7] = 0;
-    model.network.update(usual, state);
+    for (const std::string& slot : state.slot_names()) {
+      std::fill_n(model.parameters->gradients(), model.parameters->count(), T(1));
+      const T before = std::as_const(state).slot(slot)[7];
+      state.slot(slot)[7] = bad;
+      CHECK_THROWS(model.network.update(usual, state), NotFinite, "the update of d.weight is not finite");
+      CHECK_THROWS(model.step(usual, state), NotFinite, "the update of d.weight is not finite");
+      state.slot(slot)[7] = before;
+      model.network.update(usual, state);
+    }
   }
-  if (moment_count(kind) == 2) {
-    Wide<T> model;
-    OptimizerState<T> state(kind, model.parameters->count());
-    model.step(usual, state);
-    state.second_moment()[5] = -1;
-    CHECK_THROWS(model.step(usual, state), NotFinite, "the update of d.weight is not finite in step 2");
-    std::fill_n(model.parameters->gradients(), model.parameters->count(), T(1));
-    std::fill_n(model.parameters->gradient(2).data, 3, huge / 2);  // finite, but not its square
-    state.second_moment()[5] = 0;
+  Wide<T> model;
+  OptimizerState<T> state(usual, model.parameters->count());
+  model.step(usual, state);
+  for (const std::string& slot : state.slot_names()) {
+    const T before = std::as_const(state).slot(slot)[5];
+    state.slot(slot)[5] = -1;
+    if (usual.kind == OptimizerKind::adam && slot == "second_moment")
+      check_refused(
+          model, state, [&] { model.step(usual, state); }, "the update of d.weight is not finite in step");
+    check_whole(model, state, [&] { model.step(usual, state); });
+    state.slot(slot)[5] = before;
+  }
+  std::fill_n(model.parameters->gradients(), model.parameters->count(), T(1));
+  std::fill_n(model.parameters->gradient(2).data, 3, huge / 2);  // finite, but not its square
+  if (usual.kind == OptimizerKind::adam)
     check_refused(
         model, state, [&] { model.network.update(usual, state); }, "the update of e.weight is not finite");
-  }
+  check_whole(model, state, [&] { model.network.update(usual, state); });
 }
 
 /// Steps that no bound shows to be safe, although they are: they are tried out, and then made.
 template <class T>
-void check_tried_out_steps(OptimizerKind kind) {
+void check_tried_out_steps(Optimizer slow) {
   const T large = static_cast<T>(std::sqrt(static_cast<double>(std::numeric_limits<T>::max())) / 16);
-  Optimizer slow{.kind = kind, .learning_rate = 0.0};
   for (const double rate : {0.0, 1e-30}) {
     slow.learning_rate = rate;
     Wide<T> model, reference;
-    OptimizerState<T> state(kind, model.parameters->count()), other(kind, model.parameters->count());
+    OptimizerState<T> state(slow, model.parameters->count()), other(slow, model.parameters->count());
     for (Wide<T>* one : {&model, &reference}) {
       for (T& x : one->x) x *= large / T(1e3);
       for (T& y : one->y) y *= large;
@@ -149,7 +175,7 @@ void check_tried_out_steps(OptimizerKind kind) {
       reference.network.update(slow, other);
     }
     CHECK(model.values() == reference.values() && state.steps == 3);
-    CHECK(moments_of(std::as_const(state)) == moments_of(std::as_const(other)));
+    CHECK(slots_of(std::as_const(state)) == slots_of(std::as_const(other)));
   }
 }
 
@@ -157,11 +183,13 @@ void check_tried_out_steps(OptimizerKind kind) {
 
 TEST(a_step_is_made_whole_or_not_at_all) {
   numeric::on_every_set([] {
-    for (const OptimizerKind kind : kKinds) {
-      check_whole_steps<float>(kind);
-      check_whole_steps<double>(kind);
-      check_tried_out_steps<float>(kind);
-      check_tried_out_steps<double>(kind);
+    for (const Optimizer& optimizer : test_optimizers::all()) {
+      const int before = check::failures;
+      check_whole_steps<float>(optimizer);
+      check_whole_steps<double>(optimizer);
+      check_tried_out_steps<float>(optimizer);
+      check_tried_out_steps<double>(optimizer);
+      if (check::failures > before) std::printf("  of %s\n", test_optimizers::name_of(optimizer).c_str());
     }
   });
 }

@@ -26,8 +26,7 @@ struct Range {
 };
 inline constexpr Range kAnyNumber{};
 inline constexpr Range kNotNegative{.low = 0.0, .text = "a finite number of at least 0"};
-inline constexpr Range kPositive{
-    .low = 0.0, .has_low = false, .text = "a finite number greater than 0"};
+inline constexpr Range kPositive{.low = 0.0, .has_low = false, .text = "a finite number greater than 0"};
 inline constexpr Range kFraction{
     .low = 0.0, .high = 1.0, .has_high = false, .text = "a number of at least 0 and less than 1"};
 /// Of two words, or a flag.

@@ -56,8 +56,6 @@ using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 // The library's own:
 template <class T>
 class PlanUpdate;
-template <class T>
-struct Ahead;
 struct PlannedStep;
 
 struct EpochResult {
@@ -150,13 +148,11 @@ class Network {
 
   void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
   void run_forward(const Plan& plan, Pass pass, Workspace<T>& workspace) const;
-  /// Gradients of weights that descend in the `update`, where there is one, are left to it.
+  /// Gradients of weights that the `update`, where there is one, takes are left to it.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,
                     PlanUpdate<T>* update = nullptr) const;
   WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
                         Workspace<T>& workspace, int ready = -1) const;
-  Ahead<T> look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
-                      const PlanUpdate<T>& update) const;
   WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
                     const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                     int& ready) const;

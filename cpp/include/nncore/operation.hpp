@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 
@@ -13,6 +12,8 @@
 #include "nncore/workspace.hpp"
 
 namespace nncore {
+
+class FusedSgd;
 
 /// What an operation sees of a running call: B rows of everything its node touches.
 template <class T>
@@ -32,10 +33,6 @@ struct NodeCall {
   std::span<const char> accumulate_input{};                ///< add, instead of replacing
   std::span<const InputDerivative<T>> input_derivative{};  ///< only where fuses_activation()
   std::span<const char> accumulate_segment{};              ///< parallel to segments()
-  bool leaves_first_segment = false;  ///< descend() or advance() makes its gradient (where fuses_descent())
-
-  T descent = 0;  ///< descend, advance: times the gradient is added to the first of segments()
-  const T* next_input = nullptr;  ///< advance: the one sample of inputs[0] in the next step
 
   Parameters<T>* parameters = nullptr;
   Scratch scratch{};
@@ -57,16 +54,8 @@ class Operation {
   virtual bool reads_integers() const { return false; }
   /// Whether forward can apply an elementwise activation to its result, and backward that of its input.
   virtual bool fuses_activation() const { return false; }
-  /// Whether it has a descend for `rows` samples.
-  virtual bool fuses_descent(std::int64_t /*rows*/) const { return false; }
-  /// Whether it has an advance, which is for batches of one sample (and fuses_descent for them).
-  virtual bool advances() const { return false; }
-  /// What no gradient of the first of segments() exceeds over `rows` samples, where nothing in inputs[0] and
-  /// in the gradient of the output does these; infinity: that is not known.
-  virtual double gradient_bound(std::int64_t /*rows*/, double /*largest_input*/,
-                                double /*largest_grad_output*/) const {
-    return std::numeric_limits<double>::infinity();
-  }
+  /// Null, but for the library's own operations that can change a weight while its gradient is formed.
+  virtual const FusedSgd* fused_sgd() const { return nullptr; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
   /// Bytes that forward leaves for backward, beside inputs and output, for a batch of `rows`.
@@ -78,13 +67,6 @@ class Operation {
   virtual void forward(const NodeCall<double>& call) const = 0;
   virtual void backward(const NodeCall<float>& call) const = 0;
   virtual void backward(const NodeCall<double>& call) const = 0;
-  /// After a backward that left the first segment: adds `descent` times its gradient to it, or stores the
-  /// gradient where descent is 0.
-  virtual void descend(const NodeCall<float>&) const {}
-  virtual void descend(const NodeCall<double>&) const {}
-  /// After such a backward, and the update of all other segments: descend, and forward for the next step.
-  virtual void advance(const NodeCall<float>&) const {}
-  virtual void advance(const NodeCall<double>&) const {}
 };
 
 /// Derived writes each pass once, as a template: compute_forward<T>(call), compute_backward<T>(call).

@@ -10,41 +10,40 @@
 #include <vector>
 
 #include "nncore/aligned_buffer.hpp"
+#include "nncore/initializers.hpp"
 #include "nncore/matrix.hpp"
 
 namespace nncore {
 
-enum class InitializerKind { zeros, constant, glorot_uniform, glorot_normal, he_uniform, he_normal };
-
-/// The one name an initializer has: "glorot_uniform", ...
-const char* name(InitializerKind kind);
-
-/// How a segment starts. With a weight of shape (O, I):
-///   glorot_uniform  U(-a, a), a = sqrt(6 / (I + O));   glorot_normal  N(0, 2 / (I + O))
-///   he_uniform      U(-a, a), a = sqrt(6 / I);         he_normal      N(0, 2 / I)
-/// (Glorot and Bengio 2010; He et al. 2015.)
-struct Initializer {
-  InitializerKind kind = InitializerKind::zeros;
-  double value = 0.0;  ///< of constant
+/// How the elements of a segment of two or more dimensions follow one another. The last two dimensions are
+/// those of a matrix (O, I), and any before them count matrices that lie one after the other.
+enum class SegmentLayout {
+  by_columns,  ///< the outputs of one input lie together, as products like a weight
+  by_rows      ///< the elements of one row lie together, as those of an embedding
 };
 
-/// One named piece of the flat arrays: a weight (O, I), stored column by column so that the outputs
-/// of one input lie together, or a vector (O).
+/// One named piece of the flat arrays: a weight (O, I), a vector (O), a table of rows (N, D), ...
 struct Segment {
   std::string name;
-  std::int64_t rows = 0;
-  std::int64_t columns = 1;
-  bool is_vector = false;  ///< shape (rows) instead of (rows, columns)
+  std::vector<std::int64_t> shape;
+  SegmentLayout layout = SegmentLayout::by_columns;
   Initializer initializer{};
   bool trainable = true;
   double learning_rate_multiplier = 1.0;
-  bool decay = false;  ///< whether decoupled weight decay applies
+  double weight_decay_multiplier = 0.0;  ///< of weight_decay and l2; 1 for weights
 
-  std::int64_t size() const { return rows * columns; }
+  bool is_vector() const { return shape.size() == 1; }
+  /// Of one matrix; a vector is one column.
+  std::int64_t rows() const { return is_vector() ? shape[0] : shape[shape.size() - 2]; }
+  std::int64_t columns() const { return is_vector() ? 1 : shape.back(); }
+  std::int64_t size() const;
 };
 
+/// "(3, 4)"
+std::string shape_text(const Segment& segment);
+
 Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t in_features,
-                       Initializer initializer = {InitializerKind::glorot_uniform});
+                       Initializer initializer = InitializerKind::glorot_uniform);
 Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer = {});
 
 /// Who uses a store right now: many may predict or copy, or one may train. A forked child has none
@@ -102,17 +101,18 @@ class Parameters {
   /// The segment of that name; throws std::invalid_argument where there is none.
   int index_of(std::string_view segment_name) const;
 
-  /// Segment `index` as the matrix (O, I) it stands for, or (O, 1); to write to it, as values().
-  Matrix<T> value(int index);
-  Matrix<const T> value(int index) const;
-  Matrix<T> gradient(int index);
+  /// Segment `index` as the matrix (O, I) it stands for, or (O, 1); where it is several, that of number
+  /// `group`. To write to it, as values().
+  Matrix<T> value(int index, std::int64_t group = 0);
+  Matrix<const T> value(int index, std::int64_t group = 0) const;
+  Matrix<T> gradient(int index, std::int64_t group = 0);
 
   /// Fills every segment by its initializer, numbers drawn from Philox under (seed, segment).
   void initialize(std::uint64_t seed);
 
   void set_trainable(int index, bool trainable);
   void set_learning_rate_multiplier(int index, double multiplier);
-  void set_decay(int index, bool decay);
+  void set_weight_decay_multiplier(int index, double multiplier);
 
   /// values = other's values (and state); throws std::invalid_argument where segments' shapes differ.
   void copy_from(const Parameters& other);

@@ -31,7 +31,7 @@ struct InputDerivative {
 enum class UpdateWay : std::uint8_t {
   look,     ///< from its stored gradient, once that has been looked at
   bounded,  ///< from its stored gradient, which cannot be too large
-  descend   ///< while its gradient is formed
+  fused     ///< while its gradient is formed
 };
 
 /// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time

@@ -262,9 +262,9 @@ void validate(const Loss& loss) {
   for (std::size_t i = 0; i < parameter_count(entry); ++i) {
     const auto& parameter = entry.parameters[i];
     const Numbers& numbers = loss.*parameter.field;
-    for (const double number : numbers.each) check_parameter(parameter, number);
+    for (const double number : numbers.each) check_parameter(parameter.name, parameter.range, number);
     if (numbers.each.empty())
-      check_parameter(parameter, numbers.one);
+      check_parameter(parameter.name, parameter.range, numbers.one);
     else if (!parameter.is_vector)
       throw std::invalid_argument(std::string(parameter.name) + " must be one number; got " +
                                   std::to_string(numbers.each.size()));

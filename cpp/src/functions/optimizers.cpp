@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
-#include <limits>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 
@@ -14,192 +11,189 @@
 namespace nncore {
 namespace {
 
-struct Traits {
-  const char* name;
-  int moments;
-  bool decays;
-  bool is_descent;
-};
-
-/// In the order of OptimizerKind.
-constexpr Traits kTraits[] = {
-    {"sgd", 0, false, true},   {"momentum", 1, false, false}, {"nesterov", 1, false, false},
-    {"adam", 2, false, false}, {"adamw", 2, true, false},
-};
-static_assert(std::size(kTraits) == kOptimizerKindCount);
-
-const Traits& traits(OptimizerKind kind) { return kTraits[static_cast<int>(kind)]; }
-
 constexpr std::int64_t kGrain = 1 << 15;  ///< parameters that are too few to share among threads
 
-void check_field(const char* field, double value, bool allowed, const char* range) {
-  if (allowed) return;
-  std::ostringstream message;
-  message << field << " is " << value << "; expected " << range;
-  throw std::invalid_argument(message.str());
-}
-
-/// x^n by squaring: the C library's pow may differ between machines.
-double power(double x, std::int64_t n) {
-  double result = 1.0;
-  for (; n > 0; n /= 2, x *= x) result *= n % 2 == 1 ? x : 1.0;  // a branch would often be mispredicted
-  return result;
+std::string text_of(OptimizerKind kind, std::int64_t count, const std::vector<std::string>& slots) {
+  std::string text = std::string(entry_of(kind).name) + " with " + std::to_string(count) + " parameters and ";
+  for (std::size_t i = 0; i < slots.size(); ++i) text += (i == 0 ? "the slots " : ", ") + slots[i];
+  return text + (slots.empty() ? "no slots" : "");
 }
 
 }  // namespace
 
-const char* name(OptimizerKind kind) { return traits(kind).name; }
+void validate(const Optimizer& optimizer) {
+  const OptimizerEntry& entry = entry_of(optimizer.kind);
+  check_parameters(optimizer, entry);
+  if (const char* const conflict = entry.conflict != nullptr ? entry.conflict(optimizer) : nullptr)
+    throw std::invalid_argument(conflict);
+}
 
-int moment_count(OptimizerKind kind) { return traits(kind).moments; }
+void validate(const Factors& factors) {
+  check_parameter("the factor of learning_rate", kNotNegative, factors.learning_rate);
+  check_parameter("the factor of weight_decay", kNotNegative, factors.weight_decay);
+}
+
+// The state ------------------------------------------------------------------------------------------------
 
 template <class T>
-OptimizerState<T>::OptimizerState(OptimizerKind kind, std::int64_t parameter_count)
-    : first_(moment_count(kind) > 0 ? parameter_count : 0),
-      second_(moment_count(kind) > 1 ? parameter_count : 0) {}
+OptimizerState<T>::OptimizerState(const Optimizer& optimizer, std::int64_t parameter_count)
+    : kind_(optimizer.kind), count_(parameter_count) {
+  const OptimizerEntry& entry = entry_of(kind_);
+  for (std::size_t i = 0; i < own_.size(); ++i) {
+    const Slot& slot = entry.slots[i];
+    if (!slot.exists(optimizer)) continue;
+    own_[i] = AlignedBuffer<T>(count_);
+    if (slot.initial != nullptr)
+      std::fill_n(own_[i].data(), own_[i].size(), static_cast<T>(optimizer.*slot.initial));
+    if (!slot.never_negative && slot.initial != nullptr) know(kUnknown);
+  }
+}
+
+template <class T>
+std::vector<std::string> OptimizerState<T>::slot_names() const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < own_.size(); ++i)
+    if (own_[i].size() > 0) names.emplace_back(entry_of(kind_).slots[i].name);
+  for (const TransformSlot& slot : of_transforms_) names.push_back(slot.name);
+  return names;
+}
+
+template <class T>
+const T* OptimizerState<T>::find(std::string_view name) const {
+  for (std::size_t i = 0; i < own_.size(); ++i)
+    if (own_[i].size() > 0 && name == entry_of(kind_).slots[i].name) return own_[i].data();
+  for (const TransformSlot& slot : of_transforms_)
+    if (name == slot.name) return slot.values.data();
+  return nullptr;
+}
+
+template <class T>
+T* OptimizerState<T>::transform_slot(std::string_view name, const T* start) {
+  for (TransformSlot& slot : of_transforms_)
+    if (name == slot.name) return slot.values.data();
+  TransformSlot slot{std::string(name), AlignedBuffer<T>(count_)};
+  std::copy_n(start, count_, slot.values.data());
+  of_transforms_.push_back(std::move(slot));
+  return of_transforms_.back().values.data();
+}
 
 template <class T>
 double OptimizerState<T>::largest_moment() {
   const double known = largest_.load(std::memory_order_relaxed);
   if (known != kUnknown && borrowers_.load() == 0) return known;
-  const T *const first = first_.data(), *const second = second_.data();
-  const double largest = largest_magnitude(first, first_.size());
-  const bool is_sound = std::isfinite(largest) && std::isfinite(largest_magnitude(second, second_.size())) &&
-                        std::all_of(second, second + second_.size(), [](T v) { return v >= T{0}; });
-  return is_sound ? largest : kUnknown;
-}
-
-void validate(const Optimizer& o) {
-  const auto check_finite = [](const char* field, double value) {
-    check_field(field, value, std::isfinite(value) && value >= 0.0, "a finite number of at least 0");
-  };
-  const auto check_fraction = [](const char* field, double value) {
-    check_field(field, value, value >= 0.0 && value < 1.0, "a number of at least 0 and less than 1");
-  };
-  check_finite("learning_rate", o.learning_rate);
-  if (moment_count(o.kind) == 1) check_fraction("momentum", o.momentum);
-  if (moment_count(o.kind) == 2) {
-    check_fraction("beta1", o.beta1);
-    check_fraction("beta2", o.beta2);
-    check_field("epsilon", o.epsilon, std::isfinite(o.epsilon) && o.epsilon > 0.0,
-                "a finite number greater than 0");
+  double largest = 0.0;
+  for (std::size_t i = 0; i < own_.size(); ++i) {
+    const T* const slot = own_[i].data();
+    const std::int64_t count = own_[i].size();
+    const double here = largest_magnitude(slot, count);
+    if (!std::isfinite(here)) return kUnknown;
+    if (!entry_of(kind_).slots[i].never_negative)
+      largest = std::max(largest, here);
+    else if (std::any_of(slot, slot + count, [](T v) { return v < T{0}; }))
+      return kUnknown;
   }
-  if (traits(o.kind).decays) check_finite("weight_decay", o.weight_decay);
+  return largest;
 }
 
 template <class T>
 void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count) {
   validate(optimizer);
-  const int moments = moment_count(optimizer.kind);
-  const std::int64_t first = state.first_moment_size(), second = state.second_moment_size();
-  if (first == (moments > 0 ? parameter_count : 0) && second == (moments > 1 ? parameter_count : 0)) return;
-  throw std::invalid_argument("state has moments of " + std::to_string(first) + " and " +
-                              std::to_string(second) + " elements; " + name(optimizer.kind) + " with " +
-                              std::to_string(parameter_count) + " parameters needs " +
-                              std::to_string(moments) + " of that many");
+  const OptimizerEntry& entry = entry_of(optimizer.kind);
+  bool fits = state.kind_ == optimizer.kind && state.count_ == parameter_count;
+  for (std::size_t i = 0; i < state.own_.size(); ++i)
+    fits = fits && (state.own_[i].size() > 0) == (entry.slots[i].exists(optimizer) && parameter_count > 0);
+  if (fits) return;
+  std::vector<std::string> slots;
+  for (const Slot& slot : entry.slots)
+    if (slot.exists(optimizer)) slots.emplace_back(slot.name);
+  throw std::invalid_argument("state must be of " + text_of(optimizer.kind, parameter_count, slots) +
+                              "; got one of " + text_of(state.kind_, state.count_, state.slot_names()));
+}
+
+// A step ---------------------------------------------------------------------------------------------------
+
+template <class T>
+OptimizerStep<T>::OptimizerStep(const Optimizer& optimizer, std::int64_t step, Factors factors)
+    : optimizer_(optimizer),
+      kernel_(kernels::active<T>().update[static_cast<int>(optimizer.kind)]),
+      learning_rate_(optimizer.learning_rate * factors.learning_rate),
+      weight_decay_(optimizer.weight_decay * factors.weight_decay),
+      l2_(optimizer.l2 * factors.weight_decay) {
+  kernel_.prepare(optimizer, step, prepared_);
 }
 
 template <class T>
-OptimizerStep<T>::OptimizerStep(const Optimizer& o, std::int64_t step) : optimizer(o) {
-  const bool is_adam = moment_count(o.kind) == 2;
-  correction1 = is_adam ? 1.0 - power(o.beta1, step) : 1.0;
-  root_correction2 = is_adam ? std::sqrt(1.0 - power(o.beta2, step)) : 1.0;
+bool OptimizerStep<T>::is_descent(const kernels::UpdateScalars<T>& scalars) const {
+  const OptimizerEntry& entry = entry_of(optimizer_.kind);
+  return entry.is_descent && scalars.decay_factor == T{1} && scalars.l2 == T{0} &&
+         std::none_of(std::begin(entry.slots), std::end(entry.slots),
+                      [&](const Slot& slot) { return slot.exists(optimizer_); });
 }
 
 template <class T>
-bool OptimizerStep<T>::decays() const {
-  return traits(optimizer.kind).decays;
-}
-
-template <class T>
-bool OptimizerStep<T>::is_descent() const {
-  return traits(optimizer.kind).is_descent;
-}
-
-template <class T>
-kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multiplier, bool decay) const {
-  const Optimizer& o = optimizer;
-  const double learning_rate = o.learning_rate * learning_rate_multiplier;
-  const bool applies_decay = decays() && decay;
-  return {.learning_rate = static_cast<T>(learning_rate / correction1),
-          .momentum = static_cast<T>(o.momentum),
-          .beta1 = static_cast<T>(o.beta1),
-          .beta2 = static_cast<T>(o.beta2),
-          .one_minus_beta1 = static_cast<T>(1.0 - o.beta1),
-          .one_minus_beta2 = static_cast<T>(1.0 - o.beta2),
-          .inverse_root_correction2 = static_cast<T>(1.0 / root_correction2),
-          .epsilon = std::max(static_cast<T>(o.epsilon), std::numeric_limits<T>::min()),  // 0 / 0 is NaN
-          .decay_factor = static_cast<T>(applies_decay ? 1.0 - learning_rate * o.weight_decay : 1.0)};
+kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multiplier,
+                                                    double weight_decay_multiplier) const {
+  const double learning_rate = learning_rate_ * learning_rate_multiplier;
+  const double weight_decay = weight_decay_ * weight_decay_multiplier;
+  kernels::UpdateScalars<T> scalars = prepared_;
+  scalars.learning_rate = static_cast<T>(learning_rate / prepared_.rate_divisor);
+  scalars.decay_factor = static_cast<T>(1.0 - learning_rate * weight_decay);
+  scalars.l2 = static_cast<T>(l2_ * weight_decay_multiplier);
+  return scalars;
 }
 
 template <class T>
 double OptimizerStep<T>::safe_gradient(const kernels::UpdateScalars<T>& s, double moment) const {
   constexpr double kLargest = kHarmlessChange<T>;
   const double rate = std::abs(static_cast<double>(s.learning_rate));
-  if (!(rate <= kLargest)) return 0.0;
+  const bool is_known = kernel_.safe_gradient != nullptr && std::isfinite(moment);
+  if (!is_known || !(rate <= kLargest) || !(std::abs(s.decay_factor) <= T{1})) return 0.0;
   const double direction = rate > 1.0 ? kLargest / rate : kLargest;  // the largest that a step may follow
-  switch (moment_count(optimizer.kind)) {
-    case 0:
-      return direction;
-    case 1:  // |direction| <= 2 |g| + |m|, with or without the look-ahead
-      return std::max(0.0, (direction - moment) / 2.0);
-    default: {  // |direction| <= max(|m|, |g|) / epsilon; and the square must be finite too
-      if (!(std::abs(s.decay_factor) <= T{1})) return 0.0;
-      const double first = std::min(kLargest, direction * static_cast<double>(s.epsilon)) / 2.0;
-      return moment <= first ? std::min(first, std::sqrt(kLargest)) : 0.0;
-    }
-  }
+  return kernel_.safe_gradient(optimizer_, direction, moment, kLargest);
 }
 
 template <class T>
 double OptimizerStep<T>::next_moment(double moment, double gradient) const {
   constexpr double kRounding = 1.0 + 1e-6;
-  const Optimizer& o = optimizer;
-  switch (moment_count(o.kind)) {
-    case 0:
-      return 0.0;
-    case 1:
-      return (o.momentum * moment + gradient) * kRounding;
-    default:
-      return (o.beta1 * moment + (1.0 - o.beta1) * gradient) * kRounding;
-  }
+  if (kernel_.next_moment == nullptr) return std::numeric_limits<double>::infinity();
+  return kernel_.next_moment(optimizer_, moment, gradient) * kRounding;
 }
 
 template <class T>
 void OptimizerStep<T>::update(const kernels::UpdateScalars<T>& scalars, T* parameters, const T* gradients,
-                              T* first_moment, T* second_moment, std::int64_t count) const {
-  const auto kernel = kernels::active<T>().update[static_cast<int>(optimizer.kind)];
-  const auto at = [](T* moment, std::int64_t begin) { return moment != nullptr ? moment + begin : nullptr; };
+                              const SlotPointers<T>& slots, std::int64_t count) const {
   parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    kernel(scalars, parameters + begin, gradients + begin, at(first_moment, begin), at(second_moment, begin),
-           end - begin);
+    kernels::UpdateCall<T> call{scalars, parameters + begin, gradients + begin, {}, end - begin};
+    for (std::size_t i = 0; i < slots.size(); ++i)
+      call.slots[i] = slots[i] != nullptr ? slots[i] + begin : nullptr;
+    kernel_.run(call);
   });
 }
 
 template <class T>
 void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* parameters, const T* gradients,
-                      T* first_moment, T* second_moment, std::int64_t count, double learning_rate_multiplier,
-                      bool decay) {
+                      const std::array<T*, kMaxSlots>& slots, std::int64_t count,
+                      double learning_rate_multiplier, double weight_decay_multiplier) {
   validate(optimizer);
-  check_field("step", static_cast<double>(step), step >= 1, "a count of at least 1");
-  const T* const moments[] = {first_moment, second_moment};
-  for (int i = 0; i < moment_count(optimizer.kind); ++i)
-    if (moments[i] == nullptr && count > 0)
-      throw std::invalid_argument(std::string(i == 0 ? "first_moment" : "second_moment") +
-                                  " is missing; expected an array as long as the parameters for " +
-                                  name(optimizer.kind));
-
+  if (step < 1) throw std::invalid_argument("step must be at least 1; got " + std::to_string(step));
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = entry_of(optimizer.kind).slots[i];
+    if (slot.exists(optimizer) && slots[i] == nullptr && count > 0)
+      throw std::invalid_argument(std::string(slot.name) +
+                                  " must be an array as long as the parameters; got none");
+  }
   const FloatingPointMode mode;
   const OptimizerStep<T> one(optimizer, step);
-  one.update(one.scalars(learning_rate_multiplier, decay), parameters, gradients, first_moment, second_moment,
+  one.update(one.scalars(learning_rate_multiplier, weight_decay_multiplier), parameters, gradients, slots,
              count);
 }
 
-#define NNCORE_INSTANTIATE(T)                                                                                \
-  template class OptimizerState<T>;                                                                          \
-  template void validate(const Optimizer&, const OptimizerState<T>&, std::int64_t);                          \
-  template struct OptimizerStep<T>;                                                                          \
-  template void optimizer_update(const Optimizer&, std::int64_t, T*, const T*, T*, T*, std::int64_t, double, \
-                                 bool);
+#define NNCORE_INSTANTIATE(T)                                                       \
+  template class OptimizerState<T>;                                                 \
+  template void validate(const Optimizer&, const OptimizerState<T>&, std::int64_t); \
+  template class OptimizerStep<T>;                                                  \
+  template void optimizer_update(const Optimizer&, std::int64_t, T*, const T*,      \
+                                 const std::array<T*, kMaxSlots>&, std::int64_t, double, double);
 NNCORE_INSTANTIATE(float)
 NNCORE_INSTANTIATE(double)
 #undef NNCORE_INSTANTIATE

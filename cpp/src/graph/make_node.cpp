@@ -43,13 +43,22 @@ std::int64_t size_attribute(const Attributes& attributes, std::string_view name)
   return *size;
 }
 
-double number_attribute(const Attributes& attributes, std::string_view name, double fallback) {
+double number_attribute(const Attributes& attributes, std::string_view name, double fallback,
+                        const char* choices) {
   const Attribute* const found = find_attribute(attributes, name);
   if (found == nullptr) return fallback;
   if (const auto* const integer = std::get_if<std::int64_t>(found)) return static_cast<double>(*integer);
   if (const auto* const flag = std::get_if<bool>(found)) return *flag ? 1.0 : 0.0;
   if (const auto* const number = std::get_if<double>(found)) return *number;
-  refuse(name, "a number");
+  if (choices == nullptr) refuse(name, "a number");
+  const std::string& word = std::get<std::string>(*found);
+  std::string_view rest = choices;
+  for (double place = 0.0; !rest.empty(); ++place) {
+    const std::size_t end = std::min(rest.find('|'), rest.size());
+    if (word == rest.substr(0, end)) return place;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  refuse(name, std::string("one of ") + choices + "; got " + word);
 }
 
 bool flag_attribute(const Attributes& attributes, std::string_view name) {

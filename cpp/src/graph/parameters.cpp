@@ -19,23 +19,6 @@
 namespace nncore {
 namespace {
 
-/// A distribution's scale is sqrt(numerator / fan), fan = in_features, plus out_features if `both`.
-struct InitializerTraits {
-  const char* name;
-  bool uniform;
-  bool both;
-  double numerator;
-};
-
-/// In the order of InitializerKind.
-constexpr InitializerTraits kInitializers[] = {
-    {"zeros", false, false, 0.0},        {"constant", false, false, 0.0},
-    {"glorot_uniform", true, true, 6.0}, {"glorot_normal", false, true, 2.0},
-    {"he_uniform", true, false, 6.0},    {"he_normal", false, false, 2.0},
-};
-
-const InitializerTraits& traits(InitializerKind kind) { return kInitializers[static_cast<int>(kind)]; }
-
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
 [[noreturn]] void refuse(const std::string& what, const std::string& given, const std::string& allowed) {
@@ -44,10 +27,6 @@ std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
 std::string quoted(std::string_view name) { return '\'' + std::string(name) + '\''; }
 
-std::string shape_of(const Segment& segment) {
-  return '(' + std::to_string(segment.rows) + ", " + std::to_string(segment.columns) + ')';
-}
-
 void check_multiplier(const std::string& what, double multiplier) {
   if (!std::isfinite(multiplier)) refuse(what, std::to_string(multiplier), "finite");
 }
@@ -55,12 +34,13 @@ void check_multiplier(const std::string& what, double multiplier) {
 void check_segment(const Segment& segment) {
   if (segment.name.empty()) refuse("a segment's name", "empty", "at least one character");
   const std::string of = " of segment " + quoted(segment.name);
-  if (segment.rows < 1 || segment.columns < 1) refuse("shape" + of, shape_of(segment), "at least (1, 1)");
-  if (segment.is_vector && segment.columns != 1)
-    refuse("shape" + of, shape_of(segment), "one column, for it is a vector");
+  const std::vector<std::int64_t>& shape = segment.shape;
+  const bool is_right = !shape.empty() && shape.size() <= 3 &&
+                        std::all_of(shape.begin(), shape.end(), [](std::int64_t size) { return size >= 1; });
+  if (!is_right) refuse("shape" + of, shape_text(segment), "one to three extents of at least 1");
   check_multiplier("learning_rate_multiplier" + of, segment.learning_rate_multiplier);
-  if (!std::isfinite(segment.initializer.value))
-    refuse("initial value" + of, std::to_string(segment.initializer.value), "finite");
+  check_multiplier("weight_decay_multiplier" + of, segment.weight_decay_multiplier);
+  validate(segment.initializer);
 }
 
 /// Checks a table of segments whose names may not be in `names` yet, and tells where each starts; returns
@@ -73,8 +53,10 @@ std::int64_t place(const std::vector<Segment>& segments, std::set<std::string_vi
     check_segment(segment);
     if (!names.insert(segment.name).second)
       refuse("segment name " + quoted(segment.name), "used twice", "used once");
-    if (segment.columns > (kMaxCount - count) / segment.rows)
-      refuse("shape of segment " + quoted(segment.name), shape_of(segment), "small enough for memory");
+    std::int64_t left = kMaxCount - count;
+    for (const std::int64_t extent : segment.shape) left /= extent;
+    if (left < 1)
+      refuse("shape of segment " + quoted(segment.name), shape_text(segment), "small enough for memory");
     offsets.push_back(count);
     count += segment.size();
   }
@@ -89,20 +71,12 @@ auto& pick(Segments& segments, int index) {
   return segments[at(index)];
 }
 
+/// The matrix of that number of a segment that begins at `data`.
 template <class T>
-void fill(const Segment& segment, RandomStream stream, T* out) {
-  const InitializerTraits& initializer = traits(segment.initializer.kind);
-  if (initializer.numerator == 0.0) {
-    const bool constant = segment.initializer.kind == InitializerKind::constant;
-    std::fill_n(out, segment.size(), static_cast<T>(constant ? segment.initializer.value : 0.0));
-    return;
-  }
-  const auto fan = static_cast<double>(segment.columns + (initializer.both ? segment.rows : 0));
-  const double scale = std::sqrt(initializer.numerator / fan);
-  if (initializer.uniform)
-    fill_uniform<T>(stream, -scale, scale, out, segment.size());
-  else
-    fill_normal<T>(stream, 0.0, scale, out, segment.size());
+Matrix<T> matrix_of(const Segment& segment, T* data, std::int64_t group) {
+  const std::int64_t rows = segment.rows(), columns = segment.columns();
+  const bool is_by_rows = segment.layout == SegmentLayout::by_rows;
+  return {data + group * rows * columns, rows, columns, is_by_rows ? columns : 1, is_by_rows ? 1 : rows};
 }
 
 /// How many forks lie between this process and the one that loaded the library. Of those who used a store in
@@ -132,24 +106,32 @@ std::uint32_t readers_now(std::uint64_t state) {
 
 }  // namespace
 
-const char* name(InitializerKind kind) { return traits(kind).name; }
+std::int64_t Segment::size() const {
+  std::int64_t size = 1;
+  for (const std::int64_t extent : shape) size *= extent;
+  return size;
+}
+
+std::string shape_text(const Segment& segment) {
+  std::string text;
+  for (const std::int64_t extent : segment.shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
+  return '(' + text + (segment.shape.size() == 1 ? ",)" : ")");
+}
 
 Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t in_features,
                        Initializer initializer) {
   Segment segment;
   segment.name = std::move(name);
-  segment.rows = out_features;
-  segment.columns = in_features;
+  segment.shape = {out_features, in_features};
   segment.initializer = initializer;
-  segment.decay = true;
+  segment.weight_decay_multiplier = 1.0;
   return segment;
 }
 
 Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer) {
   Segment segment;
   segment.name = std::move(name);
-  segment.rows = out_features;
-  segment.is_vector = true;
+  segment.shape = {out_features};
   segment.initializer = initializer;
   return segment;
 }
@@ -210,21 +192,18 @@ int Parameters<T>::index_of(std::string_view segment_name) const {
 }
 
 template <class T>
-Matrix<T> Parameters<T>::value(int index) {
-  const Segment& segment = pick(segments_, index);
-  return {values() + offset(index), segment.rows, segment.columns, 1, segment.rows};
+Matrix<T> Parameters<T>::value(int index, std::int64_t group) {
+  return matrix_of(pick(segments_, index), values() + offset(index), group);
 }
 
 template <class T>
-Matrix<const T> Parameters<T>::value(int index) const {
-  const Segment& segment = pick(segments_, index);
-  return {values() + offset(index), segment.rows, segment.columns, 1, segment.rows};
+Matrix<const T> Parameters<T>::value(int index, std::int64_t group) const {
+  return matrix_of(pick(segments_, index), values() + offset(index), group);
 }
 
 template <class T>
-Matrix<T> Parameters<T>::gradient(int index) {
-  const Segment& segment = pick(segments_, index);
-  return {gradients_.data() + offset(index), segment.rows, segment.columns, 1, segment.rows};
+Matrix<T> Parameters<T>::gradient(int index, std::int64_t group) {
+  return matrix_of(pick(segments_, index), gradients_.data() + offset(index), group);
 }
 
 template <class T>
@@ -253,7 +232,8 @@ void Parameters<T>::initialize(std::uint64_t seed) {
   const auto fill_all = [&](const std::vector<Segment>& table, const std::vector<std::int64_t>& offsets,
                             T* out, std::uint64_t first_stream) {
     for (std::size_t i = 0; i < table.size(); ++i) {
-      fill<T>(table[i], {seed, RandomPurpose::initialise, first_stream + i}, out + offsets[i]);
+      nncore::initialize<T>(table[i].initializer, {seed, RandomPurpose::initialise, first_stream + i},
+                            table[i].columns(), table[i].rows(), out + offsets[i], table[i].size());
     }
   };
   fill_all(segments_, offsets_, values(), 0);
@@ -272,8 +252,9 @@ void Parameters<T>::set_learning_rate_multiplier(int index, double multiplier) {
 }
 
 template <class T>
-void Parameters<T>::set_decay(int index, bool decay) {
-  pick(segments_, index).decay = decay;
+void Parameters<T>::set_weight_decay_multiplier(int index, double multiplier) {
+  check_multiplier("weight_decay_multiplier", multiplier);
+  pick(segments_, index).weight_decay_multiplier = multiplier;
 }
 
 template <class T>
@@ -283,9 +264,9 @@ void Parameters<T>::check_same_layout(const Parameters& other) const {
     if (theirs.size() != ours.size())
       refuse("other's number of " + what + 's', std::to_string(theirs.size()), std::to_string(ours.size()));
     for (std::size_t i = 0; i < ours.size(); ++i)
-      if (shape_of(theirs[i]) != shape_of(ours[i]))
-        refuse("shape of other's " + what + ' ' + quoted(theirs[i].name), shape_of(theirs[i]),
-               shape_of(ours[i]) + ", as of " + quoted(ours[i].name));
+      if (shape_text(theirs[i]) != shape_text(ours[i]))
+        refuse("shape of other's " + what + ' ' + quoted(theirs[i].name), shape_text(theirs[i]),
+               shape_text(ours[i]) + ", as of " + quoted(ours[i].name));
   };
   check("segment", segments_, other.segments_);
   check("state segment", state_segments_, other.state_segments_);

@@ -18,7 +18,7 @@
 #include "pack.hpp"
 #include "sparse.hpp"
 #include "tile.hpp"
-#include "update.hpp"
+#include "updates.hpp"
 
 namespace {
 

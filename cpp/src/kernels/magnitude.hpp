@@ -1,6 +1,8 @@
-// The largest magnitude in an array: whether all of it is finite, and how much a sum of it can be.
+// The largest magnitude in an array: whether all of it is finite, and how much a sum of it can be; and the
+// sum of its squares.
 #pragma once
 
+#include "reduce.hpp"
 #include "table.hpp"
 #include "vec.hpp"
 
@@ -31,8 +33,22 @@ T largest_magnitude(const T* values, int64_t count) {
 }
 
 template <class T>
+double sum_of_squares(const T* values, int64_t count, double scale) {
+  RowSum sum;
+  for_each_span<T>(count, [&](auto span) __attribute__((always_inline)) {
+    const Vec<T> numbers = span.only(span.load(values), Vec<T>{});
+    sum.add_wide(span, [=](int part) __attribute__((always_inline)) {
+      const Vec<double> scaled = widen<T>(numbers, part) * scale;
+      return scaled * scaled;
+    });
+  });
+  return sum.total();
+}
+
+template <class T>
 constexpr void add_magnitude_kernels(nncore::kernels::Kernels<T>& k) {
   k.largest_magnitude = largest_magnitude<T>;
+  k.sum_of_squares = sum_of_squares<T>;
 }
 
 }  // namespace

@@ -108,16 +108,36 @@ struct DescentCall {
   T* output;
 };
 
-/// Scalars of one optimizer update, rounded to T once.
+/// The scalars of one optimizer update, for parameters that are treated alike. What depends on the step alone
+/// is prepared by the kernel.
 template <class T>
 struct UpdateScalars {
-  T learning_rate;  ///< times the multiplier; adam: over 1 - beta1^t
-  T momentum;       ///< momentum, nesterov
-  T beta1, beta2;   ///< adam
-  T one_minus_beta1, one_minus_beta2;
-  T inverse_root_correction2;  ///< adam: 1 / sqrt(1 - beta2^t)
-  T epsilon;
-  T decay_factor;  ///< adamw: 1 - lr wd; 1: no decay
+  double rate_divisor;  ///< of the learning rate, before that is rounded
+  int variant;          ///< the loop that the hyperparameters choose
+  T numbers[8];         ///< what they mean, the kernel knows
+  T learning_rate;
+  T decay_factor;  ///< of the parameter: 1 - learning_rate weight_decay; 1: no decay
+  T l2;            ///< times the parameter is added to the gradient
+};
+
+template <class T>
+struct UpdateCall {
+  const UpdateScalars<T>& scalars;
+  T* parameters;
+  const T* gradients;
+  T* slots[kMaxSlots];  ///< those that the optimizer does not have are not touched
+  std::int64_t count;
+};
+
+/// The kernel of an optimizer.
+template <class T>
+struct UpdateKernel {
+  /// Fills what is not of the parameters: rate_divisor, variant, numbers.
+  void (*prepare)(const Optimizer& optimizer, std::int64_t step, UpdateScalars<T>& scalars);
+  void (*run)(const UpdateCall<T>& call);
+  // See kernels/updates.hpp. Null: nothing is known.
+  double (*safe_gradient)(const Optimizer& optimizer, double direction, double moment, double limit);
+  double (*next_moment)(const Optimizer& optimizer, double moment, double gradient);
 };
 
 /// Rows of a matrix, each contiguous, row_stride elements from one to the next.
@@ -248,10 +268,10 @@ struct Kernels {
 
   /// The largest |v|; NaN if any v is NaN.
   T (*largest_magnitude)(const T* values, std::int64_t count);
+  /// Of (scale v)^2, in float64 and in fixed order.
+  double (*sum_of_squares)(const T* values, std::int64_t count, double scale);
 
-  /// Moments that the optimizer does not have are not touched.
-  void (*update[kOptimizerKindCount])(const UpdateScalars<T>&, T* p, const T* g, T* m, T* v,
-                                      std::int64_t count);
+  UpdateKernel<T> update[kOptimizerCount];
 };
 
 /// One instruction set: its name, its two tables. Constant-initialised in its own object file.

@@ -50,7 +50,8 @@ std::shared_ptr<const Operation> make_activation(const NodeArguments& given) {
   for (const Parameter<Activation>& parameter : entry.parameters) {
     if (parameter.name == nullptr) continue;
     known.emplace_back(parameter.name);
-    activation.*parameter.field = number_attribute(given.attributes, parameter.name, parameter.initial);
+    activation.*parameter.field =
+        number_attribute(given.attributes, parameter.name, parameter.initial, parameter.choices);
   }
   check_attributes(given.attributes, known);
   activation.order = static_cast<int>(number_attribute(given.attributes, "order", 0.0));

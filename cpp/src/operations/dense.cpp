@@ -5,8 +5,10 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "operations/entry.hpp"
+#include "operations/fused_sgd.hpp"
 
 namespace nncore {
 namespace {
@@ -23,8 +25,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   const char* kind() const override { return "dense"; }
   bool fuses_activation() const override { return true; }
-  bool fuses_descent(std::int64_t rows) const override { return is_one_chain(rows); }
-  bool advances() const override { return !transposed_ && dense_advances(in_features_, out_features_); }
+  const FusedSgd* fused_sgd() const override { return &sgd_; }
   std::span<const int> segments() const override { return {segments_, has_bias_ ? 2U : 1U}; }
   std::int64_t scratch_bytes(std::int64_t rows) const override {
     return dense_scratch_bytes(in_features_, out_features_, rows);
@@ -42,12 +43,10 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     const Segment& weight = segments[static_cast<std::size_t>(segments_[0])];
     const std::int64_t rows = transposed_ ? in_features_ : out_features_;
     const std::int64_t columns = transposed_ ? out_features_ : in_features_;
-    if (weight.is_vector || weight.rows != rows || weight.columns != columns) {
-      throw std::invalid_argument("weight segment '" + weight.name + "' has shape (" +
-                                  std::to_string(weight.rows) + ", " + std::to_string(weight.columns) +
-                                  "); expected (" + std::to_string(rows) + ", " + std::to_string(columns) +
-                                  ")");
-    }
+    if (weight.shape != std::vector{rows, columns})
+      throw std::invalid_argument("weight segment '" + weight.name + "' must have the shape (" +
+                                  std::to_string(rows) + ", " + std::to_string(columns) + "); got " +
+                                  shape_text(weight));
     if (!has_bias_) return;
     const Segment& bias = segments[static_cast<std::size_t>(segments_[1])];
     if (bias.size() != out_features_) {
@@ -64,51 +63,89 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
-    const Matrix<T> grad_weight = call.parameters->gradient(segments_[0]);
+    DenseGradients<T> gradients = other_gradients(call);
+    gradients.weight = oriented(call.parameters->gradient(segments_[0]));
+    gradients.accumulate_weight = call.accumulate_segment[0] != 0;
+    dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
+  }
+
+ private:
+  /// Changes the weight while its gradient is formed.
+  class Sgd final : public FusedSgd {
+   public:
+    explicit Sgd(const DenseOperation& dense) : dense_(dense) {}
+
+    /// A sum over the samples of products, each rounded a little.
+    double gradient_bound(std::int64_t rows, double largest_input,
+                          double largest_grad_output) const override {
+      return 2.0 * static_cast<double>(rows) * largest_input * largest_grad_output;
+    }
+    bool has_step(std::int64_t rows) const override { return is_one_chain(rows); }
+    bool has_advance() const override {
+      return !dense_.transposed_ && dense_advances(dense_.in_features_, dense_.out_features_);
+    }
+
+    void backward(const NodeCall<float>& call) const override { run(call, dense_.other_gradients(call)); }
+    void backward(const NodeCall<double>& call) const override { run(call, dense_.other_gradients(call)); }
+    void store_gradient(const NodeCall<float>& call) const override { compute_gradient(call); }
+    void store_gradient(const NodeCall<double>& call) const override { compute_gradient(call); }
+    void step(const NodeCall<float>& call, float scale) const override { compute_step(call, scale); }
+    void step(const NodeCall<double>& call, double scale) const override { compute_step(call, scale); }
+    void advance(const NodeCall<float>& call, float scale, const float* next_input) const override {
+      compute_advance(call, scale, next_input);
+    }
+    void advance(const NodeCall<double>& call, double scale, const double* next_input) const override {
+      compute_advance(call, scale, next_input);
+    }
+
+   private:
+    template <class T>
+    void run(const NodeCall<T>& call, const DenseGradients<T>& gradients) const {
+      dense_backward<T>(call.grad_output, call.inputs[0], dense_.weight(call), gradients, call.scratch);
+    }
+    template <class T>
+    void compute_gradient(const NodeCall<T>& call) const {
+      DenseGradients<T> gradients;
+      gradients.weight = dense_.oriented(call.parameters->gradient(dense_.segments_[0]));
+      run(call, gradients);
+    }
+    template <class T>
+    void compute_step(const NodeCall<T>& call, T scale) const {
+      DenseGradients<T> gradients;
+      gradients.weight = dense_.oriented(call.parameters->value(dense_.segments_[0]));
+      gradients.accumulate_weight = true;
+      gradients.weight_scale = scale;
+      run(call, gradients);
+    }
+    template <class T>
+    void compute_advance(const NodeCall<T>& call, T scale, const T* next_input) const {
+      dense_advance<T>(call.grad_output, call.inputs[0], scale, call.parameters->value(dense_.segments_[0]),
+                       next_input, dense_.bias(call), call.output, call.fused, call.fused_derivative);
+    }
+    const DenseOperation& dense_;
+  };
+
+  /// The gradients of the input and of the bias.
+  template <class T>
+  DenseGradients<T> other_gradients(const NodeCall<T>& call) const {
     DenseGradients<T> gradients;
     gradients.x = call.grad_inputs[0];
     gradients.accumulate_x = call.accumulate_input[0] != 0;
     gradients.derivative_x = call.input_derivative[0];
-    if (!call.leaves_first_segment) gradients.weight = transposed_ ? grad_weight.transposed() : grad_weight;
-    gradients.accumulate_weight = call.accumulate_segment[0] != 0;
     if (has_bias_) {
       gradients.bias = call.parameters->gradient(segments_[1]).data;
       gradients.accumulate_bias = call.accumulate_segment[1] != 0;
     }
-    dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
+    return gradients;
   }
-
-  /// A sum over the samples of products, each rounded a little.
-  double gradient_bound(std::int64_t rows, double largest_input, double largest_grad_output) const override {
-    return 2.0 * static_cast<double>(rows) * largest_input * largest_grad_output;
-  }
-
-  void descend(const NodeCall<float>& call) const override { compute_descend(call); }
-  void descend(const NodeCall<double>& call) const override { compute_descend(call); }
-  void advance(const NodeCall<float>& call) const override { compute_advance(call); }
-  void advance(const NodeCall<double>& call) const override { compute_advance(call); }
-
- private:
+  /// The stored weight as (O, I).
   template <class T>
-  void compute_descend(const NodeCall<T>& call) const {
-    const bool descends = call.descent != T{0};
-    const Matrix<T> target =
-        descends ? call.parameters->value(segments_[0]) : call.parameters->gradient(segments_[0]);
-    DenseGradients<T> gradients;
-    gradients.weight = transposed_ ? target.transposed() : target;
-    gradients.accumulate_weight = descends;
-    gradients.weight_scale = descends ? call.descent : T{1};
-    dense_backward<T>(call.grad_output, call.inputs[0], weight(call), gradients, call.scratch);
-  }
-  template <class T>
-  void compute_advance(const NodeCall<T>& call) const {
-    dense_advance<T>(call.grad_output, call.inputs[0], call.descent, call.parameters->value(segments_[0]),
-                     call.next_input, bias(call), call.output, call.fused, call.fused_derivative);
+  Matrix<T> oriented(Matrix<T> stored) const {
+    return transposed_ ? stored.transposed() : stored;
   }
   template <class T>
   Matrix<const T> weight(const NodeCall<T>& call) const {
-    const Matrix<const T> stored = std::as_const(*call.parameters).value(segments_[0]);
-    return transposed_ ? stored.transposed() : stored;
+    return oriented(std::as_const(*call.parameters).value(segments_[0]));
   }
   template <class T>
   const T* bias(const NodeCall<T>& call) const {
@@ -117,6 +154,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   std::int64_t in_features_, out_features_;
   int segments_[2];
   bool has_bias_, transposed_;
+  Sgd sgd_{*this};
 };
 
 std::shared_ptr<const Operation> make_dense(const NodeArguments& given) {

@@ -44,8 +44,9 @@ inline void check_attributes(const Attributes& attributes, std::initializer_list
 }
 /// An integer of at least 1.
 std::int64_t size_attribute(const Attributes& attributes, std::string_view name);
-/// A number, or a flag as 0 or 1.
-double number_attribute(const Attributes& attributes, std::string_view name, double fallback);
+/// A number, a flag as 0 or 1, or the place of a word among `choices`.
+double number_attribute(const Attributes& attributes, std::string_view name, double fallback,
+                        const char* choices = nullptr);
 bool flag_attribute(const Attributes& attributes, std::string_view name);
 
 /// Throws std::invalid_argument: the number of segments must be that.

@@ -32,6 +32,16 @@ void gather(const Table& table, const Batch& batch, To* out) {
   gather_rows<To>(from, batch.rows, batch.count, out);
 }
 
+/// The table itself, where it already looks as a gathered one would.
+template <class T>
+const T* as_gathered(const Table& table) {
+  const auto size = static_cast<std::int64_t>(sizeof(T));
+  const bool same = table.type == scalar_type<T>() && (table.columns == 1 || table.column_stride == size) &&
+                    (table.row_stride == table.columns * size || table.rows == 1) &&
+                    reinterpret_cast<std::uintptr_t>(table.data) % alignof(T) == 0;
+  return same ? static_cast<const T*>(table.data) : nullptr;
+}
+
 /// See Network::check_batch.
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
 

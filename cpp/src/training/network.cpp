@@ -14,9 +14,11 @@
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
+#include "operations/fused_sgd.hpp"
 #include "product/dense.hpp"
 #include "runtime/thread_turn.hpp"
 #include "training/batch.hpp"
+#include "training/node_call.hpp"
 #include "training/objective.hpp"
 #include "training/plan_update.hpp"
 #include "training/store_update.hpp"
@@ -52,16 +54,6 @@ void copy_rows(Matrix<const T> from, Matrix<T> to) {
   for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(&from(row, 0), from.columns, &to(row, 0));
 }
 
-/// The table itself, where it already looks as a gathered one would.
-template <class T>
-const T* as_gathered(const Table& table) {
-  const auto size = static_cast<std::int64_t>(sizeof(T));
-  const bool same = table.type == scalar_type<T>() && (table.columns == 1 || table.column_stride == size) &&
-                    (table.row_stride == table.columns * size || table.rows == 1) &&
-                    reinterpret_cast<std::uintptr_t>(table.data) % alignof(T) == 0;
-  return same ? static_cast<const T*>(table.data) : nullptr;
-}
-
 /// A batch whose weights are added up in the largest of them: no sum of them is too large then.
 Batch in_largest_weight(Batch batch) {
   batch.weight_unit = largest_weight(batch);
@@ -69,14 +61,6 @@ Batch in_largest_weight(Batch batch) {
 }
 
 }  // namespace
-
-/// A step whose descent is made together with its forward for the next batch: that batch's one sample, where
-/// it lies in its table.
-template <class T>
-struct Ahead {
-  const PlannedStep* step = nullptr;
-  const T* sample = nullptr;
-};
 
 template <class T>
 Network<T>::Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Parameters<T>> parameters)
@@ -182,8 +166,10 @@ void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accum
     call.grad_inputs = {workspace.edge_gradients.data() + step->first_edge, call.inputs.size()};
     call.accumulate_segment = {accumulate_segment.data() + step->first_segment_use,
                                operation.segments().size()};
-    call.leaves_first_segment = update != nullptr && update->descends(*step);
-    operation.backward(call);
+    if (update != nullptr && update->takes(*step))
+      operation.fused_sgd()->backward(call);
+    else
+      operation.backward(call);
   }
 }
 
@@ -318,21 +304,6 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
   return loss;
 }
 
-template <class T>
-Ahead<T> Network<T>::look_ahead(const Plan& plan, const Batch& batch, const Batch& next,
-                                const PlanUpdate<T>& update) const {
-  if (batch.count != 1 || next.count != 1) return {};
-  for (const PlannedStep& step : plan.steps) {
-    const Node& node = graph_->node(step.node);
-    const auto input = std::find(graph_->inputs().begin(), graph_->inputs().end(), node.inputs[0]);
-    if (input == graph_->inputs().end() || !node.operation->advances()) continue;
-    const Table& table = next.inputs[static_cast<std::size_t>(input - graph_->inputs().begin())];
-    const T* const sample = as_gathered<T>(table.row_range(row_of(next, 0), 1));
-    if (sample != nullptr && update.is_descending(step)) return {&step, sample};
-  }
-  return {};
-}
-
 /// `ready` is the value of this batch that the last step has computed, and becomes that of `next`; -1: none.
 template <class T>
 WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Batch* next,
@@ -346,17 +317,10 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
   }
   if (!(result.weight > 0.0)) return result;
   const Plan& plan = objective.plan;
-  PlanUpdate<T> update(*graph_, plan, *parameters_, workspace, optimizer, state);
+  PlanUpdate<T> update(*graph_, plan, *parameters_, workspace, optimizer, {}, state);
   run_backward(plan, false, false, workspace, &update);
   update.approve();
-  const Ahead<T> ahead = next != nullptr ? look_ahead(plan, batch, *next, update) : Ahead<T>{};
-  update.run(ahead.step);
-  if (ahead.step != nullptr) {
-    NodeCall<T> call = update.descent_call(*ahead.step);
-    call.next_input = ahead.sample;
-    graph_->node(ahead.step->node).operation->advance(call);
-    ready = ahead.step->value;
-  }
+  ready = update.run(batch, next);
   return result;
 }
 
@@ -404,7 +368,7 @@ template <class T>
 void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
   validate(optimizer, state, parameters_->count());
   const FloatingPointMode mode;
-  StoreUpdate<T> update(optimizer, state, *parameters_);
+  StoreUpdate<T> update(optimizer, {}, state, *parameters_);
   update.approve(plan_->segments, {});
   update.run(plan_->segments, {});
 }

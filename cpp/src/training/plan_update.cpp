@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "functions/magnitude.hpp"
+#include "operations/fused_sgd.hpp"
 
 namespace nncore {
 namespace {
@@ -22,6 +23,7 @@ void find_bounded_steps(const Graph& graph, const Plan& plan, const Parameters<T
     const PlannedStep& step = plan.steps[i];
     const Matrix<T>& gradient = workspace.gradients[at(step.value)];
     if (!step.owns_segment || gradient.data == nullptr) continue;
+    if (graph.node(step.node).operation->fused_sgd() == nullptr) continue;
     const Matrix<const T>& input = workspace.edge_values[step.first_edge];
     const int segment = graph.node(step.node).operation->segments()[0];
     const std::int64_t size = parameters.segments()[at(segment)].size();
@@ -33,24 +35,16 @@ void find_bounded_steps(const Graph& graph, const Plan& plan, const Parameters<T
 
 template <class T>
 PlanUpdate<T>::PlanUpdate(const Graph& graph, const Plan& plan, Parameters<T>& parameters,
-                          Workspace<T>& workspace, const Optimizer& optimizer, OptimizerState<T>& state)
+                          Workspace<T>& workspace, const Optimizer& optimizer, const Factors& factors,
+                          OptimizerState<T>& state)
     : graph_(graph),
       plan_(plan),
       parameters_(parameters),
       workspace_(workspace),
-      update_(optimizer, state, parameters) {
+      update_(optimizer, factors, state, parameters),
+      fusion_(graph, plan, parameters, workspace, update_) {
   const bool looks_at_all = workspace.bounded_steps.empty();
   workspace.ways.assign(looks_at_all ? 0 : parameters.segments().size(), UpdateWay::look);
-}
-
-template <class T>
-const Segment& PlanUpdate<T>::first_segment(const PlannedStep& step) const {
-  return parameters_.segments()[at(operation(step).segments()[0])];
-}
-
-template <class T>
-UpdateWay& PlanUpdate<T>::way_of(const PlannedStep& step) const {
-  return workspace_.ways[at(operation(step).segments()[0])];
 }
 
 template <class T>
@@ -63,32 +57,27 @@ double PlanUpdate<T>::gradient_bound(const PlannedStep& step) const {
       graph_input != inputs.end()
           ? workspace_.largest_input[static_cast<std::size_t>(graph_input - inputs.begin())]
           : largest_magnitude(input.data, input.rows * input.columns);
-  return operation(step).gradient_bound(
+  return operation(step).fused_sgd()->gradient_bound(
       gradient.rows, largest_input, largest_magnitude<T>(gradient.data, gradient.rows * gradient.columns));
 }
 
 template <class T>
-bool PlanUpdate<T>::descends(const PlannedStep& step) {
-  if (!is_bounded(step)) return false;
-  const std::int64_t rows = workspace_.gradients[at(step.value)].rows;
-  if (!operation(step).fuses_descent(rows) || update_.descent(first_segment(step)) == T{0}) return false;
-  way_of(step) = UpdateWay::descend;
-  return true;
+bool PlanUpdate<T>::takes(const PlannedStep& step) {
+  return is_bounded(step) && fusion_.take(step);
 }
 
 template <class T>
 void PlanUpdate<T>::approve() {
   for (const int index : workspace_.bounded_steps) {
     const PlannedStep& step = plan_.steps[at(index)];
-    if (!first_segment(step).trainable) continue;
-    UpdateWay& way = way_of(step);
-    const bool approved = update_.approves(first_segment(step), gradient_bound(step));
+    const int segment = operation(step).segments()[0];
+    const Segment& like = parameters_.segments()[at(segment)];
+    if (!like.trainable) continue;
+    UpdateWay& way = workspace_.ways[at(segment)];
+    const bool approved =
+        update_.approves(like, parameters_.offset(segment), like.size(), gradient_bound(step));
     if (approved && way == UpdateWay::look) way = UpdateWay::bounded;
-    if (approved || way != UpdateWay::descend) continue;
-    NodeCall<T> call = descent_call(step);
-    call.descent = 0;
-    operation(step).descend(call);
-    way = UpdateWay::look;
+    if (!approved && way == UpdateWay::fused) fusion_.give_back(step);
   }
   update_.approve(plan_.segments, workspace_.ways);
 }
@@ -101,26 +90,12 @@ bool PlanUpdate<T>::is_bounded(const PlannedStep& step) const {
 }
 
 template <class T>
-bool PlanUpdate<T>::is_descending(const PlannedStep& step) const {
-  return is_bounded(step) && way_of(step) == UpdateWay::descend;
-}
-
-template <class T>
-void PlanUpdate<T>::run(const PlannedStep* left) {
-  const std::vector<int>& bounded = workspace_.bounded_steps;
-  for (auto index = bounded.rbegin(); index != bounded.rend(); ++index) {
-    const PlannedStep& step = plan_.steps[at(*index)];
-    if (is_descending(step) && &step != left) operation(step).descend(descent_call(step));
-  }
+int PlanUpdate<T>::run(const Batch& batch, const Batch* next) {
+  const Ahead<T> ahead = next != nullptr ? fusion_.look_ahead(batch, *next) : Ahead<T>{};
+  fusion_.run(ahead);
   update_.run(plan_.segments, workspace_.ways);
-}
-
-template <class T>
-NodeCall<T> PlanUpdate<T>::descent_call(const PlannedStep& step) const {
-  NodeCall<T> call = make_call(graph_, plan_, step, parameters_, workspace_);
-  call.grad_output = workspace_.gradients[at(step.value)];
-  call.descent = update_.descent(first_segment(step));
-  return call;
+  fusion_.advance(ahead);
+  return ahead.step != nullptr ? ahead.step->value : -1;
 }
 
 #define NNCORE_INSTANTIATE(T)                                                                       \

@@ -12,13 +12,21 @@ namespace nncore {
 
 template <class T>
 T StoreUpdate<T>::descent(const Segment& segment) const {
-  if (!step_.is_descent() || !segment.trainable) return 0;
-  return -scalars(segment).learning_rate;
+  if (!segment.trainable) return 0;
+  const kernels::UpdateScalars<T>& numbers = scalars(segment);
+  return step_.is_descent(numbers) ? -numbers.learning_rate : T{0};
 }
 
 template <class T>
-bool StoreUpdate<T>::approves(const Segment& segment, double largest_gradient) {
-  if (!(largest_gradient <= step_.safe_gradient(scalars(segment), moment_))) return false;
+bool StoreUpdate<T>::approves(const Segment& segment, std::int64_t offset, std::int64_t count,
+                              double largest_gradient) {
+  const kernels::UpdateScalars<T>& numbers = scalars(segment);
+  if (numbers.l2 != T{0}) {
+    constexpr double kRounding = 1.0 + 1e-6;
+    const double largest = largest_magnitude<T>(std::as_const(store_).values() + offset, count);
+    largest_gradient = (largest_gradient + std::abs(static_cast<double>(numbers.l2)) * largest) * kRounding;
+  }
+  if (!(largest_gradient <= step_.safe_gradient(numbers, moment_))) return false;
   gradient_ = std::max(gradient_, largest_gradient);
   return true;
 }
@@ -28,20 +36,18 @@ void StoreUpdate<T>::approve(std::span<const int> segments, std::span<const Upda
   const auto is_due = [ways](std::size_t index) { return ways.empty() || ways[index] == UpdateWay::look; };
   for_each_run(segments, is_due, [&](std::span<const int> run, std::int64_t offset, std::int64_t count) {
     const Segment& like = store_.segments()[static_cast<std::size_t>(run[0])];
-    if (approves(like, largest_magnitude<T>(store_.gradients() + offset, count))) return;
+    if (approves(like, offset, count, largest_magnitude<T>(store_.gradients() + offset, count))) return;
     for (const int segment : run) try_out(segment);
   });
 }
 
 template <class T>
 void StoreUpdate<T>::run(std::span<const int> segments, std::span<const UpdateWay> ways) {
-  const auto is_due = [ways](std::size_t index) { return ways.empty() || ways[index] != UpdateWay::descend; };
-  const int moments = moment_count(step_.optimizer.kind);
+  const auto is_due = [ways](std::size_t index) { return ways.empty() || ways[index] != UpdateWay::fused; };
   T *const values = store_.values(), *const gradients = store_.gradients();
   for_each_run(segments, is_due, [&](std::span<const int> run, std::int64_t offset, std::int64_t count) {
     step_.update(scalars(store_.segments()[static_cast<std::size_t>(run[0])]), values + offset,
-                 gradients + offset, moments > 0 ? state_.first_.data() + offset : nullptr,
-                 moments > 1 ? state_.second_.data() + offset : nullptr, count);
+                 gradients + offset, slots(offset), count);
   });
   state_.know(tried_out_ ? OptimizerState<T>::kUnknown : step_.next_moment(moment_, gradient_));
   ++state_.steps;
@@ -76,27 +82,36 @@ void StoreUpdate<T>::for_each_run(std::span<const int> segments, IsDue is_due, B
 
 template <class T>
 bool StoreUpdate<T>::are_alike(const Segment& a, const Segment& b) const {
-  return a.learning_rate_multiplier == b.learning_rate_multiplier && (a.decay == b.decay || !step_.decays());
+  return a.learning_rate_multiplier == b.learning_rate_multiplier &&
+         (a.weight_decay_multiplier == b.weight_decay_multiplier || !step_.decays());
 }
 
 /// Computed once for segments that are treated alike, as most are.
 template <class T>
 const kernels::UpdateScalars<T>& StoreUpdate<T>::scalars(const Segment& segment) const {
   if (like_ == nullptr || !are_alike(*like_, segment)) {
-    scalars_ = step_.scalars(segment.learning_rate_multiplier, segment.decay);
+    scalars_ = step_.scalars(segment.learning_rate_multiplier, segment.weight_decay_multiplier);
     like_ = &segment;
   }
   return scalars_;
+}
+
+/// Of the parameters from `offset` on.
+template <class T>
+SlotPointers<T> StoreUpdate<T>::slots(std::int64_t offset) const {
+  SlotPointers<T> pointers{};
+  for (std::size_t i = 0; i < pointers.size(); ++i)
+    if (state_.own_[i].size() > 0) pointers[i] = state_.own_[i].data() + offset;
+  return pointers;
 }
 
 /// The update on copies, a few numbers at a time. What was not finite before may stay so.
 template <class T>
 void StoreUpdate<T>::try_out(int segment) {
   constexpr std::int64_t kBlock = 512;
-  T value[kBlock], first[kBlock] = {}, second[kBlock] = {};
+  T value[kBlock], slot[kMaxSlots][kBlock];
   const Segment& like = store_.segments()[static_cast<std::size_t>(segment)];
   const kernels::UpdateScalars<T>& numbers = scalars(like);
-  const int moments = moment_count(step_.optimizer.kind);
   const std::int64_t end = store_.offset(segment) + like.size();
   const T* const values = std::as_const(store_).values();
   const auto is_finite = [](T number) { return std::isfinite(number); };
@@ -104,11 +119,13 @@ void StoreUpdate<T>::try_out(int segment) {
   for (std::int64_t begin = store_.offset(segment); begin < end; begin += kBlock) {
     const std::int64_t count = std::min(kBlock, end - begin);
     std::copy_n(values + begin, count, value);
-    if (moments > 0) std::copy_n(state_.first_.data() + begin, count, first);
-    if (moments > 1) std::copy_n(state_.second_.data() + begin, count, second);
-    step_.update(numbers, value, store_.gradients() + begin, first, second, count);
-    bool leaves_finite =
-        std::all_of(first, first + count, is_finite) && std::all_of(second, second + count, is_finite);
+    SlotPointers<T> copies = slots(begin);
+    for (std::size_t i = 0; i < copies.size(); ++i)
+      if (copies[i] != nullptr) copies[i] = (std::copy_n(copies[i], count, slot[i]), slot[i]);
+    step_.update(numbers, value, store_.gradients() + begin, copies, count);
+    bool leaves_finite = true;
+    for (const T* const copy : copies)
+      leaves_finite = leaves_finite && (copy == nullptr || std::all_of(copy, copy + count, is_finite));
     for (std::int64_t i = 0; i < count; ++i)
       leaves_finite = leaves_finite && (is_finite(value[i]) || !is_finite(values[begin + i]));
     if (!leaves_finite) refuse(segment);
@@ -123,7 +140,7 @@ void StoreUpdate<T>::refuse(int segment) const {
   std::ostringstream message;
   if (std::isfinite(largest))
     message << "the update of " << like.name << " is not finite in step " << state_.steps + 1
-            << " (learning rate " << step_.optimizer.learning_rate << ", largest gradient " << largest << ")";
+            << " (learning rate " << step_.learning_rate() << ", largest gradient " << largest << ")";
   else
     message << "the gradient of " << like.name << " is not finite in step " << state_.steps + 1;
   message << "; that step was not made";

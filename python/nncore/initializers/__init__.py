@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from .. import _core
 from .._errors import entry
 from . import entries
 from .base import Initializer
 from .entries import *
-from .entries import ENTRIES, Constant
+from .entries import ENTRIES
 
 __all__ = ["Initializer"]
 __all__ += entries.__all__
+
+#: Whether an initializer of a kind depends on the sizes of a weight.
+FOR_WEIGHTS_ONLY: dict[str, bool] = {row["name"]: row["for_weights_only"] for row in _core.entries["initializers"]}
 
 
 def as_initializer(given: str | Initializer, name: str) -> Initializer:
@@ -18,6 +22,4 @@ def as_initializer(given: str | Initializer, name: str) -> Initializer:
         return given
     if not isinstance(given, str):
         raise TypeError(f"{name} must be a name or an Initializer; got {type(given).__name__}")
-    if given == Constant.kind:
-        raise ValueError(f"{name} must be Constant(value), with its value; got 'constant'")
     return entry("initializer", given, ENTRIES)()

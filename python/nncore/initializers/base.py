@@ -1,8 +1,10 @@
-"""Initializers: the numbers that parameters start from. Drawn in the core, from the model's seed."""
+"""What all initializers share. Numbers are drawn in the core, from the model's seed."""
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from .. import _core
 
 
 class Initializer:
@@ -10,10 +12,9 @@ class Initializer:
 
     kind: ClassVar[str]
 
-    @property
-    def value(self) -> float:
-        """The number itself, for those that set one."""
-        return 0.0
+    def __init__(self, **parameters: float) -> None:
+        _core.check_initializer(self.kind, **parameters)
+        self.parameters = parameters
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import _core
 from ..graph import Layer
 
 __all__ = ["Activation"]
@@ -11,6 +12,12 @@ __all__ = ["Activation"]
 
 class Activation(Layer):
     """a = f(z), elementwise or row by row; the width stays."""
+
+    def __init__(self, *, name: str | None = None, **parameters: float | str) -> None:
+        super().__init__(name=name)
+        _core.check_activation(self.kind, **parameters)
+        for option, value in parameters.items():
+            setattr(self, option, value)
 
     def output_features(self, widths: Sequence[int]) -> int:
         """The width of its one input."""

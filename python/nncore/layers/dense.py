@@ -10,7 +10,7 @@ from .. import _core
 from .._arrays import assign
 from .._errors import check_size
 from ..graph import Layer, ParameterSpec
-from ..initializers import Initializer, as_initializer
+from ..initializers import FOR_WEIGHTS_ONLY, Initializer, as_initializer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class Dense(Affine):
         self.out_features = check_size(out_features, "out_features")
         self.trainable = trainable
         decayed = as_initializer(weight_initializer, "weight_initializer")
-        self.specs = {"weight": ParameterSpec((self.out_features, self.in_features), decayed, decay=True)}
+        self.specs = {"weight": ParameterSpec((self.out_features, self.in_features), decayed, weight_decay_multiplier=1.0)}
         if bias:
             self.specs["bias"] = _bias_spec(self.out_features, bias_initializer)
 
@@ -216,9 +216,8 @@ class TransposedDense(Affine):
 
 def _bias_spec(features: int, initializer: str | Initializer) -> ParameterSpec:
     chosen = as_initializer(initializer, "bias_initializer")
-    if chosen.kind not in ("zeros", "constant"):
+    if FOR_WEIGHTS_ONLY[chosen.kind]:
         raise ValueError(
-            f"bias_initializer must be 'zeros' or Constant(value); got {chosen.kind!r}, "
-            "which depends on the sizes of a weight"
+            f"bias_initializer must be one that does not depend on the sizes of a weight; got {chosen.kind!r}"
         )
-    return ParameterSpec((features,), chosen, decay=False)
+    return ParameterSpec((features,), chosen)

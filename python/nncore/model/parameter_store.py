@@ -98,9 +98,8 @@ class ParameterStore:
         views = {}
         for name, index in segments.items():
             start = ends[index] - math.prod(self.shapes[index])
-            # The view of the values tells in which order the core keeps a segment.
-            order = "C" if self.core.value(index).flags.c_contiguous else "F"
-            views[name] = flat[start : ends[index]].reshape(self.shapes[index], order=cast(Any, order))
+            like = self.core.value(index)  # its strides tell in which order the core keeps a segment
+            views[name] = np.lib.stride_tricks.as_strided(flat[start:], like.shape, like.strides)
         return views
 
     def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
@@ -202,5 +201,11 @@ def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:
 def _segment(name: str, spec: ParameterSpec, trainable: bool) -> _core.Segment:
     start = spec.initializer
     return _core.Segment(
-        name, spec.shape, initializer=start.kind, value=start.value, trainable=trainable, decay=spec.decay
+        name,
+        spec.shape,
+        layout=spec.layout,
+        initializer=start.kind,
+        initializer_parameters=start.parameters,
+        trainable=trainable,
+        weight_decay_multiplier=spec.weight_decay_multiplier,
     )

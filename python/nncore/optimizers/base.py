@@ -1,5 +1,5 @@
-"""Optimizers: how gradients change parameters. The arithmetic, the moments and the count of steps are the
-core's; an optimizer here holds the settings, and a state for every store that it has worked on.
+"""Optimizers: how gradients change parameters. The arithmetic, the slots and the count of steps are the
+core's; an optimizer here holds the hyperparameters, and a state for every store that it has worked on.
 """
 
 from __future__ import annotations
@@ -39,12 +39,10 @@ class Trained(Protocol):
 class Optimizer:
     """What all optimizers share: `learning_rate`, which may be set between steps, and `step(model)`."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str]  # the core's name of what it does: "sgd", "adam", ...
 
-    def __init__(self, kind: str, **settings: float) -> None:
-        self.core = _core.Optimizer(kind, **settings)
-        self._kind = kind
-        self._settings = {name: float(value) for name, value in settings.items()}
+    def __init__(self, **settings: float) -> None:
+        self.core = _core.Optimizer(self.kind, **settings)
         self._states: WeakKeyDictionary[Store, _core.OptimizerState_float32] = WeakKeyDictionary()
 
     @property
@@ -54,22 +52,16 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self.core.learning_rate = float(value)
-
-    @property
-    def name(self) -> str:
-        """The core's name of what it does: "sgd", "momentum", "nesterov", "adam" or "adamw"."""
-        return self._kind
+        self.core.learning_rate = value
 
     @property
     def settings(self) -> dict[str, float]:
-        """All its numbers by name, as they are now."""
-        return {**self._settings, "learning_rate": self.learning_rate}
+        """All its hyperparameters by name, as they are now."""
+        return self.core.settings
 
     def set(self, settings: Mapping[str, float]) -> None:
-        """Takes over settings of the same names, as from a checkpoint."""
-        self.core = _core.Optimizer(self._kind, **settings)
-        self._settings = dict(settings)
+        """Takes over hyperparameters of the same names, as from a checkpoint."""
+        self.core = _core.Optimizer(self.kind, **settings)
 
     def step(self, model: Trained) -> None:
         """One update of the model's trainable parameters from `model.gradients`.
@@ -85,13 +77,18 @@ class Optimizer:
         model.network.update(self.core, self.state(model.store))
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
-        """What it remembers of a store: `steps`, and the moments as writable flat views."""
+        """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
         state = self._states.get(store)
         if state is None:
-            state = self._states[store] = store.precision.optimizer_state(self._kind, store.core)
+            state = self._states[store] = store.precision.optimizer_state(self.core, store.core)
         return state
 
     def __repr__(self) -> str:
-        settings = [f"{name}={value:g}" for name, value in self.settings.items()]
-        settings += ["nesterov=True"] if self.name == "nesterov" else []
-        return f"{type(self).__name__}({', '.join(settings)})"
+        entry = next(entry for entry in _core.entries["optimizers"] if entry["name"] == self.kind)
+        defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+        shown = [
+            f"{name}={value:g}" if type(value) is float else f"{name}={value}"
+            for name, value in self.settings.items()
+            if name == "learning_rate" or value != defaults[name]
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"

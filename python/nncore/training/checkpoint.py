@@ -109,14 +109,14 @@ def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors
     fields, tensors = contents(trainer.model)
     optimizer, running = trainer.optimizer, trainer.running
     fields["checkpoint"] = {
-        "optimizer": optimizer.name,
+        "optimizer": optimizer.kind,
         "settings": optimizer.settings,
         "seed": trainer.seed,
         "columns": list(trainer.history),
         "fit_began": None if running is None else running.first_epoch,
     }
     tensors["optimizer.steps"] = np.array(optimizer.state(trainer.model.store).steps, dtype=np.int64)
-    tensors |= {key: np.array(view, order="C") for key, view in _moments(trainer).items()}
+    tensors |= {key: np.array(view, order="C") for key, view in _slots(trainer).items()}
     for column, values in trainer.history.items():
         tensors[f"trainer.history.{column}"] = np.array(values, dtype=np.float64)
     for key, callback in keyed(() if running is None else running.callbacks).items():
@@ -140,16 +140,15 @@ def _resumed_fit(checkpoint: Mapping[str, Any], tensors: Tensors) -> ResumedFit 
     return ResumedFit(first_epoch, kept)
 
 
-def _moments(trainer: SavedTrainer) -> Tensors:
-    """Views of the optimizer's moments for the model's arrays, by the names they have in a file."""
+def _slots(trainer: SavedTrainer) -> Tensors:
+    """Views of the optimizer's slots for the model's arrays, by the names they have in a file."""
     model, store = trainer.model, trainer.model.store
     state = trainer.optimizer.state(store)
-    found: Tensors = {}
-    for kind, flat in (("first_moment", state.first_moment), ("second_moment", state.second_moment)):
-        if flat.size:
-            arrays = store.split(flat, model.segments)
-            found |= {f"optimizer.{kind}.{name}": view for name, view in arrays.items()}
-    return found
+    return {
+        f"optimizer.{slot}.{name}": view
+        for slot, flat in state.slots.items()
+        for name, view in store.split(flat, model.segments).items()
+    }
 
 
 def _check_checkpoint(
@@ -161,14 +160,14 @@ def _check_checkpoint(
     checkpoint, model, optimizer = fields["checkpoint"], trainer.model, trainer.optimizer
     if without_flags(fields["graph"]) != without_flags(model.describe_graph()):
         raise ValueError("the file's model must be built like the trainer's; got another graph")
-    if checkpoint["optimizer"] != optimizer.name:
-        raise ValueError(f"optimizer must be {optimizer.name}, the trainer's; got {checkpoint['optimizer']}")
+    if checkpoint["optimizer"] != optimizer.kind:
+        raise ValueError(f"optimizer must be {optimizer.kind}, the trainer's; got {checkpoint['optimizer']}")
     if set(checkpoint["settings"]) != set(optimizer.settings):
         raise ValueError(
             f"settings must be {sorted(optimizer.settings)}, as the trainer's optimizer has; "
             f"got {sorted(checkpoint['settings'])}"
         )
-    _core.Optimizer(optimizer.name, **checkpoint["settings"])  # complains of values out of range
+    _core.Optimizer(optimizer.kind, **checkpoint["settings"])  # complains of values out of range
     as_seed(checkpoint["seed"])
     as_seed(fields["seed"])
     as_metadata(fields["metadata"])
@@ -178,7 +177,14 @@ def _check_checkpoint(
     lengths = {tensors[f"trainer.history.{name}"].shape for name in checkpoint["columns"]}
     if len(lengths) > 1:
         raise ValueError(f"columns of the history must have one length; got {sorted(lengths)}")
-    views = {**model.named_parameters(), **_moments(trainer)}
+    slots = _slots(trainer)
+    kept = {name for name in tensors if name.startswith("optimizer.")} - {"optimizer.steps"}
+    if kept != slots.keys():
+        raise ValueError(
+            f"the optimizer's slots must be {', '.join(sorted(slots)) or 'none'}; "
+            f"got {', '.join(sorted(kept)) or 'none'}"
+        )
+    views = {**model.named_parameters(), **slots}
     for name, view in views.items():
         if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
             raise ValueError(

@@ -1,0 +1,290 @@
+"""The compiled core: what the bindings export. Python code above it never sees a pointer or a thread."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Never, Protocol, overload, type_check_only
+
+import numpy as np
+from numpy.typing import NDArray
+
+type _FloatArray = NDArray[np.float32] | NDArray[np.float64]
+type _IntegerArray = NDArray[np.integer[Any]]
+type _Numbers = float | Sequence[float] | NDArray[Any]
+
+__version__: str
+
+# Runtime ---------------------------------------------------------------------------------------------
+
+def show_config() -> dict[str, Any]: ...
+def num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...
+def use_instruction_set(name: str) -> None: ...
+
+# Random ----------------------------------------------------------------------------------------------
+
+def philox(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
+def fill_uniform(out: _FloatArray, low: float, high: float, seed: int, index: int) -> None: ...
+def fill_normal(out: _FloatArray, mean: float, standard_deviation: float, seed: int, index: int) -> None: ...
+def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
+
+# The core's tables -----------------------------------------------------------------------------------
+
+entries: dict[str, list[dict[str, Any]]]  # what each kind is, has and means
+
+def check_activation(kind: str, **parameters: float | str) -> None: ...
+def check_initializer(kind: str, **parameters: float) -> None: ...
+
+# Functions: see nncore.functional --------------------------------------------------------------------
+
+def dense_forward[A: _FloatArray](
+    x: A, weight: A, bias: A | None = None, *, activation: str = "identity", out: A | None = None
+) -> A: ...
+def dense_backward[A: _FloatArray](
+    grad_output: A,
+    x: A,
+    weight: A,
+    *,
+    out: tuple[A, A, A] | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A, A]: ...
+
+# One protocol a kind of function; the functions are rows of tables.
+
+@type_check_only
+class _Elementary(Protocol):
+    def __call__[A: _FloatArray](self, x: A, *, out: A | None = None) -> A: ...
+
+exp: _Elementary
+log: _Elementary
+
+# The functions of entries stand here.
+
+# Networks: one class a precision, the same methods ---------------------------------------------------
+
+@type_check_only
+class _Class(type): ...  # the metaclass of all classes here
+
+class Segment(metaclass=_Class):
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        layout: str = "columns",  # or "rows"
+        initializer: str = "zeros",
+        initializer_parameters: Mapping[str, float] = ...,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+        weight_decay_multiplier: float = 0.0,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def trainable(self) -> bool: ...
+    @property
+    def learning_rate_multiplier(self) -> float: ...
+    @property
+    def weight_decay_multiplier(self) -> float: ...
+
+class StoreGuard(metaclass=_Class):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only a store makes one
+    def __enter__(self) -> None: ...
+    def __exit__(self, *args: object) -> None: ...
+
+@type_check_only
+class _Parameters[F: (np.float32, np.float64)](metaclass=_Class):
+    def __init__(self, segments: Sequence[Segment], state_segments: Sequence[Segment] = ()) -> None: ...
+    @property
+    def values(self) -> NDArray[F]: ...  # flat, writable, a view
+    @property
+    def gradients(self) -> NDArray[F]: ...
+    @property
+    def state(self) -> NDArray[F]: ...
+    @property
+    def segments(self) -> list[Segment]: ...
+    @property
+    def state_segments(self) -> list[Segment]: ...
+    def value(self, index: int) -> NDArray[F]: ...  # writable view: (O, I) or (O,)
+    def gradient(self, index: int) -> NDArray[F]: ...
+    def state_value(self, index: int) -> NDArray[F]: ...
+    def copying(self) -> StoreGuard: ...  # for `with`: training waits; RuntimeError if it is under way
+    def changing(self) -> StoreGuard: ...  # for `with`: RuntimeError if anybody uses the store
+    def initialize(self, seed: int) -> None: ...
+    def set_trainable(self, index: int, trainable: bool) -> None: ...
+    def set_learning_rate_multiplier(self, index: int, multiplier: float) -> None: ...
+    def set_weight_decay_multiplier(self, index: int, multiplier: float) -> None: ...
+    def copy_from(self, other: _Parameters[F]) -> None: ...
+    def soft_update(self, other: _Parameters[F], fraction: float) -> None: ...
+
+class Parameters_float32(_Parameters[np.float32]): ...
+class Parameters_float64(_Parameters[np.float64]): ...
+
+class Node(metaclass=_Class):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only the functions below make one
+    @staticmethod
+    def input(name: str, features: int, is_integer: bool = False) -> Node: ...
+    @staticmethod
+    def make(
+        kind: str,
+        name: str,
+        inputs: Sequence[int],
+        segments: Sequence[int] = (),  # indices in the store
+        state: Sequence[int] = (),
+        attributes: Mapping[str, bool | int | float | str] = ...,
+    ) -> Node: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def features(self) -> int: ...
+    @property
+    def inputs(self) -> list[int]: ...
+
+class Graph(metaclass=_Class):
+    def __init__(self, nodes: Sequence[Node], outputs: Sequence[int]) -> None: ...
+    @property
+    def nodes(self) -> list[Node]: ...
+    @property
+    def outputs(self) -> list[int]: ...
+
+class Optimizer(metaclass=_Class):
+    """The hyperparameters of an optimizer, by the names of its entry. TypeError for others; ValueError for
+    values out of range."""
+
+    def __init__(self, kind: str, **kwargs: float) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def settings(self) -> dict[str, float]: ...
+    def set(self, name: str, value: float) -> None: ...
+    learning_rate: float
+
+@type_check_only
+class _OptimizerState[F: (np.float32, np.float64)](metaclass=_Class):
+    def __init__(self, optimizer: Optimizer, parameters: _Parameters[F]) -> None: ...
+    steps: int
+    @property
+    def slots(self) -> dict[str, NDArray[F]]: ...  # writable flat views, as long as the parameters
+
+class OptimizerState_float32(_OptimizerState[np.float32]): ...
+class OptimizerState_float64(_OptimizerState[np.float64]): ...
+
+class Loss(metaclass=_Class):
+    """A kind of loss, by its name or alias, with its parameters by name."""
+
+    def __init__(self, kind: str, **parameters: _Numbers) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, float | tuple[float, ...]]: ...
+    def target_features(self, output_features: int) -> int: ...
+
+class Objective(metaclass=_Class):
+    """Loss terms, planned by a network for its own use."""
+
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only plan() makes one
+
+class EpochResult(metaclass=_Class):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # only train_epoch makes one
+    @property
+    def mean_loss(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+
+@type_check_only
+class _Network[F: (np.float32, np.float64)](metaclass=_Class):
+    """x: one array a graph input, 2-D, any bool/int/float dtype, any strides; y: one array a loss term:
+    (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or (B, 1) of integers;
+    1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite and >= 0, not all
+    zero. rows: int64 (n,) or None.
+    Every method raises TypeError for dtypes and ValueError for shapes and values, before anything is
+    written; RuntimeError where another call is using the store in a way that excludes this one. A step
+    whose inputs, loss, gradients or updates are not finite raises FloatingPointError and is not made; loss
+    and loss_and_gradients raise it for inputs that are not finite, and return such a loss."""
+
+    def __init__(self, graph: Graph, parameters: _Parameters[F]) -> None: ...
+    def predict(
+        self, x: Sequence[NDArray[Any]], out: Sequence[NDArray[F]] | None = None
+    ) -> list[NDArray[F]]: ...
+    def forward(self, x: Sequence[NDArray[Any]], training: bool = True) -> list[NDArray[F]]: ...  # copies out
+    def backward(
+        self,
+        grad_outputs: Sequence[NDArray[F]],
+        accumulate: bool = False,
+        input_gradients: bool = True,
+    ) -> list[NDArray[F]]: ...  # one per float input
+    def plan(self, terms: Sequence[tuple[Loss, int, float]]) -> Objective: ...  # (loss, output, weight)
+    def check_inputs(self, x: Sequence[NDArray[Any]]) -> None: ...  # FloatingPointError says where one is bad
+    def loss(
+        self,
+        objective: Objective,
+        x: Sequence[NDArray[Any]],
+        y: Sequence[NDArray[Any]],
+        sample_weight: NDArray[Any] | None = None,
+    ) -> float: ...
+    def loss_and_gradients(
+        self,
+        objective: Objective,
+        x: Sequence[NDArray[Any]],
+        y: Sequence[NDArray[Any]],
+        sample_weight: NDArray[Any] | None = None,
+        accumulate: bool = False,
+    ) -> float: ...
+    def train_step(
+        self,
+        objective: Objective,
+        x: Sequence[NDArray[Any]],
+        y: Sequence[NDArray[Any]],
+        optimizer: Optimizer,
+        state: _OptimizerState[F],
+        rows: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[Any] | None = None,
+    ) -> float: ...  # plain sgd stores no gradient of large weights
+    def train_epoch(
+        self,
+        objective: Objective,
+        x: Sequence[NDArray[Any]],
+        y: Sequence[NDArray[Any]],
+        batch_size: int,
+        optimizer: Optimizer,
+        state: _OptimizerState[F],
+        rows: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[Any] | None = None,
+        tick: Callable[[int, float], object]
+        | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
+    ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
+    def update(self, optimizer: Optimizer, state: _OptimizerState[F]) -> None: ...
+
+    # The same of one array each, whatever x, y and out are; None, and nothing done, unless the network has
+    # one float input and one output and all of them are arrays that fit. x (I,) is one sample.
+    def try_predict(self, x: object, out: object = None) -> NDArray[F] | None: ...
+    def try_forward(self, x: object) -> NDArray[F] | None: ...
+    def try_backward(self, grad_output: object, accumulate: bool = False) -> NDArray[F] | None: ...
+    def try_loss_and_gradients(
+        self,
+        objective: Objective,
+        x: object,
+        y: object,
+        sample_weight: object = None,
+        accumulate: bool = False,
+    ) -> float | None: ...
+    def try_train_step(
+        self,
+        objective: Objective,
+        x: object,
+        y: object,
+        optimizer: Optimizer,
+        state: _OptimizerState[F],
+        sample_weight: object = None,
+    ) -> float | None: ...
+    def train_step_with(
+        self,
+        loss: Callable[[list[NDArray[F]]], tuple[float, Sequence[NDArray[F]]]],
+        x: Sequence[NDArray[Any]],
+        optimizer: Optimizer,
+        state: _OptimizerState[F],
+        rows: NDArray[np.int64] | None = None,
+    ) -> float: ...  # a step whose loss is Python: outputs -> (loss, one gradient an output)
+
+class Network_float32(_Network[np.float32]): ...
+class Network_float64(_Network[np.float64]): ...
