@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+__all__ = ["Initializer"]
+
 
 class Initializer:
     """How a weight (O, I) or a bias (O,) starts. Layers take the name or an instance."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+__all__ = ["Loss"]
+
+
 LossFunction: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]"
 
 

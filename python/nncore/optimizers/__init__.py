@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from .._errors import entry
-from . import entries
-from .base import Optimizer
+from . import base, entries
+from .base import *
 from .entries import *
 from .entries import ENTRIES, SGD
 
-__all__ = ["Optimizer"]
-__all__ += entries.__all__
+if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+    __all__ = [*base.__all__, *entries.__all__]
 
 # What a name makes: an entry with its defaults, or one with other arguments.
 NAMES: dict[str, Callable[[], Optimizer]] = {
