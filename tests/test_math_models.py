@@ -289,7 +289,7 @@ def test_computational_graph(join: str) -> None:
 
 @pytest.mark.parametrize("join", JOINS)
 def test_computational_graph_with_a_value_joined_to_itself(join: str) -> None:
-    """The same value twice: gradients of u + u are 2 g, of u - u 0, of u o u 2 g o u, of [u, u] halves' sums."""
+    """The same value twice: u + u has the gradient 2 g, u - u 0, u o u 2 g o u, [u, u] the sum of halves."""
     joined = JOINS[join]()
     one = dense(2, 3, 0)
     source = nc.Input(2)

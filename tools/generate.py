@@ -230,16 +230,22 @@ def stubs(entries: dict[str, list[Entry]]) -> str:
 
 def layers_module(folder: Path) -> str:
     """python/nncore/layers/__init__.py: every module of the folder tells its layers in __all__."""
-    modules = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "activation_base"))
-    if "activations" not in modules:
-        modules = sorted([*modules, "activations"])
+    modules = sorted({path.stem for path in folder.glob("*.py")} - {"__init__"} | {"activations"})
     source = f'{HEADER}"""Layers: what a model is described with. They hold no numbers: a model\'s store does."""\n\n'
-    source += "from __future__ import annotations\n\n"
-    source += "from ..graph import Layer\n" + call("from . import ", modules, "").replace("(", "").replace(")", "")
-    source += "from .activation_base import Activation\n"
+    source += "from __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\n"
+    source += bracketed("from . import ", modules, "", ("(", ")"))
     source += "".join(f"from .{module} import *\n" for module in modules)
-    source += '\n__all__ = ["Activation", "Layer"]\n'
-    return source + "".join(f"__all__ += {module}.__all__\n" for module in modules)
+    source += "\nif not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export\n"
+    return source + bracketed("    __all__ = ", [f"*{module}.__all__" for module in modules], "    ", ("[", "]"))
+
+
+def bracketed(head: str, items: list[str], margin: str, brackets: tuple[str, str]) -> str:
+    """Items on one line, without brackets that an import does not need, or one a line."""
+    opening, closing = brackets if brackets[0] == "[" else ("", "")
+    line = f"{head}{opening}{', '.join(items)}{closing}"
+    if len(line) <= WIDTH:
+        return line + "\n"
+    return f"{head}{brackets[0]}\n" + "".join(f"{margin}    {item},\n" for item in items) + f"{margin}{brackets[1]}\n"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

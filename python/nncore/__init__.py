@@ -9,25 +9,30 @@ and keeps them (save, load). `nncore.functional` has the formulas one by one.
 (1, 3)
 """
 
-from . import functional, gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, training
-from ._core import __version__, num_threads, set_num_threads, show_config
+from typing import TYPE_CHECKING
+
+from . import functional as functional
+from ._core import __version__ as __version__
+from ._core import num_threads as num_threads
+from ._core import set_num_threads as set_num_threads
+from ._core import show_config as show_config
 from .gradcheck import *
 from .graph import *
-from .initializers import *
+from .initializers.base import *
+from .initializers.entries import *
 from .layers import *
-from .losses import *
+from .losses.base import *
+from .losses.entries import *
 from .metrics import *
 from .model import *
-from .optimizers import *
+from .optimizers.base import *
+from .optimizers.entries import *
 from .training import *
 
-__all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
-__all__ += gradcheck.__all__
-__all__ += graph.__all__
-__all__ += initializers.__all__
-__all__ += layers.__all__
-__all__ += losses.__all__
-__all__ += metrics.__all__
-__all__ += model.__all__
-__all__ += optimizers.__all__
-__all__ += training.__all__
+if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+    from . import gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, training
+
+    __all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
+    for room in (gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, training):
+        __all__ += room.__all__
+    del room

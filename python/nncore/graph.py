@@ -18,7 +18,7 @@ from .initializers import Initializer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Input", "Value"]
+__all__ = ["Input", "Layer", "Value"]
 
 # The classes of layers by the kind that files name, as classes are defined.
 LAYER_KINDS: dict[str, type[Layer]] = {}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .. import _core
 from .._errors import entry
-from . import entries
-from .base import Initializer
+from . import base, entries
+from .base import *
 from .entries import *
 from .entries import ENTRIES
 
-__all__ = ["Initializer"]
-__all__ += entries.__all__
+if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+    __all__ = [*base.__all__, *entries.__all__]
 
 #: Whether an initializer of a kind depends on the sizes of a weight.
 FOR_WEIGHTS_ONLY: dict[str, bool] = {row["name"]: row["for_weights_only"] for row in _core.entries["initializers"]}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ..graph import Layer
-from . import activations, dense, merge
-from .activation_base import Activation
+from typing import TYPE_CHECKING
+
+from . import activation_base, activations, dense, merge
+from .activation_base import *
 from .activations import *
 from .dense import *
 from .merge import *
 
-__all__ = ["Activation", "Layer"]
-__all__ += activations.__all__
-__all__ += dense.__all__
-__all__ += merge.__all__
+if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+    __all__ = [*activation_base.__all__, *activations.__all__, *dense.__all__, *merge.__all__]

@@ -5,15 +5,18 @@ All are means over the samples: sum of w l / sum of w, with w = 1 where no sampl
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .. import _core
 from .._errors import entry
-from . import entries
-from .base import Loss, LossFunction
+from . import base, entries
+from .base import *
+from .base import LossFunction
 from .entries import *
 from .entries import ENTRIES
 
-__all__ = ["Loss"]
-__all__ += entries.__all__
+if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+    __all__ = [*base.__all__, *entries.__all__]
 
 _ALIASES = {row["alias"]: row["name"] for row in _core.entries["losses"] if row["alias"]}
 

@@ -11,6 +11,9 @@ from .. import _core
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+__all__ = ["Loss"]
+
+
 LossFunction: TypeAlias = "Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]"
 Numbers: TypeAlias = "float | Sequence[float] | NDArray[Any]"
 

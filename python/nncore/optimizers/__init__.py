@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._errors import entry
-from . import entries
-from .base import Optimizer
+from . import base, entries
+from .base import *
 from .entries import *
 from .entries import ENTRIES
 
-__all__ = ["Optimizer"]
-__all__ += entries.__all__
+if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+    __all__ = [*base.__all__, *entries.__all__]
 
 
 def as_optimizer(given: str | Optimizer) -> Optimizer:

@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 from .. import _core
 from .._precision import Precision
 
+__all__ = ["Optimizer"]
+
 
 class Store(Protocol):
     """What an optimizer asks of a store of parameters."""

@@ -142,15 +142,13 @@ class Trainer:
         order of x, where both have names.
 
         Raises TypeError for other dtypes and ValueError for shapes, values, column names and masked entries,
-        before anything is trained, and FloatingPointError, naming the row or the layer, for an input, a loss,
-        a gradient or an update that is not finite. That and Ctrl-C leave the model, the optimizer and the
-        history as after the last whole step, unless a callback's on_fit_end changes them.
+        before anything is trained, and FloatingPointError, naming the row or the layer, where a step is not
+        finite. That and Ctrl-C leave all as after the last whole step, unless an on_fit_end changes it.
         """
         names = self.model.feature_names_with(x)
         samples = self._samples(x, y, sample_weight, names=names)
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
-        if samples.rows == 0:
-            raise ValueError("x must have a sample at least; got none")
+        _check_rows(samples, "x")
         validation = self._validation(validation_data, x, names)
         columns = self._column_names(validation is not None)
         with (
@@ -203,8 +201,7 @@ class Trainer:
         [('loss', 2.0)]
         """
         samples = self._samples(x, y, sample_weight)
-        if samples.rows == 0:
-            raise ValueError("x must have a sample at least; got none")
+        _check_rows(samples, "x")
         return {"loss": self.objective.loss(samples), **self._measure(samples)}
 
     def stop(self) -> None:
@@ -324,8 +321,7 @@ class Trainer:
         samples = self._samples(data[0], data[1], weight, "validation ", names)
         # Two tables for one call come from one place: where their orders differ, something went wrong there.
         check_same_order(data[0], x, self.model.input_names, "validation x")
-        if samples.rows == 0:
-            raise ValueError("validation x must have a sample at least; got none")
+        _check_rows(samples, "validation x")
         try:
             self.objective.loss(samples)
         except (ValueError, FloatingPointError) as error:
@@ -363,6 +359,11 @@ def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) 
             full = name if output_count == 1 else f"{term.name}_{name}"
             columns.append(_Column(full, place, term.output, metric))
     return columns
+
+
+def _check_rows(samples: Samples, argument: str) -> None:
+    if samples.rows == 0:
+        raise ValueError(f"{argument} must have a sample at least; got none")
 
 
 def _described(given: object) -> str:
