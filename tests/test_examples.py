@@ -17,7 +17,16 @@ import nncore
 from builds import REPOSITORY, cmake, installed, run
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/architecture.md")
-MODULES = ["nncore", *(f"nncore.{module.name}" for module in pkgutil.iter_modules(nncore.__path__))]
+
+
+def cannot_be_imported(package: str) -> None:
+    raise ImportError(f"{package} cannot be imported, so its modules would drop out")
+
+
+MODULES = [
+    "nncore",
+    *(module.name for module in pkgutil.walk_packages(nncore.__path__, "nncore.", cannot_be_imported)),
+]
 
 #: What each example says it reached: a number that its docstring promises at most; with --quick, one at least
 #: that shows learning. Of the pole: steps of 500 until it falls or leaves the track. Chance gives about 20. A

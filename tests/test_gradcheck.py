@@ -99,7 +99,7 @@ KINKED = {
 
 
 def kinked_problem(name):
-    """A model, inputs, targets beside the kinks, a loss whose gradient can be wrong, and the way to a kink."""
+    """A model, inputs, targets beside the kinks, a loss whose gradient can be wrong, and where kinks are."""
     value, derivative, target = KINKED[name]
     random = np.random.default_rng(0)
     model = nc.mlp([3, 2], dtype=np.float64, seed=0)
