@@ -53,6 +53,20 @@ def test_a_loss_gradient_of_nan_is_wrong():
     assert not any(block.ok for block in result.blocks)
 
 
+@pytest.mark.parametrize("size", [1, 30])
+def test_a_gradient_that_is_missing_is_no_kink(size):
+    model = nc.mlp([3, 4, 2], activation="tanh", dtype=np.float64, seed=0)
+    random = np.random.default_rng(0)
+    x, y = size * random.standard_normal((5, 3)), random.random((5, 2))
+
+    def missing(output, y):
+        return float(((output - y) ** 4).sum()), np.zeros_like(output)
+
+    result = nc.check_gradients(model, x, y, missing, raise_error=False)
+    assert result.kinks == 0
+    assert not any(block.ok for block in result.blocks)
+
+
 def test_entries_at_a_kink_are_counted_and_left_out():
     model = nc.mlp([2, 3, 1], activation="relu", dtype=np.float64, seed=0)
     model[0].bias[0] = 0  # and the first weights too: the relu of this unit is at 0 for every sample
