@@ -1,10 +1,15 @@
-"""Builds of the C++ side for tests: one tree a configuration in build/tests, kept and updated."""
+"""Builds of the C++ side for tests: one tree a configuration in build/tests, kept and updated.
+
+The release tree starts from the object files that pip left in build/cp*, so that only the programs are
+compiled. Ninja compiles again what has changed since, and what was compiled with other options.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -29,10 +34,10 @@ INSTRUCTION_SETS: dict[str, dict[str, set[str]]] = {
 _SANITIZED = ("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1")
 _PYTHON = ("-DNNCORE_BUILD_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}")
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {
-    "release": ("-DCMAKE_COMPILE_WARNING_AS_ERROR=ON",),
+    "release": (),  # options that pip's build has not would compile everything again
     "address": ("-DNNCORE_SANITIZE=address;undefined", *_SANITIZED, *_PYTHON),
     "thread": ("-DNNCORE_SANITIZE=thread", *_SANITIZED),
-    "openmp": ("-DNNCORE_OPENMP=ON", *_PYTHON),
+    "openmp": ("-DNNCORE_OPENMP=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON", *_PYTHON),
 }
 
 #: The C++ tests, and those of them in which threads meet: all that the last two configurations need.
@@ -88,11 +93,22 @@ def cmake(source: Path, tree: Path, *options: str, targets: Sequence[str] = ("al
     return tree
 
 
+def _start_from_pips_build(tree: Path) -> None:
+    """Copy the newest of pip's build trees; of its cache the compiler alone, as its other tools are gone."""
+    caches = sorted(BUILDS.parent.glob("cp*/CMakeCache.txt"), key=lambda path: path.stat().st_mtime)
+    if caches and not tree.exists():
+        shutil.copytree(caches[-1].parent, tree, ignore=shutil.ignore_patterns("CMakeCache.txt"))
+        compiler = re.findall(r"(?m)^CMAKE_CXX_(?:COMPILER|FLAGS):.*\n", caches[-1].read_text())
+        (tree / "CMakeCache.txt").write_text("".join(compiler))
+
+
 @functools.cache
 def _attempt(configuration: str) -> AssertionError | None:
     """Build once a session, also where that fails."""
     options = ("-DNNCORE_BUILD_TESTS=ON", *CONFIGURATIONS[configuration])
     targets = TARGETS.get(configuration, ["all"])
+    if configuration == "release":
+        _start_from_pips_build(BUILDS / configuration)
     try:
         cmake(REPOSITORY, BUILDS / configuration, *options, targets=targets)
     except AssertionError as error:

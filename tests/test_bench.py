@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from nncore._cli import bench
 from nncore._cli.main import main
 from nncore._cli.workloads import GRID, MNIST, data, initial_parameters
+from pictures import Picture
 
 ROOT = Path(__file__).parents[1]
 SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "images")]
@@ -176,8 +177,15 @@ def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
     suite["picture"].draw({"results": [r for r in results if r["peer"] != "NumPy"]}, tmp_path / "alone.png")
     unprobed = [r for r in results if not r["peer"].startswith("probe")]
     suite["picture"].draw({"results": unprobed}, tmp_path / "unprobed.png")
-    for name in ("one.png", "alone.png", "unprobed.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    one, alone, unprobed = (Picture(tmp_path / f"{name}.png") for name in ("one", "alone", "unprobed"))
+    ours, peer, roof = suite["picture"].OURS, suite["picture"].PEER, suite["picture"].ROOF
+    for picture in (one, alone, unprobed):
+        assert picture.size == (1170, 780)
+        assert picture.pixels(ours) > 150
+    assert one.pixels(peer) == unprobed.pixels(peer) > 80
+    assert alone.pixels(peer) == 0
+    letters = unprobed.pixels(roof)  # have that grey too
+    assert min(one.pixels(roof), alone.pixels(roof)) > 200 + letters
     with pytest.raises(SystemExit, match="needs the mode epoch"):
         suite["picture"].draw({"results": []}, tmp_path / "none.png")
 
@@ -258,7 +266,7 @@ def test_peers_and_probes_that_do_not_work_are_left_out(tmp_path, monkeypatch):
     assert "JAX is left out: JAX ended with status 3\n" in answer.stdout
     assert "probe is left out: FileNotFoundError: " in answer.stdout
     assert "|  | nncore | NumPy | best peer | ratio | % of FMA |" in answer.stdout
-    assert picture.exists()
+    assert Picture(picture).pixels("#0b5fa5") > 150
 
 
 def test_numpy_is_not_left_out(tmp_path, monkeypatch):

@@ -57,6 +57,11 @@ def test_elementary_functions_over_all_float32() -> None:
 
 
 @pytest.mark.slow
+def test_elementary_functions_over_ten_million_float64() -> None:
+    run_program("release", "test_elementary", "float64_accuracy", NNCORE_SWEEP_BLOCKS="2500")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
     """All but the sweeps of millions of inputs, which take a minute where no element is special."""
@@ -76,14 +81,18 @@ def test_program_with_openmp(program: str) -> None:
     run_program("openmp", program, NNCORE_NUM_THREADS="3")
 
 
+#: Tests of Python code or of speed, whose calls of the core others make too.
+NOTHING_NEW = ("bench", "demo", "examples", "import", "progress")
+
+
 def run_python_tests(configuration: str, *arguments: str, **environment: str) -> None:
     """Run pytest on the package of another build, in place of the installed one."""
     site = installed(configuration)
     environment["PYTHONPATH"] = str(site)
     which = "import nncore._core; print(nncore._core.__file__)"
     assert run(sys.executable, "-c", which, **environment).startswith(str(site))
-    own = [f"--ignore=tests/{name}.py" for name in ("test_build", "test_cpp")]
-    command = [sys.executable, "-m", "pytest", "-m", "not slow", "-p", "no:cacheprovider", *own]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command += [f"--ignore=tests/test_{name}.py" for name in ("build", "cpp", *NOTHING_NEW)]
     run(*command, *arguments, timeout=1800, **environment)
 
 
@@ -93,9 +102,8 @@ def test_python_under_address_and_undefined_sanitizers() -> None:
     preload = " ".join(run("c++", f"-print-file-name={name}").strip() for name in libraries)
     # CPython itself keeps memory until the process ends.
     options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0"}
-    # Left out: the time that import takes; bits, which the other builds compare; and an example of 80 s here.
-    chosen = "not 30_ms and not same_bits and not cartpole"
-    run_python_tests("address", "-k", chosen, LD_PRELOAD=preload, **options)
+    # Left out: the same bits, which the other builds compare.
+    run_python_tests("address", "-k", "not same_bits", LD_PRELOAD=preload, **options)
 
 
 @pytest.mark.slow

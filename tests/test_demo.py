@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import nncore as nc
 from nncore._cli import demo
 from nncore._cli.main import main
+from pictures import Picture
 
 
 def test_held_out_accuracy_over_five_splits():
@@ -36,11 +38,53 @@ def test_the_command_says_where_everything_is(tmp_path, capsys):
     )
     assert str(model_file) in printed
     assert str(picture) in printed
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert Picture(picture).size == (1430, 462)
     digits = demo.load_digits(0)
     model = nc.load(model_file)
     assert demo.accuracy(model, digits) == model.metadata["accuracy"] > 0.5
     assert f"{model.metadata['accuracy']:.2%}" in printed
+
+
+def test_the_picture_shows_the_curves_the_confusion_matrix_and_mistakes(tmp_path, monkeypatch):
+    digits = demo.load_digits(0)
+    model, history = demo.train(digits, seed=0, epochs=2, progress=False)
+    drawn = []
+    save = Figure.savefig
+
+    def keep(figure, *arguments, **options):
+        drawn.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    demo.draw(model, history, digits, tmp_path / "digits.png")
+    curves, matrix, mistakes = drawn[0].subfigs
+
+    losses, rates = curves.axes
+    for axes, name, unit in ((losses, "loss", 1), (rates, "accuracy", 100)):
+        for line, key in zip(axes.lines, (name, f"val_{name}"), strict=True):
+            np.testing.assert_allclose(line.get_ydata(), unit * np.array(history[key]))
+
+    guesses = model.predict(digits.x_test).argmax(axis=1)
+    right = int(np.sum(guesses == digits.y_test))
+    counts = {text.get_position(): int(text.get_text()) for text in matrix.axes[0].texts}
+    assert sum(counts.values()) == 450
+    assert sum(count for (column, row), count in counts.items() if column == row) == right
+    for (column, row), count in counts.items():
+        assert count == np.sum((guesses == column) & (digits.y_test == row))
+    assert matrix.axes[0].get_title() == f"Held out: {right} of 450 right"
+
+    shown = [axes for axes in mistakes.axes if axes.images]
+    assert len(shown) == min(12, 450 - right) > 3
+    for axes in shown:
+        image = np.asarray(axes.images[0].get_array()).ravel()
+        (index,) = np.flatnonzero((digits.x_test == image).all(axis=1))
+        assert digits.y_test[index] != guesses[index]
+        assert axes.get_title().startswith(f"{digits.y_test[index]} taken for {guesses[index]}\n")
+
+    picture = Picture(tmp_path / "digits.png")
+    assert picture.size == (1430, 462)
+    assert picture.pixels("#1f77b4") > 300  # curves
+    assert picture.colored() > 8000  # fields of the matrix
 
 
 def test_held_out_images_are_not_trained_on():

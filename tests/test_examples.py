@@ -7,6 +7,7 @@ import importlib
 import os
 import pkgutil
 import re
+import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +16,19 @@ import pytest
 
 import nncore
 from builds import REPOSITORY, cmake, installed, run
+from pictures import Picture
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/architecture.md")
-MODULES = ["nncore", *(module.name for module in pkgutil.walk_packages(nncore.__path__, "nncore."))]
+
+
+def cannot_be_imported(package: str) -> None:
+    raise ImportError(f"{package} cannot be imported, so its modules would drop out")
+
+
+MODULES = [
+    "nncore",
+    *(module.name for module in pkgutil.walk_packages(nncore.__path__, "nncore.", cannot_be_imported)),
+]
 
 #: What each example says it reached: a number that its docstring promises at most; with --quick, one at least
 #: that shows learning. Of the pole: steps of 500 until it falls or leaves the track. Chance gives about 20. A
@@ -31,6 +42,15 @@ EXAMPLES = {
         ("--quick",),
     ),
     "cartpole_dqn": (r"of the last 20 attempts: ([\d.]+);", lambda steps: steps >= 475, ()),
+}
+
+BLUE, ORANGE, GREEN, RED, GREY = "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#bfbfbf"
+#: The size of each example's picture, the colours of lines in it, and how many pixels have any colour.
+PICTURES = {
+    "square_function": ((720, 600), (GREY, BLUE, RED), 2000),
+    "sphere_points": ((780, 660), (), 30000),
+    "nested_network": ((1080, 480), (BLUE, ORANGE, GREEN), 5000),
+    "cartpole_dqn": ((720, 480), (BLUE,), 500),
 }
 
 
@@ -83,7 +103,17 @@ def test_every_example_is_listed_and_short() -> None:
         assert lines[0].startswith('"""')
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_agent_of_the_pole_plays_and_learns() -> None:
+    """A hundredth of the example, which is a slow test: attempts end, and each is counted."""
+    example = runpy.run_path(str(REPOSITORY / "examples" / "cartpole_dqn.py"))
+    lasted = example["learn"](80, 0)
+    assert len(lasted) >= 8
+    assert all(1 <= steps <= 80 for steps in lasted)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "cartpole_dqn")) for name in EXAMPLES]
+)
 def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, is_good, options = EXAMPLES[name]
     monkeypatch.chdir(tmp_path)
@@ -91,9 +121,11 @@ def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = re.search(pattern, printed)
     assert found is not None, printed
     assert is_good(float(found[1])), printed
-    picture = (tmp_path / f"{name}.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 5000
+    picture = Picture(tmp_path / f"{name}.png")
+    size, lines, colored = PICTURES[name]
+    assert picture.size == size
+    assert all(picture.pixels(color) > 200 for color in lines)
+    assert picture.colored() > colored
 
 
 @pytest.mark.slow

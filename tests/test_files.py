@@ -261,20 +261,14 @@ def test_every_truncation_is_noticed(path):
 
 
 def test_every_altered_byte_is_noticed(path):
-    model = small()
-    model.save(path)
+    small().save(path)
     whole = path.read_bytes()
     for place in range(0, len(whole), 3):
         altered = bytearray(whole)
         altered[place] ^= 1
         path.write_bytes(altered)
-        try:
-            loaded = nc.load(path)
-        except ValueError as error:
-            assert "model.safetensors" in str(error)  # noqa: PT017 - most bytes must raise, padding need not
-        else:  # a byte that means nothing
-            assert np.array_equal(loaded.parameters, model.parameters)
-            assert loaded.layer_names == model.layer_names
+        with pytest.raises(ValueError, match=r"model\.safetensors"):
+            nc.load(path)
 
 
 def test_a_file_of_something_else(path):
@@ -323,8 +317,8 @@ def test_fields_that_cannot_be(path, changes, message):
     ("change", "message"),
     [
         (
-            lambda g: g["layers"]["1"].update(kind="gelu"),
-            "kind of layer '1' must be one of .*; got 'gelu'.*needs nncore",
+            lambda g: g["layers"]["1"].update(kind="no_such_layer"),
+            "kind of layer '1' must be one of .*; got 'no_such_layer'.*needs nncore",
         ),
         (
             lambda g: g["layers"]["0"].update(groups=2),

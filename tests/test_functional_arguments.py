@@ -183,7 +183,7 @@ def test_what_is_no_array(function: str) -> None:
     for argument, given in each_argument(function):
         for wrong in (given[argument].tolist(), 0.5, "x"):
             given[argument] = wrong
-            assert_refused(function, "", given, TypeError)
+            assert_refused(function, argument, given, TypeError)
 
 
 @pytest.mark.parametrize("function", SIGNATURES)

@@ -53,6 +53,20 @@ def test_a_loss_gradient_of_nan_is_wrong():
     assert not any(block.ok for block in result.blocks)
 
 
+@pytest.mark.parametrize("size", [1, 30])
+def test_a_gradient_that_is_missing_is_no_kink(size):
+    model = nc.mlp([3, 4, 2], activation="tanh", dtype=np.float64, seed=0)
+    random = np.random.default_rng(0)
+    x, y = size * random.standard_normal((5, 3)), random.random((5, 2))
+
+    def missing(output, y):
+        return float(((output - y) ** 4).sum()), np.zeros_like(output)
+
+    result = nc.check_gradients(model, x, y, missing, raise_error=False)
+    assert result.kinks == 0
+    assert not any(block.ok for block in result.blocks)
+
+
 def test_entries_at_a_kink_are_counted_and_left_out():
     model = nc.mlp([2, 3, 1], activation="relu", dtype=np.float64, seed=0)
     model[0].bias[0] = 0  # and the first weights too: the relu of this unit is at 0 for every sample
@@ -69,6 +83,91 @@ def test_a_step_near_a_kink_is_shortened():
     model.parameters[:] = [1, 0, 1, 0]
     result = nc.check_gradients(model, [[1e-3]], [[1.0]], "half_squared_error")
     assert result.kinks == 0
+
+
+#: Losses of one output with a kink, or with a slope that has one: the loss, its derivative, and the target
+#: that puts the kink where the output is.
+KINKED = {
+    "absolute error": (lambda p, y: abs(p - y), lambda p, y: np.sign(p - y), lambda p: p),
+    "quantile": (
+        lambda p, y: np.maximum(0.9 * (y - p), 0.1 * (p - y)),
+        lambda p, y: np.where(p < y, -0.9, 0.1),
+        lambda p: p,
+    ),
+    "hinge": (
+        lambda p, y: np.maximum(1 - p * y, 0),
+        lambda p, y: np.where(p * y < 1, -y, 0),
+        lambda p: 1 / p,
+    ),
+    "truncated square": (
+        lambda p, y: np.minimum((p - y) ** 2, 1),
+        lambda p, y: np.where(abs(p - y) < 1, 2 * (p - y), 0),
+        lambda p: p - 1,
+    ),
+    "huber": (
+        lambda p, y: np.where(abs(p - y) < 1, (p - y) ** 2 / 2, abs(p - y) - 0.5),
+        lambda p, y: np.clip(p - y, -1, 1),
+        lambda p: p + 1,
+    ),
+}
+
+
+def kinked_problem(name):
+    """A model, inputs, targets beside the kinks, a loss whose gradient can be wrong, and where kinks are."""
+    value, derivative, target = KINKED[name]
+    random = np.random.default_rng(0)
+    model = nc.mlp([3, 2], dtype=np.float64, seed=0)
+    x, y = random.standard_normal((5, 3)), random.uniform(-2, 2, (5, 2))
+
+    def loss(output, y, factor=1.0):
+        gradient = derivative(output, y) / len(y)
+        gradient[:, 1] *= factor
+        return float(value(output, y).sum()) / len(y), gradient
+
+    return model, x, y, loss, target
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_losses_with_kinks_are_checked_beside_them(name):
+    model, x, y, loss, _ = kinked_problem(name)
+    result = nc.check_gradients(model, x, y, loss)
+    assert result.kinks == 0
+    wrong = nc.check_gradients(model, x, y, lambda p, y: loss(p, y, 1.00001), raise_error=False)
+    assert wrong.kinks == 0
+    assert not any(block.ok for block in wrong.blocks)
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_entries_are_left_out_where_the_loss_has_a_kink(name):
+    model, x, y, loss, target = kinked_problem(name)
+    y[0, 0] = target(model.predict(x)[0, 0])
+    result = nc.check_gradients(model, x, y, loss)
+    kinks = {(block.name, *place) for block in result.blocks for place in block.kinks}
+    at_kink = {("0.weight", 0, 0), ("0.weight", 0, 1), ("0.weight", 0, 2), ("0.bias", 0)}
+    assert kinks <= at_kink if name == "huber" else kinks == at_kink  # whose slope alone has a kink
+    wrong = nc.check_gradients(model, x, y, lambda p, y: loss(p, y, 1.00001), raise_error=False)
+    assert wrong.kinks == result.kinks
+    assert not any(block.ok for block in wrong.blocks)
+
+
+@pytest.mark.parametrize("jump", [1.0, 1e-3, 1e-6, 1e-7, 1e-8, 1e-10])
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_kink_in_reach_of_the_shortest_step_is_no_mistake(order, jump):
+    """Wherever it is, however small: it is either left out or within the errors that are seen."""
+    model = nc.Sequential(nc.Dense(1, 1, bias=False), dtype=np.float64)
+    model.parameters[:] = 0.75
+    left_out = []
+    for distance in np.linspace(0, 9, 91) * 2.0**-18:
+
+        def loss(output, y, distance=distance):
+            beyond = np.maximum(output - 0.75 - distance, 0)
+            slope = jump * beyond ** (order - 1) * (beyond > 0)
+            return float((output**2 / 2 + jump * beyond**order / order).sum()), output + slope
+
+        result = nc.check_gradients(model, [[1.0]], [[0.0]], loss)
+        left_out.append(result.kinks)
+    assert not left_out[-1]  # out of reach
+    assert any(left_out) == (jump > 1e-7 * 0.75 if order == 1 else jump == 1)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])

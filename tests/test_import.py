@@ -10,9 +10,9 @@ HEAVY = ("tqdm", "safetensors", "matplotlib", "sklearn", "pandas")
 MEASURE = """
 import json, sys, time
 import numpy
-begin = time.perf_counter()
+begin = time.process_time()
 import nncore
-seconds = time.perf_counter() - begin
+seconds = time.process_time() - begin
 print(json.dumps({"seconds": seconds, "modules": sorted(sys.modules)}))
 """
 

@@ -1,7 +1,8 @@
 // exp, log, tanh and sigmoid on every instruction set, against the C library in the next wider type.
 //
 // NNCORE_SWEEP_STRIDE=1 test_elementary float32_accuracy   looks at all 2^32 inputs, on as many threads as
-// there are processors; tests/test_cpp.py has it as a slow test, and docs/math.md what came of it.
+// there are processors; NNCORE_SWEEP_BLOCKS=2500 test_elementary float64_accuracy at ten million.
+// tests/test_cpp.py has both as slow tests, and docs/math.md what came of them.
 #include <algorithm>
 #include <bit>
 #include <cfloat>
@@ -274,9 +275,13 @@ Result<float> sweep_bits(const Function<float>& function, const std::vector<Set<
   return sweep.result();
 }
 
+std::uint64_t chosen(const char* variable, std::uint64_t otherwise) {
+  const char* wanted = std::getenv(variable);
+  return wanted ? std::strtoull(wanted, nullptr, 10) : otherwise;
+}
+
 TEST(float32_accuracy) {
-  const char* wanted = std::getenv("NNCORE_SWEEP_STRIDE");
-  const std::uint64_t stride = wanted ? std::strtoull(wanted, nullptr, 10) : 797;  // odd: all low bits
+  const std::uint64_t stride = chosen("NNCORE_SWEEP_STRIDE", 7919);  // odd: all low bits
   const auto sets = supported_sets<float>();
   const auto thread_count = static_cast<std::uint64_t>(num_threads());
   for (const Function<float>& function : kFunctions<float>) {
@@ -326,12 +331,13 @@ double draw(std::mt19937_64& random, int kind) {
 
 TEST(float64_accuracy) {
   const auto sets = supported_sets<double>();
+  const std::uint64_t blocks = chosen("NNCORE_SWEEP_BLOCKS", 250);
   for (const Function<double>& function : kFunctions<double>) {
     Sweep<double> sweep(function, sets);
     sweep.add(edges<double>());
     std::mt19937_64 random(20240229);
     std::vector<double> block(4000);
-    for (int blocks = 0; blocks < 2500; ++blocks) {
+    for (std::uint64_t done = 0; done < blocks; ++done) {
       for (std::size_t i = 0; i < block.size(); ++i) block[i] = draw(random, static_cast<int>(i % 10));
       sweep.add(block);
     }
