@@ -5,6 +5,7 @@ An entry of the core that has no line here fails the tests.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+def erf(z: Array) -> Array:
+    """Of z / sqrt(2)."""
+    return np.vectorize(math.erf)(z / math.sqrt(2))
+
+
+def tanh_of_gelu(z: Array) -> Array:
+    return np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
+
+
+#: a = f(z) of elementwise activations, or of rows (B, O): (z, parameters by name) -> a.
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    "identity": lambda z: z,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: z * (z > 0),
+    "softmax": lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+    "log_softmax": lambda z: z - np.log(np.exp(z).sum(axis=1, keepdims=True)),
+    "leaky_relu": lambda z, negative_slope: np.where(z > 0, z, negative_slope * z),
+    "gelu": lambda z, approximate: z * (1 + {"none": erf, "tanh": tanh_of_gelu}[approximate](z)) / 2,
+    "silu": lambda z: z / (1 + np.exp(-z)),
+}
 
 #: The loss of every sample: (prediction (B, O), target, parameters by name) -> (B,).
 LOSSES: dict[str, Callable[..., Array]] = {
@@ -28,6 +52,9 @@ LOSSES: dict[str, Callable[..., Array]] = {
     "mean_absolute_error": lambda a, y: abs(a - y).mean(axis=1),
     "gaussian_nll": lambda a, y: sum((s + (m - y) ** 2 / np.exp(s)) / 2 for m, s in [np.split(a, 2, 1)]).sum(
         1
+    ),
+}
+
 Kept = dict[
     str, Any
 ]  # what an optimizer keeps from step to step; all of it starts at 0 unless `keep` was told

@@ -200,7 +200,7 @@ def test_losses_are_equal_by_kind_and_parameters(entry: dict[str, Any]) -> None:
 def test_parameters_out_of_range_are_refused(entry: dict[str, Any]) -> None:
     prediction, target = draw(entry)
     for p in entry["parameters"]:
-        for wrong in (np.nan, np.inf, p["low"] - 1.0, p["high"] + 1.0):
+        for wrong in (np.nan, np.inf, p["range"]["low"] - 1.0, p["range"]["high"] + 1.0):
             message = f"{p['name']} must be {p['text']}; got "
             with pytest.raises(ValueError, match=message):
                 instance(entry, {p["name"]: wrong})

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nncore.registry import optimizers
 from numpy.typing import DTypeLike, NDArray
 
 import nncore as nc
 from nncore import _core
-from nncore.registry import optimizers
 from oracles import OPTIMIZERS, Kept
 
 STEPS = 20

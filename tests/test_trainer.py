@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
+from nncore.registry import optimizers
 
 import nncore as nc
 from nncore import _core
-from nncore.registry import optimizers
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nncore.registry import optimizers
 
 import nncore as nc
-from nncore.registry import optimizers
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((64, 3))

@@ -47,7 +47,9 @@ def docstring(text: str, indent: int = 4) -> str:
     """A docstring as ruff leaves it: paragraphs are wrapped, lines that begin with a blank stay."""
     margin = " " * indent
     paragraphs = [
-        paragraph if paragraph.startswith(" ") else textwrap.fill(" ".join(paragraph.split()), WIDTH - indent - 4)
+        paragraph
+        if paragraph.startswith(" ")
+        else textwrap.fill(" ".join(paragraph.split()), WIDTH - indent - 4)
         for paragraph in text.split("\n\n")
     ]
     body = textwrap.indent("\n\n".join(paragraphs), margin).lstrip()
@@ -80,7 +82,7 @@ def annotation(parameter: Parameter) -> str:
     """The type of a parameter."""
     choices = parameter["choices"]
     if not choices:
-        return "Numbers" if parameter.get("vector") else "float"
+        return "Numbers" if parameter["vector"] else "float"
     if choices == ["False", "True"]:
         return "bool"
     return f"Literal[{', '.join(repr(word) for word in choices)}]".replace("'", '"')
@@ -90,8 +92,8 @@ def allowed(parameter: Parameter) -> str:
     """What a parameter may be, in words; nothing where its meaning says it."""
     if parameter["choices"]:
         return ""
-    each = ", or a sequence of one for each column of the target" if parameter.get("vector") else ""
-    return f", {parameter['range']}{each}"
+    each = ", or a sequence of one for each column of the target" if parameter["vector"] else ""
+    return f", {parameter['range']['text']}{each}"
 
 
 def meanings(entry: Entry) -> str:
@@ -109,7 +111,7 @@ def entry_class(entry: Entry, base: str, keywords: list[str], defaults_to_super:
     text = entry["summary"] + (f"\n\n{entry['formula']}." if base == "Optimizer" else "")
     if entry["parameters"]:
         text += "\n\n" + meanings(entry)
-    source = f"\n\nclass {entry['class_name']}({base}):\n{docstring(text)}\n    kind = \"{entry['name']}\"\n"
+    source = f'\n\nclass {entry["class_name"]}({base}):\n{docstring(text)}\n    kind = "{entry["name"]}"\n'
     names = [p["name"] for p in entry["parameters"]]
     if not names:
         return source
@@ -142,15 +144,15 @@ def _sorted_as_ruff_does(name: str) -> tuple[int, str]:
 def activations_module(entries: list[Entry]) -> str:
     """python/nncore/layers/activations.py"""
     literal = any(p["choices"] for entry in entries for p in entry["parameters"])
-    imports = ("from typing import Literal\n\n" if literal else "") + "from .activation_base import Activation\n"
-    return entry_module(
-        "Activations.", imports, "Activation", entries, ["*", "name: str | None = None"]
-    )
+    imports = (
+        "from typing import Literal\n\n" if literal else ""
+    ) + "from .activation_base import Activation\n"
+    return entry_module("Activations.", imports, "Activation", entries, ["*", "name: str | None = None"])
 
 
 def losses_module(entries: list[Entry]) -> str:
     """python/nncore/losses/entries.py"""
-    numbers = any(p.get("vector") for entry in entries for p in entry["parameters"])
+    numbers = any(p["vector"] for entry in entries for p in entry["parameters"])
     imports = f"from .base import Loss{', Numbers' if numbers else ''}\n"
     return entry_module("Losses.", imports, "Loss", entries, [])
 
@@ -210,11 +212,17 @@ def stub_functions(entries: dict[str, list[Entry]]) -> Iterator[str]:
 
 def _stub_loss(entry: Entry) -> Iterator[str]:
     target = "target: A | _IntegerArray" if entry["takes_labels"] else "target: A"
-    own = [f"{p['name']}: {annotation(p).replace('Numbers', '_Numbers')} = {default(p)}" for p in entry["parameters"]]
+    own = [
+        f"{p['name']}: {annotation(p).replace('Numbers', '_Numbers')} = {default(p)}"
+        for p in entry["parameters"]
+    ]
     shared = ["prediction: A", target, "*", *own, "sample_weight: A | None = None"]
     out = ["out: A | None = None", "accumulate: bool = False"]
     means, none = 'reduction: Literal["mean", "sum"] = "mean"', 'reduction: Literal["none"]'
-    for suffix, more, values in (("", [], ("float", "A")), ("_and_gradient", out, ("tuple[float, A]", "tuple[A, A]"))):
+    for suffix, more, values in (
+        ("", [], ("float", "A")),
+        ("_and_gradient", out, ("tuple[float, A]", "tuple[A, A]")),
+    ):
         head = f"def {entry['name']}{suffix}[A: _FloatArray]"
         for reduction, value in zip((means, none), values, strict=True):
             yield "@overload\n" + call(head, [*shared, reduction, *more], f" -> {value}: ...")
@@ -235,8 +243,12 @@ def layers_module(folder: Path) -> str:
     source += "from __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\n"
     source += bracketed("from . import ", modules, "", ("(", ")"))
     source += "".join(f"from .{module} import *\n" for module in modules)
-    source += "\nif not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export\n"
-    return source + bracketed("    __all__ = ", [f"*{module}.__all__" for module in modules], "    ", ("[", "]"))
+    source += (
+        "\nif not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export\n"
+    )
+    return source + bracketed(
+        "    __all__ = ", [f"*{module}.__all__" for module in modules], "    ", ("[", "]")
+    )
 
 
 def bracketed(head: str, items: list[str], margin: str, brackets: tuple[str, str]) -> str:
@@ -245,7 +257,11 @@ def bracketed(head: str, items: list[str], margin: str, brackets: tuple[str, str
     line = f"{head}{opening}{', '.join(items)}{closing}"
     if len(line) <= WIDTH:
         return line + "\n"
-    return f"{head}{brackets[0]}\n" + "".join(f"{margin}    {item},\n" for item in items) + f"{margin}{brackets[1]}\n"
+    return (
+        f"{head}{brackets[0]}\n"
+        + "".join(f"{margin}    {item},\n" for item in items)
+        + f"{margin}{brackets[1]}\n"
+    )
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -322,8 +338,12 @@ def generate(entries: dict[str, list[Entry]], root: Path) -> dict[Path, str]:
 
 def main() -> None:
     """Writes all files below the root."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=REPOSITORY, help="the tree to write into (default: this one)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", type=Path, default=REPOSITORY, help="the tree to write into (default: this one)"
+    )
     root = parser.parse_args().root
     for path, text in generate(load_core().entries, root).items():
         target = root / path

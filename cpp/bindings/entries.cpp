@@ -37,6 +37,14 @@ double read_parameter(py::handle given, const char* name, const char* choices) {
   refuse_name(name, word, words);
 }
 
+py::dict describe_range(const Range& range) {
+  py::dict description;
+  description["low"] = range.low;
+  description["high"] = range.high;
+  description["text"] = range.text;
+  return description;
+}
+
 std::string default_text(double initial, const char* choices) {
   if (choices == nullptr) return py::repr(py::float_(initial)).cast<std::string>();
   const std::string word = choices_of(choices)[static_cast<std::size_t>(initial)].cast<std::string>();

@@ -48,6 +48,9 @@ std::string meanings_text(const Entry& entry) {
   return text;
 }
 
+/// The numbers of a range, and its words.
+py::dict describe_range(const Range& range);
+
 /// What every entry has: its name, the name of Python's class, that class's docstring, and its parameters.
 template <class Entry>
 py::dict describe_entry(const Entry& entry) {
@@ -57,7 +60,8 @@ py::dict describe_entry(const Entry& entry) {
     py::dict description;
     description["name"] = parameter.name;
     description["default"] = parameter.initial;
-    description["range"] = parameter.range.text;
+    description["range"] = describe_range(parameter.range);
+    description["vector"] = parameter.is_vector;
     description["meaning"] = parameter.meaning;
     description["choices"] = choices_of(parameter.choices);
     parameters.append(description);

@@ -1,13 +1,13 @@
 // Losses: the class that carries a kind and its parameters, and of each entry two functions on NumPy arrays.
 #include <pybind11/stl.h>
 
-#include <charconv>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "arrays.hpp"
 #include "calls.hpp"
+#include "entries.hpp"
 #include "functional.hpp"
 #include "guards.hpp"
 #include "losses.hpp"
@@ -100,19 +100,10 @@ constexpr std::size_t argument_count(LossKind kind, bool with_gradient) {
   return 4 + parameter_count(entry_of(kind)) + (with_gradient ? 2 : 0);
 }
 
-std::string number_text(double number) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, number).ptr;
-  const std::string digits(text, end);
-  return digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
-}
-
 template <LossKind kind, bool with_gradient>
 Signature<argument_count(kind, with_gradient)> make_signature() {
   std::string text = "(prediction, target, *";
-  const LossEntry& entry = entry_of(kind);
-  for (std::size_t i = 0; i < parameter_count(entry); ++i)
-    text += std::string(", ") + entry.parameters[i].name + "=" + number_text(entry.parameters[i].initial);
+  text += parameters_text(entry_of(kind));
   text += ", sample_weight=None, reduction='mean'";
   if (with_gradient) text += ", out=None, accumulate=False";
   return Signature<argument_count(kind, with_gradient)>((new std::string(text + ")"))->c_str());
@@ -254,27 +245,8 @@ void register_functions(py::module_& m, std::index_sequence<i...>) {
 
 // _core.entries ----------------------------------------------------------------------------------------
 
-py::dict describe(const Range& range) {
-  py::dict described;
-  described["low"] = range.low;
-  described["high"] = range.high;
-  described["text"] = range.text;
-  return described;
-}
-
-py::dict describe(const Parameter<Loss, Numbers>& parameter) {
-  py::dict described = describe(parameter.range);
-  described["name"] = parameter.name;
-  described["default"] = parameter.initial;
-  described["meaning"] = parameter.meaning;
-  described["choices"] = parameter.choices;
-  described["vector"] = parameter.is_vector;
-  return described;
-}
-
 py::dict describe(const LossEntry& entry) {
-  py::list parameters, kinks;
-  for (std::size_t i = 0; i < parameter_count(entry); ++i) parameters.append(describe(entry.parameters[i]));
+  py::list kinks;
   for (const std::optional<Kink>& kink : entry.kinks) {
     if (!kink) continue;
     py::object parameter = py::none();
@@ -282,15 +254,11 @@ py::dict describe(const LossEntry& entry) {
       if (entry.parameters[i].field == kink->parameter) parameter = py::str(entry.parameters[i].name);
     kinks.append(py::make_tuple(kink->factor, parameter));
   }
-  py::dict described;
-  described["name"] = entry.name;
-  described["class_name"] = entry.class_name;
+  py::dict described = describe_entry(entry);
   described["alias"] = entry.alias;
-  described["summary"] = entry.summary;
-  described["parameters"] = parameters;
   described["takes_labels"] = entry.takes_labels;
   described["same_features"] = entry.target_features == same_features;
-  described["targets"] = entry.targets ? py::object(describe(*entry.targets)) : py::none();
+  described["targets"] = entry.targets ? py::object(describe_range(*entry.targets)) : py::none();
   described["least_outputs"] = entry.least_outputs;
   described["outputs"] = entry.outputs;
   described["activation"] = entry.fused ? py::object(py::str(entry_of(entry.fused->activation.kind).name)) : py::none();

@@ -1,3 +1,4 @@
+# Written by tools/generate.py from the core's tables; changes here are lost.
 """The compiled core: what the bindings export. Python code above it never sees a pointer or a thread."""
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +27,12 @@ def fill_uniform(out: _FloatArray, low: float, high: float, seed: int, index: in
 def fill_normal(out: _FloatArray, mean: float, standard_deviation: float, seed: int, index: int) -> None: ...
 def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
-# Tables of names: what the registry rows must agree with ---------------------------------------------
+# The core's tables -----------------------------------------------------------------------------------
 
-activation_names: tuple[str, ...]
-initializer_names: tuple[str, ...]
 entries: dict[str, list[dict[str, Any]]]  # what each kind is, has and means
+
+def check_activation(kind: str, **parameters: float | str) -> None: ...
+def check_initializer(kind: str, **parameters: float) -> None: ...
 
 # Functions: see nncore.functional --------------------------------------------------------------------
 
@@ -52,148 +54,416 @@ def dense_backward[A: _FloatArray](
 class _Elementary(Protocol):
     def __call__[A: _FloatArray](self, x: A, *, out: A | None = None) -> A: ...
 
-@type_check_only
-class _Activation(Protocol):
-    def __call__[A: _FloatArray](self, z: A, *, out: A | None = None) -> A: ...
-
-@type_check_only
-class _ActivationBackward(Protocol):
-    def __call__[A: _FloatArray](
-        self, grad_output: A, output: A, *, out: A | None = None, accumulate: bool = False
-    ) -> A: ...
-
-@type_check_only
-class _Loss[Labels](Protocol):
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A | Labels,
-        *,
-        sample_weight: A | None = None,
-        reduction: Literal["mean", "sum"] = "mean",
-    ) -> float: ...
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A | Labels,
-        *,
-        sample_weight: A | None = None,
-        reduction: Literal["none"],
-    ) -> A: ...
-
-@type_check_only
-class _LossAndGradient[Labels](Protocol):
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A | Labels,
-        *,
-        sample_weight: A | None = None,
-        reduction: Literal["mean", "sum"] = "mean",
-        out: A | None = None,
-        accumulate: bool = False,
-    ) -> tuple[float, A]: ...
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A | Labels,
-        *,
-        sample_weight: A | None = None,
-        reduction: Literal["none"],
-        out: A | None = None,
-        accumulate: bool = False,
-    ) -> tuple[A, A]: ...
-
-@type_check_only
-class _Huber(Protocol):
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A,
-        *,
-        delta: _Numbers = 1.0,
-        sample_weight: A | None = None,
-        reduction: Literal["mean", "sum"] = "mean",
-    ) -> float: ...
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A,
-        *,
-        delta: _Numbers = 1.0,
-        sample_weight: A | None = None,
-        reduction: Literal["none"],
-    ) -> A: ...
-
-@type_check_only
-class _HuberAndGradient(Protocol):
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A,
-        *,
-        delta: _Numbers = 1.0,
-        sample_weight: A | None = None,
-        reduction: Literal["mean", "sum"] = "mean",
-        out: A | None = None,
-        accumulate: bool = False,
-    ) -> tuple[float, A]: ...
-    @overload
-    def __call__[A: _FloatArray](
-        self,
-        prediction: A,
-        target: A,
-        *,
-        delta: _Numbers = 1.0,
-        sample_weight: A | None = None,
-        reduction: Literal["none"],
-        out: A | None = None,
-        accumulate: bool = False,
-    ) -> tuple[A, A]: ...
-
 exp: _Elementary
 log: _Elementary
 
-identity: _Activation
-sigmoid: _Activation
-tanh: _Activation
-relu: _Activation
-softmax: _Activation
-log_softmax: _Activation
-
-identity_backward: _ActivationBackward
-sigmoid_backward: _ActivationBackward
-tanh_backward: _ActivationBackward
-relu_backward: _ActivationBackward
-softmax_backward: _ActivationBackward
-log_softmax_backward: _ActivationBackward
-
-half_squared_error: _Loss[Never]
-mean_squared_error: _Loss[Never]
-cross_entropy: _Loss[_IntegerArray]
-binary_cross_entropy: _Loss[Never]
-softmax_cross_entropy: _Loss[_IntegerArray]
-sigmoid_cross_entropy: _Loss[Never]
-huber: _Huber
-mean_absolute_error: _Loss[Never]
-gaussian_nll: _Loss[Never]
-
-half_squared_error_and_gradient: _LossAndGradient[Never]
-mean_squared_error_and_gradient: _LossAndGradient[Never]
-cross_entropy_and_gradient: _LossAndGradient[_IntegerArray]
-binary_cross_entropy_and_gradient: _LossAndGradient[Never]
-softmax_cross_entropy_and_gradient: _LossAndGradient[_IntegerArray]
-sigmoid_cross_entropy_and_gradient: _LossAndGradient[Never]
-huber_and_gradient: _HuberAndGradient
-mean_absolute_error_and_gradient: _LossAndGradient[Never]
-gaussian_nll_and_gradient: _LossAndGradient[Never]
+def identity[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def identity_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+def sigmoid[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def sigmoid_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+def tanh[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def tanh_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+def relu[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def relu_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+def softmax[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def softmax_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+def log_softmax[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def log_softmax_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+def leaky_relu[A: _FloatArray](z: A, *, out: A | None = None, negative_slope: float = 0.01) -> A: ...
+def leaky_relu_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+    negative_slope: float = 0.01,
+) -> A: ...
+def gelu[A: _FloatArray](
+    z: A,
+    *,
+    out: A | None = None,
+    approximate: Literal["none", "tanh"] = "none",
+) -> A: ...
+def gelu_backward[A: _FloatArray](
+    grad_output: A,
+    z: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+    approximate: Literal["none", "tanh"] = "none",
+) -> A: ...
+def silu[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def silu_backward[A: _FloatArray](
+    grad_output: A,
+    z: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
+@overload
+def half_squared_error[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def half_squared_error[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def half_squared_error_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def half_squared_error_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def mean_squared_error[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def mean_squared_error[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def mean_squared_error_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def mean_squared_error_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def binary_cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def binary_cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def binary_cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def binary_cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def softmax_cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def softmax_cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def softmax_cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def softmax_cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A | _IntegerArray,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def sigmoid_cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def sigmoid_cross_entropy[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def sigmoid_cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def sigmoid_cross_entropy_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def huber[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    delta: _Numbers = 1.0,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def huber[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    delta: _Numbers = 1.0,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def huber_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    delta: _Numbers = 1.0,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def huber_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    delta: _Numbers = 1.0,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def mean_absolute_error[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def mean_absolute_error[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def mean_absolute_error_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def mean_absolute_error_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
+@overload
+def gaussian_nll[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def gaussian_nll[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def gaussian_nll_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def gaussian_nll_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
 
 # Networks: one class a precision, the same methods ---------------------------------------------------
 
@@ -206,8 +476,9 @@ class Segment(metaclass=_Class):
         name: str,
         shape: tuple[int, ...],
         *,
+        layout: str = "columns",  # or "rows"
         initializer: str = "zeros",
-        value: float = 0.0,
+        initializer_parameters: Mapping[str, float] = ...,
         trainable: bool = True,
         learning_rate_multiplier: float = 1.0,
         weight_decay_multiplier: float = 0.0,

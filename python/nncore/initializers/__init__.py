@@ -15,7 +15,9 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
     __all__ = [*base.__all__, *entries.__all__]
 
 #: Whether an initializer of a kind depends on the sizes of a weight.
-FOR_WEIGHTS_ONLY: dict[str, bool] = {row["name"]: row["for_weights_only"] for row in _core.entries["initializers"]}
+FOR_WEIGHTS_ONLY: dict[str, bool] = {
+    row["name"]: row["for_weights_only"] for row in _core.entries["initializers"]
+}
 
 
 def as_initializer(given: str | Initializer, name: str) -> Initializer:

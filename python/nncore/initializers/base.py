@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .. import _core
+
 __all__ = ["Initializer"]
 
 

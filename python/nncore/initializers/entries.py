@@ -1,10 +1,19 @@
-"""The initializers."""
+# Written by tools/generate.py from the core's tables; changes here are lost.
+"""Initializers."""
 
 from __future__ import annotations
 
-import math
-
 from .base import Initializer
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Normal",
+    "Zeros",
+]
 
 
 class Zeros(Initializer):
@@ -14,29 +23,15 @@ class Zeros(Initializer):
 
 
 class Constant(Initializer):
-    """Every number `value`; ValueError where it is not finite.
+    """Every number `value`.
 
-    >>> import nncore as nc
-    >>> layer = nc.Dense(3, 2, bias_initializer=nc.Constant(0.5))
-    >>> model = nc.Sequential(layer)
-    >>> layer.bias
-    array([0.5, 0.5], dtype=float32)
+    value: the number, a finite number.
     """
 
     kind = "constant"
 
-    def __init__(self, value: float) -> None:
-        if not math.isfinite(value):
-            raise ValueError(f"value must be finite; got {value}")
-        self._value = float(value)
-
-    @property
-    def value(self) -> float:
-        """The number itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"Constant({self._value:g})"
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__(value=value)
 
 
 class GlorotUniform(Initializer):
@@ -63,6 +58,18 @@ class HeNormal(Initializer):
     kind = "he_normal"
 
 
+class Normal(Initializer):
+    """Normal around 0, as embeddings start.
+
+    standard_deviation: how far the numbers spread, a finite number of at least 0.
+    """
+
+    kind = "normal"
+
+    def __init__(self, standard_deviation: float = 1.0) -> None:
+        super().__init__(standard_deviation=standard_deviation)
+
+
 ENTRIES: dict[str, type[Initializer]] = {
     "zeros": Zeros,
     "constant": Constant,
@@ -70,12 +77,5 @@ ENTRIES: dict[str, type[Initializer]] = {
     "glorot_normal": GlorotNormal,
     "he_uniform": HeUniform,
     "he_normal": HeNormal,
+    "normal": Normal,
 }
-__all__ = [
-    "Constant",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "Zeros",
-]

@@ -1,4 +1,5 @@
-"""Layers: what a model is described with. They hold no numbers themselves: a model's store does."""
+# Written by tools/generate.py from the core's tables; changes here are lost.
+"""Layers: what a model is described with. They hold no numbers: a model's store does."""
 
 from __future__ import annotations
 

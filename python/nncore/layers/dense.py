@@ -98,7 +98,11 @@ class Dense(Affine):
         self.out_features = check_size(out_features, "out_features")
         self.trainable = trainable
         decayed = as_initializer(weight_initializer, "weight_initializer")
-        self.specs = {"weight": ParameterSpec((self.out_features, self.in_features), decayed, weight_decay_multiplier=1.0)}
+        self.specs = {
+            "weight": ParameterSpec(
+                (self.out_features, self.in_features), decayed, weight_decay_multiplier=1.0
+            )
+        }
         if bias:
             self.specs["bias"] = _bias_spec(self.out_features, bias_initializer)
 
