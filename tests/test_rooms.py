@@ -25,6 +25,7 @@ ROOMS = (
     ("losses", "metrics", "optimizers"),
     ("graph",),
     ("layers",),
+    ("tangents",),
     ("model",),
     ("training",),
     ("gradcheck",),

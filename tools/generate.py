@@ -2,9 +2,9 @@
 
     python tools/generate.py [--root FOLDER]
 
-An activation, a loss, an optimizer or an initializer is one entry of a table in C++ (cpp/include/nncore), which
-the compiled core tells as `nncore._core.entries`. Run this after a change of those tables, with the changed core
-installed; the tests compare what is in the tree with what this would write.
+An activation, a loss, an optimizer or an initializer is one entry of a table in C++ (cpp/include/nncore),
+which the compiled core tells as `nncore._core.entries`. Run this after a change of those tables, with the
+changed core installed; the tests compare what is in the tree with what this would write.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def load_core() -> ModuleType:
         raise SystemExit("nncore must be installed: pip install .")
     [path] = Path(package.origin).parent.glob("_core*.so")
     spec = importlib.util.spec_from_file_location("nncore._core", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     core = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(core)
     return core
@@ -238,8 +239,9 @@ def stubs(entries: dict[str, list[Entry]]) -> str:
 
 def layers_module(folder: Path) -> str:
     """python/nncore/layers/__init__.py: every module of the folder tells its layers in __all__."""
-    modules = sorted({path.stem for path in folder.glob("*.py")} - {"__init__"} | {"activations"})
-    source = f'{HEADER}"""Layers: what a model is described with. They hold no numbers: a model\'s store does."""\n\n'
+    found = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    modules = sorted(found | {"activations"})
+    source = f'{HEADER}"""Layers: what a model is described with. A model\'s store has their numbers."""\n\n'
     source += "from __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\n"
     source += bracketed("from . import ", modules, "", ("(", ")"))
     source += "".join(f"from .{module} import *\n" for module in modules)

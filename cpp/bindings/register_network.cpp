@@ -176,11 +176,11 @@ class BoundNetwork {
   }
 
   double loss_and_gradients(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
-                            const py::object& sample_weight, bool accumulate) {
+                            const py::object& sample_weight, bool accumulate, bool training) {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
     const Batch batch = read_training_batch(objective, inputs, targets, {}, sample_weight, *call);
-    return run_loss_and_gradients(objective, batch, accumulate, *call);
+    return run_loss_and_gradients(objective, batch, training, accumulate, *call);
   }
 
   py::object try_loss_and_gradients(const Arguments<5>& arguments) {
@@ -189,7 +189,7 @@ class BoundNetwork {
     const Training call(*this);
     const std::optional<Batch> batch = try_batch(objective, x, y, sample_weight, *call);
     if (!batch) return py::none();
-    return py::float_(run_loss_and_gradients(objective, *batch, as_flag(accumulate), *call));
+    return py::float_(run_loss_and_gradients(objective, *batch, true, as_flag(accumulate), *call));
   }
 
   // Optimizers are copied for a call: another thread, or a tick, may set their learning rate meanwhile.
@@ -405,11 +405,11 @@ class BoundNetwork {
             [&] { network_.backward(call.grad_outputs, call.outputs, accumulate, call.workspace); });
   }
 
-  double run_loss_and_gradients(const PlannedObjective& objective, const Batch& batch, bool accumulate,
-                                NetworkCall<T>& call) const {
+  double run_loss_and_gradients(const PlannedObjective& objective, const Batch& batch, bool training,
+                                bool accumulate, NetworkCall<T>& call) const {
     return compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
-      return network_.loss_and_gradients(*objective.objective, batch, accumulate, call.workspace);
+      return network_.loss_and_gradients(*objective.objective, batch, training, accumulate, call.workspace);
     });
   }
 
@@ -471,7 +471,7 @@ void register_class(py::module_& m, const char* name) {
       .def("loss", &Bound::loss, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("sample_weight") = none, "The loss; changes nothing.")
       .def("loss_and_gradients", &Bound::loss_and_gradients, py::arg("objective"), py::arg("x"), py::arg("y"),
-           py::arg("sample_weight") = none, py::arg("accumulate") = false,
+           py::arg("sample_weight") = none, py::arg("accumulate") = false, py::arg("training") = true,
            "The loss; fills (or adds to) the store's gradients.")
       .def("train_step", &Bound::train_step, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("optimizer"), py::arg("state"), py::arg("rows") = none, py::arg("sample_weight") = none,

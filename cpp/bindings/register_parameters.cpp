@@ -197,6 +197,8 @@ void register_store(py::module_& m, const char* name) {
                              &whole<T, static_cast<T* (Store::*)()>(&Store::state), &Store::state_count>)
       .def_property_readonly("segments", [](const Store& store) { return store.segments(); })
       .def_property_readonly("state_segments", [](const Store& store) { return store.state_segments(); })
+      .def_readwrite("seed", &Store::seed, "What dropout draws from.")
+      .def_readwrite("random_step", &Store::random_step, "How many passes for training have drawn from it.")
       .def("value", &value<T>, py::arg("index"),
            "The values of a segment in its shape: (O, I), stored column by column, or (O,).")
       .def("gradient", &gradient<T>, py::arg("index"), "The gradients of a segment, as value().")

@@ -27,12 +27,25 @@ from .metrics import *
 from .model import *
 from .optimizers.base import *
 from .optimizers.entries import *
+from .tangents import *
 from .training import *
 
 if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
-    from . import gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, training
+    from . import (
+        gradcheck,
+        graph,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        model,
+        optimizers,
+        tangents,
+        training,
+    )
 
     __all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
-    for room in (gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, training):
+    rooms = (gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, tangents, training)
+    for room in rooms:
         __all__ += room.__all__
-    del room
+    del room, rooms

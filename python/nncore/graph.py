@@ -54,6 +54,7 @@ class Value:
         self.layer = layer  # None: an input
         self.inputs = tuple(inputs)
         self.features = features
+        self.is_integer = False  # of an input
         self.name: str | None = None  # of an input that the user named
         self.order = next(_creation_order)
         self.call = self.order if call is None else call  # the outputs of one call share its number
@@ -73,11 +74,13 @@ class Value:
         return f"<Value of {self.features} features from {made_by}>"
 
 
-def Input(features: int, *, name: str | None = None) -> Value:  # stands where a layer would
+def Input(
+    features: int, *, name: str | None = None, is_integer: bool = False
+) -> Value:  # stands where a layer would
     """An input of a model: x of shape (B, features).
 
-    `name` is the key under which a model of several inputs finds it in a dict.
-    Raises ValueError for features < 1 or an unusable name.
+    `name` is the key under which a model of several inputs finds it in a dict. `is_integer`: x holds
+    integers, as an Embedding reads. Raises ValueError for features < 1 or an unusable name.
 
     >>> import nncore as nc
     >>> x = nc.Input(2)
@@ -86,6 +89,7 @@ def Input(features: int, *, name: str | None = None) -> Value:  # stands where a
     """
     value = Value(None, (), check_size(features, "features"))
     value.name = check_name(name)
+    value.is_integer = bool(is_integer)
     return value
 
 
@@ -224,14 +228,31 @@ class Layer:
         """The parameters of its own, by the name of each, in the order in which they are stored."""
         return {}
 
+    def state_specs(self) -> dict[str, ParameterSpec]:
+        """Numbers that it keeps without learning them (running statistics), by the name of each, in order."""
+        return {}
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether a store holds something for it."""
+        return bool(self.parameter_specs() or self.state_specs())
+
     def attributes(self) -> dict[str, bool | int | float | str]:
         """What the core is told of its node, beside the kind, what the node reads and its parameters."""
         return {}
 
-    def node(self, name: str, inputs: list[int], segments: Mapping[Layer, int]) -> _core.Node:
-        """Its node in the core's graph. `segments` tells where each layer's own parameters start."""
-        own = [segments[self] + place for place in range(len(self.parameter_specs()))]
-        return _core.Node.make(self.kind, name, inputs, own, attributes=self.attributes())
+    def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
+        """Its node in the core's graph. `places` tells where each layer's parameters and state start."""
+        first, first_state = places.get(self, (0, 0))
+        segments = [first + i for i in range(len(self.parameter_specs()))]
+        state = [first_state + i for i in range(len(self.state_specs()))]
+        return _core.Node.make(self.kind, name, inputs, segments, state, self.attributes())
+
+    def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
+        """The tangent of `value`, which this layer made, from those of the values that it read. None stands
+        for 0; at least one is something else. NotImplementedError for layers that have none.
+        """
+        raise NotImplementedError(f"{self!r} has no tangent")
 
     def expand(self, inputs: Sequence[Value]) -> list[Value]:
         """Its outputs as values of layers that have nodes in the core's graph: here its own."""
@@ -297,6 +318,11 @@ class Add(Join):
 
     kind = "add"
 
+    def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
+        """The sum of the tangents."""
+        moving = [tangent for tangent in tangents if tangent is not None]
+        return moving[0] if len(moving) == 1 else Add()(*moving)
+
 
 class Subtract(Join):
     """The difference of two values of one width; `a - b` is short for Subtract()(a, b)."""
@@ -314,6 +340,16 @@ class Multiply(Join):
     """The elementwise product of two or more values of one width; `a * b` is short for Multiply()(a, b)."""
 
     kind = "multiply"
+
+    def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
+        """The product rule."""
+        first, second = value.inputs
+        products = [
+            Multiply()(tangent, other)
+            for tangent, other in zip(tangents, (second, first), strict=True)
+            if tangent is not None
+        ]
+        return products[0] if len(products) == 1 else Add()(*products)
 
 
 def check_several(layer: Layer, widths: Sequence[int]) -> None:

@@ -119,7 +119,7 @@ void check_gradients(const Problem& problem, std::span<const LossTerm> terms) {
   const auto objective = problem.network.plan(terms);
   Workspace<double> workspace;
   problem.network.check_batch(*objective, problem.batch());
-  problem.network.loss_and_gradients(*objective, problem.batch(), false, workspace);
+  problem.network.loss_and_gradients(*objective, problem.batch(), true, false, workspace);
   Parameters<double>& parameters = *problem.parameters;
   for (int s = 0; s < static_cast<int>(parameters.segments().size()); ++s) {
     double error = 0.0, norm = 0.0;
@@ -214,7 +214,7 @@ TEST(operations_from_outside_have_segments_state_and_integers) {
   // Words 1, 2 and 4 do not occur: the table's gradient has rows of zeros, the loss does not move the mean.
   problem.network.loss(*objective, problem.batch(), workspace);
   for (int i = 0; i < 5; ++i) CHECK(parameters->state()[i] == 0.0);
-  problem.network.loss_and_gradients(*objective, problem.batch(), false, workspace);
+  problem.network.loss_and_gradients(*objective, problem.batch(), true, false, workspace);
   const Matrix<double> gradient = parameters->gradient(0);
   for (int i = 0; i < 3; ++i) CHECK(gradient(1, i) == 0.0 && gradient(2, i) == 0.0 && gradient(4, i) == 0.0);
   for (int i = 0; i < 3; ++i) CHECK(gradient(5, i) != 0.0);
@@ -305,7 +305,7 @@ std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
     if (in_one_step) {
       network.train_step(*objective, batch, optimizer, state, workspace);
     } else {
-      network.loss_and_gradients(*objective, batch, false, workspace);
+      network.loss_and_gradients(*objective, batch, true, false, workspace);
       network.update(optimizer, state);
     }
   }

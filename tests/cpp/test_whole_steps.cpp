@@ -171,7 +171,7 @@ void check_tried_out_steps(Optimizer slow) {
     }
     for (int i = 0; i < 3; ++i) {
       model.step(slow, state);
-      reference.network.loss_and_gradients(*reference.objective, reference.batch, false, reference.workspace);
+      reference.network.loss_and_gradients(*reference.objective, reference.batch, true, false, reference.workspace);
       reference.network.update(slow, other);
     }
     CHECK(model.values() == reference.values() && state.steps == 3);

@@ -21,6 +21,8 @@ struct Node {
   std::vector<int> inputs;                     ///< indices of the nodes it reads
   std::int64_t features = 0;                   ///< width; of inputs given, of others derived by Graph
   bool is_integer = false;                     ///< an input of integers (indices), which has no gradient
+  std::int64_t integers_below =
+      0;  ///< of such an input: at least 0 and less than this; derived by Graph; 0: any
 };
 
 /// A float or integer input of `features` columns.

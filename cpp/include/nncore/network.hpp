@@ -79,8 +79,9 @@ class Network {
   void predict(std::span<const Table> inputs, std::int64_t count, std::span<const Matrix<T>> outputs,
                Workspace<T>& workspace) const;
 
-  /// The pieces of a step. forward copies its inputs and keeps what backward needs in the workspace;
-  /// output(i) is valid until the workspace's next use.
+  /// The pieces of a step. forward copies its inputs and keeps what backward needs in the workspace.
+  /// `training`: with dropout and the statistics of the batch, which move the running ones where it
+  /// `commits`; output(i) is valid until the workspace's next use.
   void forward(std::span<const Table> inputs, std::int64_t count, bool training,
                Workspace<T>& workspace) const;
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
@@ -104,8 +105,9 @@ class Network {
 
   /// The loss over a checked batch: sum of the terms' weighted means. As check_inputs.
   double loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const;
-  /// The same, and fills (or adds to) the store's gradients.
-  double loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
+  /// The same, and fills (or adds to) the store's gradients. `training`: as a step sees it, with dropout and
+  /// the statistics of the batch, which move the running ones; else as predictions do.
+  double loss_and_gradients(const Objective& objective, const Batch& batch, bool training, bool accumulate,
                             Workspace<T>& workspace) const;
 
   /// One step over a checked batch: forward, loss, backward, update. Inputs may be read while the store is

@@ -25,6 +25,11 @@ struct NodeCall {
   Matrix<T> fused_derivative{};       ///< forward: keep its derivative here; data null: nobody asks
   std::byte* saved = nullptr;         ///< saved_bytes() from forward to backward; null: no backward follows
   bool training = false;
+  /// Where its random numbers are, for training: a function of these, the node's number, the row and the
+  /// column.
+  std::uint64_t seed = 0, random_step = 0;
+  int node = 0;
+  std::int64_t first_row = 0;  ///< the place of the first row in the whole batch
   bool finite_values = false;  ///< forward: all values of the store are known to be finite
 
   // Backward only.
@@ -49,24 +54,41 @@ class Operation {
   /// The parameters it reads: segments of the store, and of the store's non-trained state.
   virtual std::span<const int> segments() const { return {}; }
   virtual std::span<const int> state_segments() const { return {}; }
-  /// Throws std::invalid_argument where the store's segments do not have the shapes it needs.
+  /// Throws std::invalid_argument where the store's segments, or those of its state, do not have the shapes
+  /// it needs.
   virtual void check_segments(std::span<const Segment>) const {}
+  virtual void check_state(std::span<const Segment>) const {}
   virtual bool reads_integers() const { return false; }
+  /// Integers that it reads are at least 0 and less than this; 0: they may be any.
+  virtual std::int64_t integers_below() const { return 0; }
+  /// The fewest rows of a batch that it can be trained on.
+  virtual std::int64_t fewest_training_rows() const { return 1; }
   /// Whether forward can apply an elementwise activation to its result, and backward that of its input.
   virtual bool fuses_activation() const { return false; }
   /// Null, but for the library's own operations that can change a weight while its gradient is formed.
   virtual const FusedSgd* fused_sgd() const { return nullptr; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
-  /// Bytes that forward leaves for backward, beside inputs and output, for a batch of `rows`.
-  virtual std::int64_t saved_bytes(std::int64_t /*rows*/, std::int64_t /*scalar_size*/) const { return 0; }
-  /// Bytes of scratch that each worker needs for a batch of `rows`.
-  virtual std::int64_t scratch_bytes(std::int64_t /*rows*/) const { return 0; }
+  /// Bytes that forward leaves for backward, beside inputs and output, for a batch of `rows` and an output of
+  /// that many features, of sizeof(T) bytes each.
+  virtual std::int64_t saved_bytes(std::int64_t /*rows*/, std::int64_t /*features*/,
+                                   std::int64_t /*scalar_size*/) const {
+    return 0;
+  }
+  /// Bytes of scratch that each worker needs, likewise.
+  virtual std::int64_t scratch_bytes(std::int64_t /*rows*/, std::int64_t /*features*/) const { return 0; }
 
   virtual void forward(const NodeCall<float>& call) const = 0;
   virtual void forward(const NodeCall<double>& call) const = 0;
   virtual void backward(const NodeCall<float>& call) const = 0;
   virtual void backward(const NodeCall<double>& call) const = 0;
+
+  /// Of operations with state, after a forward pass for training: whether what commit would write is finite,
+  /// and writes it. A step that is not made commits nothing.
+  virtual bool can_commit(const NodeCall<float>&) const { return true; }
+  virtual bool can_commit(const NodeCall<double>&) const { return true; }
+  virtual void commit(const NodeCall<float>&) const {}
+  virtual void commit(const NodeCall<double>&) const {}
 };
 
 /// Derived writes each pass once, as a template: compute_forward<T>(call), compute_backward<T>(call).

@@ -106,9 +106,16 @@ class Parameters {
   Matrix<T> value(int index, std::int64_t group = 0);
   Matrix<const T> value(int index, std::int64_t group = 0) const;
   Matrix<T> gradient(int index, std::int64_t group = 0);
+  /// State segment `index`, (O): its elements.
+  T* state_value(int index) { return state_.data() + state_offset(index); }
 
-  /// Fills every segment by its initializer, numbers drawn from Philox under (seed, segment).
+  /// Fills every segment by its initializer, numbers drawn from Philox under (seed, segment). The seed is
+  /// that of dropout, too, which counts its steps from 0 then.
   void initialize(std::uint64_t seed);
+
+  /// What dropout draws from: the seed, and how many passes for training have been made.
+  std::uint64_t seed = 0;
+  std::uint64_t random_step = 0;
 
   void set_trainable(int index, bool trainable);
   void set_learning_rate_multiplier(int index, double multiplier);

@@ -77,6 +77,7 @@ struct Workspace {
   };
   Layout layout;
   bool ran_forward = false;  ///< backward may follow
+  bool training = false;     ///< of the last forward pass
   ThreadChoice step_threads;
 };
 

@@ -21,7 +21,6 @@ void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
       fail(node, "has features = " + std::to_string(node.features) + "; at least 1 is needed");
     return;
   }
-  if (node.inputs.empty()) fail(node, std::string("(") + node.operation->kind() + ") reads nothing");
   for (const int input : node.inputs) {
     if (input < 0 || static_cast<std::size_t>(input) >= nodes.size()) {
       fail(node, "reads node " + std::to_string(input) + " of " + std::to_string(nodes.size()));
@@ -63,8 +62,13 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     } else {
       node.features = derive_features(nodes_, node);
     }
-    for (const int input : node.inputs)
+    for (const int input : node.inputs) {
       readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
+      std::int64_t& below = nodes_[static_cast<std::size_t>(input)].integers_below;
+      const std::int64_t own = node.operation->integers_below();
+      if (own > 0 && nodes_[static_cast<std::size_t>(input)].is_integer)
+        below = below > 0 ? std::min(below, own) : own;
+    }
   }
   for (const int output : outputs_) {
     if (output < 0 || static_cast<std::size_t>(output) >= nodes_.size()) {

@@ -54,7 +54,7 @@ void place(const Graph& graph, const Plan& plan, std::span<const std::int64_t> t
     const Node& node = graph.node(step.node);
     const bool keeps = gradients && step.keeps_derivative();
     workspace.kept_derivatives[i] = keeps ? matrix(node.features) : Matrix<T>{};
-    const std::int64_t bytes = gradients ? node.operation->saved_bytes(rows, sizeof(T)) : 0;
+    const std::int64_t bytes = gradients ? node.operation->saved_bytes(rows, node.features, sizeof(T)) : 0;
     workspace.saved[i] = bytes > 0 ? pieces.take<std::byte>(bytes) : nullptr;
   }
   for (std::size_t i = 0; i < target_features.size(); ++i) {
@@ -99,8 +99,9 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const std::int64_t>
   workspace.labels.resize(target_features.size());
   workspace.scratch = {nullptr, 0, layout.workers};
   for (const PlannedStep& step : plan.steps) {
+    const Node& node = graph.node(step.node);
     workspace.scratch.bytes_per_worker =
-        std::max(workspace.scratch.bytes_per_worker, graph.node(step.node).operation->scratch_bytes(rows));
+        std::max(workspace.scratch.bytes_per_worker, node.operation->scratch_bytes(rows, node.features));
   }
   Pieces count(nullptr);
   place(graph, plan, target_features, rows, gradients, count, workspace);

@@ -227,8 +227,10 @@ bool Parameters<T>::known_finite() {
 }
 
 template <class T>
-void Parameters<T>::initialize(std::uint64_t seed) {
+void Parameters<T>::initialize(std::uint64_t new_seed) {
   const FloatingPointMode mode;
+  seed = new_seed;
+  random_step = 0;
   const auto fill_all = [&](const std::vector<Segment>& table, const std::vector<std::int64_t>& offsets,
                             T* out, std::uint64_t first_stream) {
     for (std::size_t i = 0; i < table.size(); ++i) {

@@ -69,6 +69,9 @@ void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& pla
       parameters = static_cast<char>(parameters | plan.reaches_parameters[at(value)]);
       inputs = static_cast<char>(inputs | plan.reaches_inputs[at(value)]);
     }
+    if (!node.operation->state_segments().empty())
+      plan.stateful_steps.push_back(static_cast<int>(plan.steps.size()));
+    plan.fewest_training_rows = std::max(plan.fewest_training_rows, node.operation->fewest_training_rows());
     plan.steps.push_back(step);
   }
 }

@@ -39,13 +39,15 @@ struct Plan {
   std::vector<char> reaches_parameters, reaches_inputs;
 
   // Per edge (step, input).
-  std::vector<int> edge_value;           ///< the buffer it reads
-  std::vector<char> accumulate_edge;     ///< backward: others have written its gradient before
-  std::vector<int> edge_derivative;      ///< backward: the step whose fused activation made it; -1: none
-  std::vector<char> accumulate_sink;     ///< per sink
-  std::vector<char> accumulate_segment;  ///< per segment use
-  std::vector<char> accumulate_all;      ///< the same, for adding to gradients that are there
-  std::vector<int> segments;             ///< used by any step, ascending
+  std::vector<int> edge_value;            ///< the buffer it reads
+  std::vector<char> accumulate_edge;      ///< backward: others have written its gradient before
+  std::vector<int> edge_derivative;       ///< backward: the step whose fused activation made it; -1: none
+  std::vector<char> accumulate_sink;      ///< per sink
+  std::vector<char> accumulate_segment;   ///< per segment use
+  std::vector<char> accumulate_all;       ///< the same, for adding to gradients that are there
+  std::vector<int> segments;              ///< used by any step, ascending
+  std::vector<int> stateful_steps;        ///< those whose operations have state, in forward order
+  std::int64_t fewest_training_rows = 1;  ///< of any step
 };
 
 /// The plan that computes `sinks` (and nothing else), and their gradients back to parameters and inputs.

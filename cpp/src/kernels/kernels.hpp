@@ -9,6 +9,7 @@
 //
 #include "activations.hpp"
 #include "band.hpp"
+#include "columns.hpp"
 #include "descent.hpp"
 #include "elementwise.hpp"
 #include "losses.hpp"
@@ -29,6 +30,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_tile_kernels<T>(k);
   add_outer_product_kernels<T>(k);
   add_band_kernels<T>(k);
+  add_column_kernels<T>(k);
   add_descent_kernels<T>(k);
   add_pack_kernels<T>(k);
   add_narrow_kernels<T>(k);

@@ -204,6 +204,67 @@ struct RowLossCall {
   bool accumulate;
 };
 
+/// Sums over `rows` rows, in float64 and in order, for each column: see kernels/columns.hpp. They are added
+/// to what is in `sums` and `products`.
+template <class T>
+struct ColumnSumsCall {
+  Rows<const T> x;
+  Rows<const T> g;  ///< data null: none
+  std::int64_t rows, columns;
+  const double* center;  ///< null: none
+  double* sums;
+  double* products;
+};
+
+/// out = (x - center) scale + offset, each rounded; one center, scale and offset a column.
+template <class T>
+struct NormalizeCall {
+  Rows<const T> x;
+  Rows<T> out;
+  std::int64_t rows, columns;
+  const T* center;
+  const T* scale;
+  const T* offset;
+};
+
+/// grad_in (+)= g scale + ((x - center) slope + offset)
+template <class T>
+struct NormalizeBackwardCall {
+  Rows<const T> g, x;
+  Rows<T> grad_in;
+  std::int64_t rows, columns;
+  const T* center;
+  const T* scale;
+  const T* slope;
+  const T* offset;
+  bool accumulate;
+};
+
+/// grad_in (+)= g, times the slope of the column where z is not positive; sums += g z there, in float64.
+template <class T>
+struct PReluBackwardCall {
+  Rows<const T> g, z;
+  Rows<T> grad_in;  ///< data null: not asked for
+  std::int64_t rows, columns;
+  const T* slope;
+  double* sums;
+  bool accumulate;
+};
+
+/// out = in factors, where a factor is 0 if the 32 random bits of its row and column are below `threshold`,
+/// else `scale`. The bits are a function of seed, purpose, node, step, row and column alone.
+template <class T>
+struct DropoutCall {
+  Rows<const T> in;
+  Rows<T> out, factors;
+  std::int64_t rows, columns;
+  std::uint64_t seed, step;
+  std::uint32_t purpose, node;
+  std::int64_t first_row;
+  std::uint32_t threshold;
+  T scale;
+};
+
 template <class T>
 struct Kernels {
   int lanes;  ///< elements in a vector
@@ -265,6 +326,13 @@ struct Kernels {
   /// Of each kind one of the two; the other is null.
   double (*element_loss[kLossCount])(const ElementLossCall<T>&);
   void (*row_loss[kLossCount])(const RowLossCall<T>&, double* losses);
+
+  void (*column_sums)(const ColumnSumsCall<T>&);
+  void (*normalize)(const NormalizeCall<T>&);
+  void (*normalize_backward)(const NormalizeBackwardCall<T>&);
+  void (*prelu)(Rows<const T> z, Rows<T> out, std::int64_t rows, std::int64_t columns, const T* slope);
+  void (*prelu_backward)(const PReluBackwardCall<T>&);
+  void (*dropout)(const DropoutCall<T>&);
 
   /// The largest |v|; NaN if any v is NaN.
   T (*largest_magnitude)(const T* values, std::int64_t count);

@@ -27,7 +27,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   bool fuses_activation() const override { return true; }
   const FusedSgd* fused_sgd() const override { return &sgd_; }
   std::span<const int> segments() const override { return {segments_, has_bias_ ? 2U : 1U}; }
-  std::int64_t scratch_bytes(std::int64_t rows) const override {
+  std::int64_t scratch_bytes(std::int64_t rows, std::int64_t) const override {
     return dense_scratch_bytes(in_features_, out_features_, rows);
   }
 

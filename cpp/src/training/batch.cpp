@@ -79,6 +79,33 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
 
 }  // namespace
 
+void check_integers(const Graph& graph, const Batch& batch) {
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const Node& node = graph.node(graph.inputs()[i]);
+    if (!node.is_integer) continue;
+    const std::string argument = numbered("x", i, batch.inputs.size());
+    if (!is_integer(batch.inputs[i].type))
+      throw std::invalid_argument(argument + " must be of an integer dtype, as input '" + node.name +
+                                  "' is; got another");
+    if (node.integers_below == 0) continue;
+    check_elements<std::int64_t>(
+        batch.inputs[i], batch.rows, batch.first, batch.count,
+        [&node](std::int64_t value) { return value < 0 || value >= node.integers_below; },
+        [&](std::int64_t row, std::int64_t column, std::int64_t value) {
+          throw std::invalid_argument(argument + " must be in [0, " + std::to_string(node.integers_below) +
+                                      "), for input '" + node.name + "'; got " + std::to_string(value) +
+                                      " in row " + std::to_string(row_of(batch, row)) + ", column " +
+                                      std::to_string(column));
+        });
+  }
+}
+
+void check_training_rows(const Plan& plan, std::int64_t rows) {
+  if (rows > 0 && rows < plan.fewest_training_rows)
+    throw std::invalid_argument("a batch must have at least " + std::to_string(plan.fewest_training_rows) +
+                                " rows, of which batch_norm takes statistics; got " + std::to_string(rows));
+}
+
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch) {
   if (batch.inputs.size() != graph.inputs().size()) {
     throw std::invalid_argument("x has " + std::to_string(batch.inputs.size()) + " arrays; the graph has " +
@@ -91,11 +118,9 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
       throw std::invalid_argument(argument + " has shape " + shape(batch.inputs[i]) + "; input '" +
                                   node.name + "' takes (B, " + std::to_string(node.features) + ")");
     }
-    if (node.is_integer && !is_integer(batch.inputs[i].type)) {
-      throw std::invalid_argument(argument + " holds floats; input '" + node.name + "' takes integers");
-    }
     check_rows(argument, batch.inputs[i], batch);
   }
+  check_integers(graph, batch);
   if (batch.targets.size() != objective.terms.size()) {
     throw std::invalid_argument("y has " + std::to_string(batch.targets.size()) + " arrays; there are " +
                                 std::to_string(objective.terms.size()) + " losses");

@@ -45,6 +45,12 @@ const T* as_gathered(const Table& table) {
 /// See Network::check_batch.
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
 
+/// Throws std::invalid_argument, naming the row, for an integer that an input does not take.
+void check_integers(const Graph& graph, const Batch& batch);
+
+/// Throws std::invalid_argument where a batch has fewer rows than `plan` can be trained on.
+void check_training_rows(const Plan& plan, std::int64_t rows);
+
 /// See Network::check_inputs.
 template <class T>
 void check_inputs(const Graph& graph, const Batch& batch);

@@ -21,6 +21,7 @@
 #include "training/node_call.hpp"
 #include "training/objective.hpp"
 #include "training/plan_update.hpp"
+#include "training/staged_state.hpp"
 #include "training/store_update.hpp"
 
 namespace nncore {
@@ -54,6 +55,14 @@ void copy_rows(Matrix<const T> from, Matrix<T> to) {
   for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(&from(row, 0), from.columns, &to(row, 0));
 }
 
+/// The first `count` rows of some inputs.
+Batch inputs_of(std::span<const Table> inputs, std::int64_t count) {
+  Batch batch;
+  batch.inputs = inputs;
+  batch.count = count;
+  return batch;
+}
+
 /// A batch whose weights are added up in the largest of them: no sum of them is too large then.
 Batch in_largest_weight(Batch batch) {
   batch.weight_unit = largest_weight(batch);
@@ -81,6 +90,7 @@ Network<T>::Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Paramete
     }
     try {
       node.operation->check_segments(parameters_->segments());
+      node.operation->check_state(parameters_->state_segments());
     } catch (const std::invalid_argument& error) {
       throw std::invalid_argument("node '" + node.name + "': " + error.what());
     }
@@ -124,10 +134,10 @@ void Network<T>::load_inputs(const Plan& plan, const Source& source, Workspace<T
 
 template <class T>
 void Network<T>::run_forward(const Plan& plan, Pass pass, Workspace<T>& workspace) const {
+  workspace.training = pass.training;
   for (const PlannedStep& step : plan.steps) {
     if (step.value == pass.ready) continue;
     NodeCall<T> call = make_call(*graph_, plan, step, *parameters_, workspace);
-    call.training = pass.training;
     call.finite_values = pass.finite_values;
     graph_->node(step.node).operation->forward(call);
   }
@@ -161,7 +171,6 @@ void Network<T>::run_backward(const Plan& plan, bool input_gradients, bool accum
     if (call.fused != nullptr && !step->derivative_done) {
       multiply_derivative<T>({call.fused, call.fused_derivative}, call.output, gradient);
     }
-    call.training = true;
     call.grad_output = gradient;
     call.grad_inputs = {workspace.edge_gradients.data() + step->first_edge, call.inputs.size()};
     call.accumulate_segment = {accumulate_segment.data() + step->first_segment_use,
@@ -177,6 +186,7 @@ template <class T>
 void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
                          std::span<const Matrix<T>> outputs, Workspace<T>& workspace) const {
   const FloatingPointMode mode;
+  check_integers(*graph_, inputs_of(inputs, count));
   std::int64_t row_bytes = 0;
   for (const Node& node : graph_->nodes()) row_bytes += node.features * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t most = std::clamp(kChunkBytes / row_bytes, kFewestChunkRows, kMostChunkRows);
@@ -208,9 +218,15 @@ template <class T>
 void Network<T>::forward(std::span<const Table> inputs, std::int64_t count, bool training,
                          Workspace<T>& workspace) const {
   const FloatingPointMode mode;
+  check_integers(*graph_, inputs_of(inputs, count));
+  if (training) check_training_rows(*plan_, count);
   lay_out<T>(*graph_, *plan_, {}, count, true, workspace);
   load_inputs(*plan_, {inputs, nullptr, 0, count, true}, workspace);
   run_forward(*plan_, {.training = training}, workspace);
+  if (training) {
+    check_staged_state(*graph_, *plan_, *parameters_, workspace);
+    commit_state(*graph_, *plan_, *parameters_, workspace);
+  }
   workspace.ran_forward = true;
 }
 
@@ -296,11 +312,15 @@ double Network<T>::loss(const Objective& objective, const Batch& batch, Workspac
 }
 
 template <class T>
-double Network<T>::loss_and_gradients(const Objective& objective, const Batch& batch, bool accumulate,
-                                      Workspace<T>& workspace) const {
+double Network<T>::loss_and_gradients(const Objective& objective, const Batch& batch, bool training,
+                                      bool accumulate, Workspace<T>& workspace) const {
   const FloatingPointMode mode;
-  const double loss = evaluate(objective, batch, true, true, workspace).loss;
-  if (std::isfinite(loss)) run_backward(objective.plan, false, accumulate, workspace);
+  if (training) check_training_rows(objective.plan, batch.count);
+  const double loss = evaluate(objective, batch, training, true, workspace).loss;
+  if (!std::isfinite(loss)) return loss;
+  if (training) check_staged_state(*graph_, objective.plan, *parameters_, workspace);
+  run_backward(objective.plan, false, accumulate, workspace);
+  if (training) commit_state(*graph_, objective.plan, *parameters_, workspace);
   return loss;
 }
 
@@ -317,9 +337,11 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
   }
   if (!(result.weight > 0.0)) return result;
   const Plan& plan = objective.plan;
+  check_staged_state(*graph_, plan, *parameters_, workspace);
   PlanUpdate<T> update(*graph_, plan, *parameters_, workspace, optimizer, {}, state);
   run_backward(plan, false, false, workspace, &update);
   update.approve();
+  commit_state(*graph_, plan, *parameters_, workspace);  // before what it was computed from may change
   ready = update.run(batch, next);
   return result;
 }
@@ -328,6 +350,7 @@ template <class T>
 double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                               OptimizerState<T>& state, Workspace<T>& workspace) const {
   validate(optimizer, state, parameters_->count());
+  check_training_rows(objective.plan, batch.count);
   const FloatingPointMode mode;
   int ready = -1;
   return step(objective, batch, nullptr, optimizer, state, workspace, ready).loss;
@@ -341,6 +364,8 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   if (batch_size < 1)
     throw std::invalid_argument("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
   validate(optimizer, state, parameters_->count());
+  check_training_rows(objective.plan, std::min(batch.count, batch_size));
+  check_training_rows(objective.plan, batch.count % batch_size);  // the last batch, where it is smaller
   const FloatingPointMode mode;
   EpochResult result;
   const Batch all = in_largest_weight(batch);

@@ -24,6 +24,10 @@ NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& s
   call.input_derivative = {workspace.edge_derivatives.data() + step.first_edge, inputs};
   call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
   call.parameters = &parameters;
+  call.seed = parameters.seed;
+  call.random_step = parameters.random_step;
+  call.node = step.node;
+  call.training = workspace.training;
   call.scratch = workspace.scratch;
   return call;
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core
 from .._arrays import assign
 from .._errors import check_size
-from ..graph import Layer, ParameterSpec
+from ..graph import Layer, ParameterSpec, Value
 from ..initializers import FOR_WEIGHTS_ONLY, Initializer, as_initializer
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ class Dense(Affine):
         """`weight`, and `bias` if there is one."""
         return self.specs
 
+    def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
+        """The tangent times the weight."""
+        return DenseTangent(self)(*(tangent for tangent in tangents if tangent is not None))
+
     def attributes(self) -> dict[str, bool | int | float | str]:
         """Its sizes."""
         return {"in_features": self.in_features, "out_features": self.out_features}
@@ -187,9 +191,9 @@ class TransposedDense(Affine):
         """Its sizes, and how it uses the weight."""
         return {"in_features": self.in_features, "out_features": self.out_features, "transposed": True}
 
-    def node(self, name: str, inputs: list[int], segments: Mapping[Layer, int]) -> _core.Node:
+    def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
         """A dense node that reads the source's weight transposed."""
-        read = [segments[self.source], *([segments[self]] if self.specs else [])]
+        read = [places[self.source][0], *([places[self][0]] if self.specs else [])]
         return _core.Node.make("dense", name, inputs, read, attributes=self.attributes())
 
     def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
@@ -216,6 +220,61 @@ class TransposedDense(Affine):
 
     def __repr__(self) -> str:
         return f"{self.source!r}.transposed({'' if self.specs else 'bias=False'})"
+
+
+class DenseTangent(Affine):
+    """t = v weight^T with the weight (O, I) of another layer: that layer's tangent. Made by nncore.jvp."""
+
+    kind = "dense_tangent"
+    options = ("source",)
+
+    def __init__(self, source: Dense, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.source = source
+        self.sources = (source,)
+        self.in_features, self.out_features = source.in_features, source.out_features
+        self.specs = {}
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """None: the weight is the source's."""
+        return self.specs
+
+    def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
+        """The tangent times the weight: it is linear."""
+        return DenseTangent(self.source)(*(tangent for tangent in tangents if tangent is not None))
+
+    def attributes(self) -> dict[str, bool | int | float | str]:
+        """Its sizes."""
+        return {"in_features": self.in_features, "out_features": self.out_features}
+
+    def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
+        """A dense node that reads the source's weight."""
+        return _core.Node.make("dense", name, inputs, [places[self.source][0]], attributes=self.attributes())
+
+    def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
+        """The name of the source."""
+        return {"source": names[self.source]}
+
+    @classmethod
+    def referred(cls, options: Mapping[str, Any]) -> list[str]:
+        """The source."""
+        return [options["source"]]
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Layer:
+        """The layer on a source that was made before."""
+        source = layers[options["source"]]
+        if not isinstance(source, Dense):
+            raise TypeError(f"source must be a Dense layer; got {type(source).__name__}")
+        return cls(source, name=name)
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """The weight of the layer that it is the tangent of."""
+        return self.source.weight
+
+    def __repr__(self) -> str:
+        return f"tangent of {self.source!r}"
 
 
 def _bias_spec(features: int, initializer: str | Initializer) -> ParameterSpec:

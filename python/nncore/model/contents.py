@@ -53,8 +53,8 @@ class Saved(Protocol):
     def describe_graph(self) -> dict[str, Any]:
         """Its graph."""
 
-    def named_parameters(self) -> dict[str, NDArray[Any]]:
-        """Its arrays by name."""
+    def named_arrays(self) -> dict[str, NDArray[Any]]:
+        """Its parameters and its state by name."""
 
 
 def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Tensors]:
@@ -70,7 +70,7 @@ def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[d
         "metadata": as_metadata(model.metadata if metadata is None else metadata),
     }
     with model.store.core.copying():
-        return fields, {name: np.array(view, order="C") for name, view in model.named_parameters().items()}
+        return fields, {name: np.array(view, order="C") for name, view in model.named_arrays().items()}
 
 
 def write(model: Saved, path: PathLike, metadata: Mapping[str, Any] | None = None) -> None:
@@ -92,7 +92,7 @@ def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype
     wanted = {
         f"{name}.{key}": spec.shape
         for name, layer in layers.items()
-        for key, spec in layer.parameter_specs().items()
+        for key, spec in (layer.parameter_specs() | layer.state_specs()).items()
     }
     own = {name: array for name, array in tensors.items() if not name.startswith(CHECKPOINT_KEYS)}
     if own.keys() != wanted.keys():

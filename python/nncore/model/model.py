@@ -102,7 +102,7 @@ class Model(Layer):
 
     def attach(self, store: ParameterStore) -> None:
         """Plans the graph on a store that has all of its layers."""
-        nodes = make_nodes(self.values, self._value_names, store.first_segment)
+        nodes = make_nodes(self.values, self._value_names, store.places)
         graph = _core.Graph(nodes, [self.values.index(value) for value in self._ends])
         network = store.precision.network(graph, store.core)
         self._store, self.graph, self.network = store, graph, network
@@ -283,6 +283,19 @@ class Model(Layer):
         {'0.weight': (2, 3), '0.bias': (2,)}
         """
         return self.store.split(self.parameters, self.segments)
+
+    def named_state(self) -> dict[str, NDArray[Any]]:
+        """A writable view of each array that is kept without being learned, such as "1.running_mean".
+
+        >>> import nncore as nc
+        >>> list(nc.Sequential(nc.Dense(3, 2), nc.BatchNorm(2)).named_state())
+        ['1.running_mean', '1.running_var']
+        """
+        return self.store.state_views(self.names)
+
+    def named_arrays(self) -> dict[str, NDArray[Any]]:
+        """`named_parameters` and `named_state`: all that a file holds."""
+        return {**self.named_parameters(), **self.named_state()}
 
     # Computing ----------------------------------------------------------------------------------------
 
@@ -474,7 +487,7 @@ def make_model(
 
     def make_store(leaves: Mapping[str, Layer]) -> None:
         check(leaves)
-        holders = {name: layer for name, layer in leaves.items() if layer.parameter_specs()}
+        holders = {name: layer for name, layer in leaves.items() if layer.has_arrays}
         ParameterStore(holders, as_dtype(dtype), seed).bind()
 
     layers = make_layers(graph, make_store)
@@ -491,7 +504,7 @@ def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
     """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
     dtype, seed = as_dtype(fields["dtype"]), as_seed(fields["seed"])
     model = make_model(fields["graph"], dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
-    for name, view in model.named_parameters().items():
+    for name, view in model.named_arrays().items():
         view[...] = tensors[name]
     model.metadata = dict(fields["metadata"])
     model.feature_names = fields.get("feature_names", {})

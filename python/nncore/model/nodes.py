@@ -79,15 +79,15 @@ def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> di
 
 
 def make_nodes(
-    values: Sequence[Value], names: Mapping[Value, str], segments: Mapping[Layer, int]
+    values: Sequence[Value], names: Mapping[Value, str], places: Mapping[Layer, tuple[int, int]]
 ) -> list[_core.Node]:
-    """The core's node of every value. `segments` tells where each layer's parameters start."""
+    """The core's node of every value. `places` tells where each layer's parameters and state start."""
     index = {value: i for i, value in enumerate(values)}
     nodes = []
     for value in values:
         if value.layer is None:
-            nodes.append(_core.Node.input(names[value], value.features))
+            nodes.append(_core.Node.input(names[value], value.features, value.is_integer))
         else:
             inputs = [index[read] for read in value.inputs]
-            nodes.append(value.layer.node(names[value], inputs, segments))
+            nodes.append(value.layer.node(names[value], inputs, places))
     return nodes

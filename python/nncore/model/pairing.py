@@ -27,15 +27,15 @@ class Paired(Protocol):
     def store(self) -> ParameterStore:
         """The parameters."""
 
-    def named_parameters(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name."""
+    def named_arrays(self) -> dict[str, NDArray[Any]]:
+        """The parameters and the state by name."""
 
 
 def paired_arrays(model: Paired, other: Paired) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """The model's arrays and the other's, by name, or in the order of the layers where names differ."""
-    mine, theirs = model.named_parameters(), other.named_parameters()
+    mine, theirs = model.named_arrays(), other.named_arrays()
     if len(mine) != len(theirs):
-        raise ValueError(f"other must have {len(mine)} arrays of parameters; got {len(theirs)}")
+        raise ValueError(f"other must have {len(mine)} arrays; got {len(theirs)}")
     pairs = list(zip(mine, mine if mine.keys() == theirs.keys() else theirs, strict=True))
     for name, other_name in pairs:
         a, b = mine[name].shape, theirs[other_name].shape
@@ -48,7 +48,9 @@ def share_layout(model: Paired, other: Paired) -> bool:
     """Whether both use all of their stores, of one layout: then the core can do it all at once."""
     places = list(range(len(model.store.shapes)))
     use_all = list(model.segments.values()) == places == list(other.segments.values())
-    same = model.store.shapes == other.store.shapes and list(model.segments) == list(other.segments)
+    same = model.store.shapes == other.store.shapes and list(model.named_arrays()) == list(
+        other.named_arrays()
+    )
     return use_all and same and model.dtype == other.dtype
 
 

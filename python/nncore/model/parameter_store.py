@@ -37,21 +37,31 @@ class ParameterStore:
 
     def __init__(self, layers: Mapping[str, Layer], dtype: np.dtype[Any], seed: int) -> None:
         self.dtype = dtype
-        self.seed = seed
         self.precision = PRECISIONS[dtype]
         self.names = {layer: name for name, layer in layers.items()}
-        self.first_segment: dict[Layer, int] = {}
+        self.places: dict[Layer, tuple[int, int]] = {}  # where each layer's parameters and state start
         self.shapes: list[tuple[int, ...]] = []  # of the segments, in the order of the flat arrays
         self.tenants: WeakSet[Tenant] = WeakSet()
         self.moved = False  # whether its layers have another store now
         segments: list[_core.Segment] = []
+        state: list[_core.Segment] = []
         for name, layer in layers.items():
-            self.first_segment[layer] = len(segments)
+            self.places[layer] = len(segments), len(state)
             for key, spec in layer.parameter_specs().items():
                 segments.append(_segment(f"{name}.{key}", spec, layer.trainable))
                 self.shapes.append(spec.shape)
-        self.core = self.precision.parameters(segments)
+            state += [_segment(f"{name}.{key}", spec, False) for key, spec in layer.state_specs().items()]
+        self.core = self.precision.parameters(segments, state)
         self.core.initialize(seed)
+
+    @property
+    def seed(self) -> int:
+        """What its parameters were drawn from, and dropout draws from."""
+        return self.core.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self.core.seed = seed
 
     def bind(self) -> None:
         """Tells the layers that their parameters are here, once the model is known to be right."""
@@ -72,7 +82,7 @@ class ParameterStore:
 
     def segment(self, layer: Layer, key: str) -> int:
         """The index of one array of a layer."""
-        return self.first_segment[layer] + list(layer.parameter_specs()).index(key)
+        return self.places[layer][0] + list(layer.parameter_specs()).index(key)
 
     def segments_of(self, names: Mapping[Layer, str]) -> dict[str, int]:
         """The indices of all arrays of some layers, by names such as "0.weight", layer by layer."""
@@ -82,8 +92,18 @@ class ParameterStore:
             for key in layer.parameter_specs()
         }
 
+    def state_views(self, names: Mapping[Layer, str]) -> dict[str, NDArray[Any]]:
+        """Writable views of the state of some layers, by names such as "1.running_mean"."""
+        return {
+            f"{name}.{key}": self.core.state_value(self.places[layer][1] + i)
+            for layer, name in names.items()
+            for i, key in enumerate(layer.state_specs())
+        }
+
     def view(self, layer: Layer, key: str, *, gradient: bool) -> NDArray[Any]:
         """A writable view of one array of a layer, or of its gradient."""
+        if key in layer.state_specs():
+            return self.core.state_value(self.places[layer][1] + list(layer.state_specs()).index(key))
         index = self.segment(layer, key)
         return self.core.gradient(index) if gradient else self.core.value(index)
 
@@ -102,13 +122,19 @@ class ParameterStore:
             views[name] = np.lib.stride_tricks.as_strided(flat[start:], like.shape, like.strides)
         return views
 
-    def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
-        """Takes over the values of some segments, by name: all or, where Ctrl-C comes between, none."""
-        flat = self.core.values.copy()
+    def replace(
+        self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int], names: Mapping[Layer, str]
+    ) -> None:
+        """Takes over parameters and state, by name: all or, where Ctrl-C comes between, none."""
+        flat, state = self.core.values.copy(), self.core.state.copy()
         for name, view in self.split(flat, segments).items():
             view[...] = arrays[name]
+        start = self.core.state.ctypes.data
+        for name, view in self.state_views(names).items():
+            first = (view.ctypes.data - start) // state.itemsize
+            state[first : first + view.size] = arrays[name]
         with self.changing():
-            self.core.values[...] = flat
+            self.core.values[...], self.core.state[...] = flat, state
 
 
 class Place:
@@ -125,6 +151,9 @@ class Place:
                 for layer in old.names:
                     for key in layer.parameter_specs():
                         store.view(layer, key, gradient=False)[...] = old.view(layer, key, gradient=False)
+                    state = old.state_views({layer: ""})
+                    for key, view in store.state_views({layer: ""}).items():
+                        view[...] = state[key]
 
     def settle(self) -> None:
         """Tells the layers, and the models of the stores that move."""
@@ -156,7 +185,7 @@ def find_place(
                 f"seed must be {old[0].seed}, from which the layers' parameters come; got {as_seed(seed)}"
             )
         return Place(old[0])
-    holders = {name: layer for layer, name in names.items() if layer.parameter_specs()}
+    holders = {name: layer for layer, name in names.items() if layer.has_arrays}
     if not old:
         return Place(ParameterStore(holders, as_dtype(np.float32 if dtype is None else dtype), as_seed(seed)))
     if not set(old) <= set(_stores_of(nested)):
@@ -194,7 +223,7 @@ def soft_update_arrays(
 
 def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:
     """The stores of the layers that have parameters, each once; None is that of new ones."""
-    found = dict.fromkeys(layer.store for layer in layers if layer.parameter_specs())
+    found = dict.fromkeys(layer.store for layer in layers if layer.has_arrays)
     return cast("list[ParameterStore | None]", list(found))
 
 

@@ -135,7 +135,7 @@ class EarlyStopping(Callback):
     def on_fit_end(self, trainer: Fitting, logs: Logs) -> None:
         """Goes back to the best parameters."""
         if self._kept:
-            trainer.model.store.replace(self._kept, trainer.model.segments)
+            trainer.model.store.replace(self._kept, trainer.model.segments, trainer.model.names)
         self._kept = {}
 
     def checkpoint_state(self) -> Mapping[str, NDArray[Any]]:
@@ -150,7 +150,7 @@ class EarlyStopping(Callback):
             self._count(logs)
         if self.restore_best and self._waited == 0:
             self._kept = _copies(trainer) if epochs else {}
-        elif self.restore_best and state.keys() == trainer.model.named_parameters().keys():
+        elif self.restore_best and state.keys() == trainer.model.named_arrays().keys():
             self._kept = dict(state)
         elif self.restore_best:
             self._waited, self.best.value = 0, math.nan
@@ -209,4 +209,4 @@ def keyed(callbacks: Iterable[Callback]) -> dict[str, Callback]:
 
 
 def _copies(trainer: Fitting) -> dict[str, NDArray[Any]]:
-    return {name: view.copy() for name, view in trainer.model.named_parameters().items()}
+    return {name: view.copy() for name, view in trainer.model.named_arrays().items()}

@@ -97,6 +97,7 @@ def restore_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
         trainer.optimizer.set(checkpoint["settings"])
         trainer.resumed = resumed if trainer.running is None else None
         trainer.model.store.seed = fields["seed"]
+        trainer.model.store.core.random_step = checkpoint["random_step"]
         trainer.model.metadata = dict(fields["metadata"])
         trainer.model.feature_names = fields.get("feature_names", {})
         layers = {name: layer for layer, name in trainer.model.names.items()}
@@ -112,6 +113,7 @@ def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors
         "optimizer": optimizer.kind,
         "settings": optimizer.settings,
         "seed": trainer.seed,
+        "random_step": trainer.model.store.core.random_step,
         "columns": list(trainer.history),
         "fit_began": None if running is None else running.first_epoch,
     }
@@ -184,7 +186,7 @@ def _check_checkpoint(
             f"the optimizer's slots must be {', '.join(sorted(slots)) or 'none'}; "
             f"got {', '.join(sorted(kept)) or 'none'}"
         )
-    views = {**model.named_parameters(), **slots}
+    views = {**model.named_arrays(), **slots}
     for name, view in views.items():
         if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
             raise ValueError(

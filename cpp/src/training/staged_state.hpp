@@ -1,0 +1,21 @@
+// What a forward pass for training leaves to be written once its step is made: running statistics, and the
+// number of the next random numbers.
+#pragma once
+
+#include "graph/plan.hpp"
+#include "nncore/graph.hpp"
+#include "nncore/parameters.hpp"
+#include "nncore/workspace.hpp"
+
+namespace nncore {
+
+/// Throws NotFinite, naming the node, where commit_state would write a number that is not finite.
+template <class T>
+void check_staged_state(const Graph& graph, const Plan& plan, Parameters<T>& parameters,
+                        Workspace<T>& workspace);
+
+/// Writes what operations have staged, in the order of the nodes.
+template <class T>
+void commit_state(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Workspace<T>& workspace);
+
+}  // namespace nncore

@@ -1,0 +1,56 @@
+"""A vector that is learned and reads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._errors import check_size
+from ..graph import Layer, ParameterSpec
+from ..initializers import Initializer, as_initializer
+from ._base import ArrayView
+
+__all__ = ["Parameter"]
+
+
+class Parameter(Layer):
+    """A vector (features,) that every row has: y (B, features). Called on nothing, it gives a value.
+
+    `initializer` is a name or an instance that does not depend on the sizes of a weight.
+
+    >>> import nncore as nc
+    >>> x = nc.Input(3)
+    >>> scale = nc.Parameter(3, initializer=nc.Constant(1.0))
+    >>> model = nc.Model(x, x * scale())
+    >>> model.predict([[1.0, 2.0, 3.0]])
+    array([[1., 2., 3.]], dtype=float32)
+    """
+
+    kind = "parameter"
+    options = ("features",)
+
+    value = ArrayView("value")
+    grad_value = ArrayView("value", gradient=True)
+
+    def __init__(
+        self, features: int, *, initializer: str | Initializer = "zeros", name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.features = check_size(features, "features")
+        self._initializer = as_initializer(initializer, "initializer")
+
+    def output_features(self, widths: Sequence[int]) -> int:
+        """Its features, for no inputs."""
+        if widths:
+            raise ValueError(f"inputs of {self!r} must be none; got {len(widths)}")
+        return self.features
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """`value`."""
+        return {"value": ParameterSpec((self.features,), self._initializer)}
+
+    def attributes(self) -> dict[str, bool | int | float | str]:
+        """Its size."""
+        return {"features": self.features}
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.features})"
