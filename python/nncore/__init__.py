@@ -10,7 +10,15 @@ and keeps them (save, load). `nncore.functional` has the formulas one by one.
 """
 
 from . import functional
-from ._core import __version__, num_threads, set_num_threads, show_config
+from ._core import (
+    __version__,
+    clip_by_global_norm,
+    clip_by_value,
+    moving_average,
+    num_threads,
+    set_num_threads,
+    show_config,
+)
 from .callbacks import Callback, Checkpoint, EarlyStopping
 from .files import load, save
 from .gradcheck import GradientCheck, check_gradients
@@ -52,6 +60,7 @@ from .losses import (
 from .metrics import accuracy, binary_accuracy
 from .model import Model, Sequential, mlp
 from .optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from .schedules import cosine_decay
 from .trainer import Trainer
 
 __all__ = [
@@ -102,9 +111,13 @@ __all__ = [
     "accuracy",
     "binary_accuracy",
     "check_gradients",
+    "clip_by_global_norm",
+    "clip_by_value",
+    "cosine_decay",
     "functional",
     "load",
     "mlp",
+    "moving_average",
     "num_threads",
     "save",
     "set_num_threads",

@@ -4,35 +4,71 @@ core's; an optimizer here holds the hyperparameters, and a state for every store
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
 from . import _core
 from .registry import optimizers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .model import Model
+    from .schedules import Schedule
     from .store import Store
+
+Transform: TypeAlias = "_core.Transform | Callable[[NDArray[Any]], None]"
+Factors: TypeAlias = tuple[float, float]  # of the learning rate, of the weight decay
 
 
 class Optimizer:
-    """What all optimizers share: `learning_rate`, which may be set between steps, and `step(model)`."""
+    """What all optimizers share: `learning_rate`, which may be set between steps, `step(model)`, a `schedule`
+    and `transforms`.
+
+    `schedule`, or None, is a function of the number of steps made before, such as nncore.cosine_decay gives:
+    it returns what multiplies the learning rate of the next step.
+
+    `transforms` stand between a step's gradients and its update, in their order: nncore.clip_by_global_norm,
+    nncore.clip_by_value, functions that change the flat gradients in place (a call a step), and
+    nncore.moving_average, which follows the parameters.
+
+    >>> import nncore as nc
+    >>> optimizer = nc.Adam(1e-3, schedule=nc.cosine_decay(10_000))
+    >>> optimizer.transforms = [nc.clip_by_global_norm(1.0)]
+    """
 
     kind: ClassVar[str]  # the core's name of what it does: "sgd", "adam", ...
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(
+        self, *, schedule: Schedule | None = None, transforms: Iterable[Transform] = (), **settings: float
+    ) -> None:
         self.core = _core.Optimizer(self.kind, **settings)
+        self.schedule = schedule
+        self.transforms = transforms
         self._states: WeakKeyDictionary[Store, _core.OptimizerState_float32] = WeakKeyDictionary()
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate, for every step from now on."""
+        """The learning rate, for every step from now on, before the schedule's factor."""
         return self.core.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self.core.learning_rate = value
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """What every step from now on does to its gradients."""
+        return self._transforms
+
+    @transforms.setter
+    def transforms(self, given: Iterable[Transform]) -> None:
+        transforms = tuple(given)
+        self.core.set_transforms(transforms)
+        self._transforms = transforms
 
     @property
     def settings(self) -> dict[str, float]:
@@ -41,7 +77,29 @@ class Optimizer:
 
     def set(self, settings: Mapping[str, float]) -> None:
         """Takes over hyperparameters of the same names, as from a checkpoint."""
-        self.core = _core.Optimizer(self.kind, **settings)
+        core = _core.Optimizer(self.kind, **settings)
+        core.set_transforms(self._transforms)
+        self.core = core
+
+    def factors(self, step: int) -> Factors | None:
+        """What multiplies the learning rate and the weight decay of the step after `step` steps; None: 1."""
+        if self.schedule is None:
+            return None
+        given = self.schedule(step)
+        if not isinstance(given, Mapping):
+            return float(given), 1.0
+        if unknown := set(given) - {"learning_rate", "weight_decay"}:
+            raise ValueError(
+                f"schedule must return a number, or a dict of learning_rate and weight_decay; got {unknown}"
+            )
+        return float(given.get("learning_rate", 1.0)), float(given.get("weight_decay", 1.0))
+
+    def factor_runs(self, first: int, count: int) -> list[tuple[int, float, float]] | None:
+        """The factors of `count` steps after `first` steps, as runs of equal ones; None: 1."""
+        if self.schedule is None:
+            return None
+        all_factors = (self.factors(step) for step in range(first, first + count))
+        return [(len(list(run)), *factors) for factors, run in itertools.groupby(all_factors) if factors]
 
     def step(self, model: Model) -> None:
         """One update of the model's trainable parameters from `model.gradients`.
@@ -54,13 +112,46 @@ class Optimizer:
         >>> bool((model.parameters == before - 0.5).all())
         True
         """
-        model.network.update(self.core, self.state(model.store))
+        state = self.state(model.store)
+        model.network.update(self.core, state, self.factors(state.steps))
+
+    @contextmanager
+    def averaged(self, model: Model) -> Iterator[None]:
+        """For `with`: the model has the moving averages of its trainable parameters meanwhile, and afterwards
+        those that it had. Raises ValueError unless nncore.moving_average is among the transforms, and
+        RuntimeError while the model is trained.
+
+        >>> import nncore as nc
+        >>> model = nc.mlp([1, 1], seed=0)
+        >>> optimizer = nc.SGD(0.1, transforms=[nc.moving_average(0.9)])
+        >>> trainer = nc.Trainer(model, "half_squared_error", optimizer)
+        >>> history = trainer.fit([[0.0], [1.0]], [1.0, 3.0], epochs=5, progress=False)
+        >>> with optimizer.averaged(model):
+        ...     prediction = model.predict([[1.0]])
+        """
+        store = model.store
+        state = self.state(store)
+        state.prepare_slots(self.core, store.core)
+        average = state.slots.get("average")
+        if average is None:
+            raise ValueError("transforms must include moving_average for averaged parameters; got none")
+        segments = store.core.segments
+        trainable = [index for index in model.segments if segments[index].trainable]
+        views = store.split(store.core.values, trainable)
+        before = {name: view.copy() for name, view in views.items()}
+        del views
+        store.replace(store.split(average, trainable), trainable)
+        try:
+            yield
+        finally:
+            store.replace(before, trainable)
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
         """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
         state = self._states.get(store)
         if state is None:
-            state = self._states[store] = store.precision.optimizer_state(self.core, store.core)
+            state = store.precision.optimizer_state(self.core, store.core)
+            self._states[store] = state
         return state
 
     def __repr__(self) -> str:
@@ -87,6 +178,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -94,6 +188,8 @@ class SGD(Optimizer):
             nesterov=nesterov,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -111,6 +207,9 @@ class Adam(Optimizer):
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -119,6 +218,8 @@ class Adam(Optimizer):
             epsilon=epsilon,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -136,6 +237,9 @@ class AdamW(Optimizer):
         epsilon: float = 1e-8,
         weight_decay: float = 1e-2,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -144,6 +248,8 @@ class AdamW(Optimizer):
             epsilon=epsilon,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -162,6 +268,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -171,6 +280,8 @@ class RMSprop(Optimizer):
             centered=centered,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -187,6 +298,9 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -194,6 +308,8 @@ class Adagrad(Optimizer):
             initial_accumulator_value=initial_accumulator_value,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 

@@ -368,7 +368,7 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
   if (in_an_epoch) {
     const Batch all{{&input, 1}, {&target, 1}, nullptr, rows, 0, 7};
     network.train_epoch(*objective, all, 1, optimizer, state, workspace,
-                        [&](std::int64_t steps, double) { return change(steps); });
+                        {.tick = [&](std::int64_t steps, double) { return change(steps); }});
   }
   for (int step = 0; !in_an_epoch && step < 7; ++step) {
     const Batch one{{&input, 1}, {&target, 1}, nullptr, rows + step, 0, 1};
@@ -524,7 +524,7 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
   CHECK_THROWS(network.train_step(*objective, batch, OptimizerKind::adam, state, workspace), NotFinite,
                "the loss is inf in step 2; that step was not made");
   CHECK_THROWS(network.train_epoch(*objective, batch, 0, OptimizerKind::adam, state, workspace),
-               std::invalid_argument, "batch_size is 0");
+               std::invalid_argument, "batch_size must be at least 1; got 0");
 }
 
 TEST(losses_that_do_not_fit_name_the_right_choice) {
