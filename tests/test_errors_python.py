@@ -358,7 +358,7 @@ TRAINERS = {
         ValueError,
         "did you mean 'adam'",
     ),
-    "optimizer of a number": (lambda: nc.Trainer(mlp(), "mean_squared_error", 0.1), TypeError, "given float"),
+    "optimizer of a number": (lambda: nc.Trainer(mlp(), "mean_squared_error", 0.1), TypeError, "got float"),
     "unknown metric": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["acuracy"]),
         ValueError,

@@ -280,7 +280,7 @@ namespace {
 enum class Decoder { own, tied, transposed };
 
 template <class T>
-std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
+std::vector<T> sgd_steps(Decoder decoder, std::int64_t rows, bool in_one_step) {
   std::vector<Segment> segments{weight_segment("a.weight", 130, 160), bias_segment("a.bias", 130),
                                 bias_segment("b.bias", 160)};
   if (decoder == Decoder::own) segments.push_back(weight_segment("b.weight", 160, 130));
@@ -314,11 +314,11 @@ std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
 
 }  // namespace
 
-TEST(descent_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards) {
+TEST(an_update_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards) {
   for (const Decoder decoder : {Decoder::own, Decoder::tied, Decoder::transposed}) {
     for (const std::int64_t rows : {1, 33, 1100}) {  // the last is more than one chain
-      CHECK(descend<float>(decoder, rows, true) == descend<float>(decoder, rows, false));
-      CHECK(descend<double>(decoder, rows, true) == descend<double>(decoder, rows, false));
+      CHECK(sgd_steps<float>(decoder, rows, true) == sgd_steps<float>(decoder, rows, false));
+      CHECK(sgd_steps<double>(decoder, rows, true) == sgd_steps<double>(decoder, rows, false));
     }
   }
 }
@@ -344,7 +344,7 @@ class MoreThreads final : public OperationOf<MoreThreads> {
 /// Seven steps of one sample of type From, 160 to `width` to 10, by train_epoch or one at a time. Someone
 /// changes a weight after the first.
 template <class T, class From>
-std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
+std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
   auto parameters = std::make_shared<Parameters<T>>(
       std::vector<Segment>{weight_segment("a.weight", width, 160), bias_segment("a.bias", width),
                            weight_segment("b.weight", 10, width), bias_segment("b.bias", 10)});
@@ -382,14 +382,12 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
 
 }  // namespace
 
-TEST(descent_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
+TEST(an_update_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
   for (const std::int64_t width : {128, 130, 132, 136, 140}) {  // whole registers, and rests of all kinds
-    CHECK((descend_by_sample<float, float>(width, true) == descend_by_sample<float, float>(width, false)));
-    CHECK(
-        (descend_by_sample<double, double>(width, true) == descend_by_sample<double, double>(width, false)));
+    CHECK((sgd_by_sample<float, float>(width, true) == sgd_by_sample<float, float>(width, false)));
+    CHECK((sgd_by_sample<double, double>(width, true) == sgd_by_sample<double, double>(width, false)));
   }
-  CHECK((descend_by_sample<float, double>(130, true) ==
-         descend_by_sample<float, double>(130, false)));  // not so
+  CHECK((sgd_by_sample<float, double>(130, true) == sgd_by_sample<float, double>(130, false)));  // not so
 }
 
 /// What predict gives for `samples` one by one, asked three times: the parameters' being finite is not known,

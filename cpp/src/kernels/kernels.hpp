@@ -8,8 +8,8 @@
 #include "elementary.hpp"
 //
 #include "band.hpp"
-#include "descent.hpp"
 #include "elementwise.hpp"
+#include "fused_sgd.hpp"
 #include "loss_rows.hpp"
 #include "magnitude.hpp"
 #include "narrow.hpp"
@@ -28,7 +28,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_tile_kernels<T>(k);
   add_outer_product_kernels<T>(k);
   add_band_kernels<T>(k);
-  add_descent_kernels<T>(k);
+  add_fused_sgd_kernels<T>(k);
   add_pack_kernels<T>(k);
   add_narrow_kernels<T>(k);
   add_sparse_kernels<T>(k);

@@ -106,18 +106,18 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
 }
 
 template <class T>
-void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
-                   const T* next_x, const T* bias, Matrix<T> output, Activation activation) {
-  kernels::active<T>().descend({.depth = weight.columns,
-                                .columns = weight.rows,
-                                .x = x.data,
-                                .grad_output = grad_output.data,
-                                .scale = descent,
-                                .next_x = next_x,
-                                .bias = bias,
-                                .weight = weight.data,
-                                .row_stride = weight.column_stride,
-                                .output = output.data});
+void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T scale, Matrix<T> weight, const T* next_x,
+                   const T* bias, Matrix<T> output, Activation activation) {
+  kernels::active<T>().fused_sgd_step({.depth = weight.columns,
+                                       .columns = weight.rows,
+                                       .x = x.data,
+                                       .grad_output = grad_output.data,
+                                       .scale = scale,
+                                       .next_x = next_x,
+                                       .bias = bias,
+                                       .weight = weight.data,
+                                       .row_stride = weight.column_stride,
+                                       .output = output.data});
   if (activation != Activation::identity) activation_forward<T>(activation, output, output);
 }
 
