@@ -100,7 +100,7 @@ def test_data_of_another_shape() -> None:
             with pytest.raises(ValueError, match=r"^sample_weight has shape"):
                 train_step(model, x, y, sample_weight=wrong)
         for size in (0, -1):
-            with pytest.raises(ValueError, match=f"batch_size is {size}"):
+            with pytest.raises(ValueError, match=f"batch_size must be at least 1; got {size}"):
                 train_epoch(model, x, y, batch_size=size)
         for rows, message in (
             (np.array([0, 4]), "rows holds 4 at index 1; there are 4 rows"),

@@ -21,7 +21,7 @@ ROOMS = (
     ("_core",),
     ("_names", "_errors", "_precision", "_arrays"),
     ("_safetensors",),
-    ("functional", "initializers"),
+    ("functional", "initializers", "schedules"),
     ("losses", "metrics", "optimizers"),
     ("graph",),
     ("layers",),

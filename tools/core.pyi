@@ -149,9 +149,18 @@ class Graph(metaclass=_Class):
     @property
     def outputs(self) -> list[int]: ...
 
+class Transform(metaclass=_Class):
+    """What changes the gradients of a step, or follows the parameters."""
+
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # the functions below make them
+
+def clip_by_global_norm(max_norm: float) -> Transform: ...
+def clip_by_value(limit: float) -> Transform: ...
+def moving_average(decay: float) -> Transform: ...
+
 class Optimizer(metaclass=_Class):
-    """The hyperparameters of an optimizer, by the names of its entry. TypeError for others; ValueError for
-    values out of range."""
+    """The hyperparameters of an optimizer, by the names of its entry, and its transforms. TypeError for other
+    names; ValueError for values out of range."""
 
     def __init__(self, kind: str, **kwargs: float) -> None: ...
     @property
@@ -159,6 +168,7 @@ class Optimizer(metaclass=_Class):
     @property
     def settings(self) -> dict[str, float]: ...
     def set(self, name: str, value: float) -> None: ...
+    def set_transforms(self, transforms: Sequence[Transform | Callable[[NDArray[Any]], None]]) -> None: ...
     learning_rate: float
 
 @type_check_only
@@ -167,6 +177,7 @@ class _OptimizerState[F: (np.float32, np.float64)](metaclass=_Class):
     steps: int
     @property
     def slots(self) -> dict[str, NDArray[F]]: ...  # writable flat views, as long as the parameters
+    def prepare_slots(self, optimizer: Optimizer, parameters: _Parameters[F]) -> None: ...
 
 class OptimizerState_float32(_OptimizerState[np.float32]): ...
 class OptimizerState_float64(_OptimizerState[np.float64]): ...
@@ -241,6 +252,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
         sample_weight: NDArray[Any] | None = None,
+        factors: tuple[float, float] | None = None,  # the learning rate's, the weight decay's
     ) -> float: ...  # plain sgd stores no gradient of large weights
     def train_epoch(
         self,
@@ -254,8 +266,11 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         sample_weight: NDArray[Any] | None = None,
         tick: Callable[[int, float], object]
         | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
+        factors: Sequence[tuple[int, float, float]] | None = None,  # of runs of so many steps
     ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
-    def update(self, optimizer: Optimizer, state: _OptimizerState[F]) -> None: ...
+    def update(
+        self, optimizer: Optimizer, state: _OptimizerState[F], factors: tuple[float, float] | None = None
+    ) -> None: ...
 
     # The same of one array each, whatever x, y and out are; None, and nothing done, unless the network has
     # one float input and one output and all of them are arrays that fit. x (I,) is one sample.
@@ -278,6 +293,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         optimizer: Optimizer,
         state: _OptimizerState[F],
         sample_weight: object = None,
+        factors: tuple[float, float] | None = None,
     ) -> float | None: ...
     def train_step_with(
         self,
@@ -286,6 +302,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         optimizer: Optimizer,
         state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
+        factors: tuple[float, float] | None = None,
     ) -> float: ...  # a step whose loss is Python: outputs -> (loss, one gradient an output)
 
 class Network_float32(_Network[np.float32]): ...

@@ -107,7 +107,7 @@ def arguments_of(entry: Entry) -> list[str]:
     return [f"{p['name']}: {annotation(p)} = {default(p)}" for p in entry["parameters"]]
 
 
-def entry_class(entry: Entry, base: str, keywords: list[str], defaults_to_super: bool) -> str:
+def entry_class(entry: Entry, base: str, keywords: list[str]) -> str:
     """The class of an entry: what it is, and a constructor where it has parameters."""
     text = entry["summary"] + (f"\n\n{entry['formula']}." if base == "Optimizer" else "")
     if entry["parameters"]:
@@ -120,7 +120,7 @@ def entry_class(entry: Entry, base: str, keywords: list[str], defaults_to_super:
         listed = ", ".join(f'"{name}"' for name in names) + ("," if len(names) == 1 else "")
         source += f"    options = ({listed})\n"
     source += "\n" + call("def __init__", ["self", *arguments_of(entry), *keywords], " -> None:", 4)
-    passed = [f"{name}={name}" for name in names] + (["name=name"] if keywords else [])
+    passed = [f"{name}={name}" for name in [*names, *(word.partition(":")[0] for word in keywords[1:])]]
     return source + call("super().__init__", passed, "", 8)
 
 
@@ -130,7 +130,7 @@ def entry_module(title: str, imports: str, base: str, entries: list[Entry], keyw
     listed = "".join(f'    "{name}",\n' for name in names)
     source = f'{HEADER}"""{title}"""\n\nfrom __future__ import annotations\n\n{imports}\n'
     source += f"__all__ = [\n{listed}]\n"
-    source += "".join(entry_class(entry, base, keywords, False) for entry in entries)
+    source += "".join(entry_class(entry, base, keywords) for entry in entries)
     rows = "".join(f'    "{entry["name"]}": {entry["class_name"]},\n' for entry in entries)
     return f"{source}\n\nENTRIES: dict[str, type[{base}]] = {{\n{rows}}}\n"
 
@@ -160,7 +160,10 @@ def losses_module(entries: list[Entry]) -> str:
 
 def optimizers_module(entries: list[Entry]) -> str:
     """python/nncore/optimizers/entries.py"""
-    return entry_module("Optimizers.", "from .base import Optimizer\n", "Optimizer", entries, [])
+    imports = "from collections.abc import Iterable\n\nfrom ..schedules import Schedule\n"
+    imports += "from .base import Optimizer, Transform\n"
+    keywords = ["*", "schedule: Schedule | None = None", "transforms: Iterable[Transform] = ()"]
+    return entry_module("Optimizers.", imports, "Optimizer", entries, keywords)
 
 
 def initializers_module(entries: list[Entry]) -> str:

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "bound_optimizer.hpp"
 #include "calls.hpp"
 #include "guards.hpp"
 #include "names.hpp"
@@ -77,8 +78,8 @@ constexpr Signature<2> kTryPredict("(x, out=None)");
 constexpr Signature<1> kTryForward("(x)");
 constexpr Signature<2> kTryBackward("(grad_output, accumulate=False)");
 constexpr Signature<5> kTryLossAndGradients("(objective, x, y, sample_weight=None, accumulate=False)");
-constexpr Signature<6> kTryTrainStep("(objective, x, y, optimizer, state, sample_weight=None)");
-constexpr Signature<2> kUpdate("(optimizer, state)");
+constexpr Signature<7> kTryTrainStep("(objective, x, y, optimizer, state, sample_weight=None, factors=None)");
+constexpr Signature<3> kUpdate("(optimizer, state, factors=None)");
 
 template <class T>
 class BoundNetwork {
@@ -192,54 +193,60 @@ class BoundNetwork {
     return py::float_(run_loss_and_gradients(objective, *batch, true, as_flag(accumulate), *call));
   }
 
-  // Optimizers are copied for a call: another thread, or a tick, may set their learning rate meanwhile.
+  // Optimizers are copied for a call, while it has the GIL: another thread may change one meanwhile.
 
   double train_step(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
-                    Optimizer optimizer, OptimizerState<T>& state, const py::object& rows,
-                    const py::object& sample_weight) {
+                    const BoundOptimizer& optimizer, OptimizerState<T>& state, const py::object& rows,
+                    const py::object& sample_weight, const py::object& factors) {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
     const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
-    return run_step(objective, batch, optimizer, state, *call);
+    return run_step(objective, batch, optimizer, read_factors(factors), state, *call);
   }
 
-  py::object try_train_step(const Arguments<6>& arguments) {
-    const auto& [planned, x, y, settings, moments, sample_weight] = arguments;
+  py::object try_train_step(const Arguments<7>& arguments) {
+    const auto& [planned, x, y, bound, slots, sample_weight, factors] = arguments;
     const auto& objective = as_object<PlannedObjective>(planned, "objective");
-    const Optimizer optimizer = as_object<Optimizer>(settings, "optimizer");
-    auto& state = as_object<OptimizerState<T>>(moments, "state");
+    const auto& optimizer = as_object<BoundOptimizer>(bound, "optimizer");
+    auto& state = as_object<OptimizerState<T>>(slots, "state");
     const Training call(*this);
     const std::optional<Batch> batch = try_batch(objective, x, y, sample_weight, *call);
     if (!batch) return py::none();
-    return py::float_(run_step(objective, *batch, optimizer, state, *call));
+    return py::float_(run_step(objective, *batch, optimizer, read_factors(factors), state, *call));
   }
 
   EpochResult train_epoch(const PlannedObjective& objective, const py::sequence& x, const py::sequence& y,
-                          std::int64_t batch_size, Optimizer optimizer, OptimizerState<T>& state,
-                          const py::object& rows, const py::object& sample_weight, const py::object& tick) {
+                          std::int64_t batch_size, const BoundOptimizer& optimizer, OptimizerState<T>& state,
+                          const py::object& rows, const py::object& sample_weight, const py::object& tick,
+                          const py::object& factors) {
     const Sequence inputs(x), targets(y);
     const Training call(*this);
     if (batch_size < 1)
-      throw py::value_error("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
+      throw py::value_error("batch_size must be at least 1; got " + std::to_string(batch_size));
     const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
-    const auto between_steps = [&tick](std::int64_t steps, double mean_loss) {
+    BoundOptimizer now = optimizer;
+    const std::vector<FactorRun> runs = read_factor_runs(factors);
+    const auto between_steps = [&](std::int64_t steps, double mean_loss) {
       const py::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
       if (!tick.is_none()) tick(steps, mean_loss);
+      now.settings = optimizer.settings;
       return true;
     };
     return compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
-      return network_.train_epoch(*objective.objective, batch, batch_size, optimizer, state, call->workspace,
-                                  between_steps);
+      return network_.train_epoch(*objective.objective, batch, batch_size, now.settings, state,
+                                  call->workspace, {runs, now.transforms, between_steps});
     });
   }
 
-  double train_step_with(const py::function& loss, const py::sequence& x, Optimizer optimizer,
-                         OptimizerState<T>& state, const py::object& rows) {
+  double train_step_with(const py::function& loss, const py::sequence& x, const BoundOptimizer& bound,
+                         OptimizerState<T>& state, const py::object& rows, const py::object& factors) {
     const Sequence inputs(x);
     const Training call(*this);  // held while `loss` runs, so that it cannot use the model half-way
-    validate(optimizer, state, network_.parameters().count());
+    const BoundOptimizer optimizer = bound;
+    const StepOptions options{read_factors(factors), optimizer.transforms};
+    validate(optimizer.settings, state, network_.parameters().count());
     std::int64_t count = call->read_inputs(graph(), inputs);
     Batch batch;
     batch.inputs = call->inputs;
@@ -268,7 +275,7 @@ class BoundNetwork {
       check_gradient(gradient, "the gradient of the loss", state.steps + 1);
     compute(flops(kStep, count), [&] {
       network_.backward(call->grad_outputs, {}, false, call->workspace);
-      if (count > 0) network_.update(optimizer, state);
+      if (count > 0) network_.update(optimizer.settings, state, options);
     });
     return value;
   }
@@ -282,11 +289,12 @@ class BoundNetwork {
     compute(flops(kForward, batch.count), [&] { network_.check_inputs(batch); });
   }
 
-  py::object update(const Arguments<2>& arguments) {
-    const Optimizer optimizer = as_object<Optimizer>(arguments[0], "optimizer");
+  py::object update(const Arguments<3>& arguments) {
+    const BoundOptimizer optimizer = as_object<BoundOptimizer>(arguments[0], "optimizer");
     auto& state = as_object<OptimizerState<T>>(arguments[1], "state");
+    const StepOptions options{read_factors(arguments[2]), optimizer.transforms};
     const Writing use(usage());
-    compute(flops(kStep, 1), [&] { network_.update(optimizer, state); });
+    compute(flops(kStep, 1), [&] { network_.update(optimizer.settings, state, options); });
     return py::none();
   }
 
@@ -413,11 +421,12 @@ class BoundNetwork {
     });
   }
 
-  double run_step(const PlannedObjective& objective, const Batch& batch, const Optimizer& optimizer,
-                  OptimizerState<T>& state, NetworkCall<T>& call) const {
+  double run_step(const PlannedObjective& objective, const Batch& batch, BoundOptimizer optimizer,
+                  const Factors& factors, OptimizerState<T>& state, NetworkCall<T>& call) const {
     return compute(flops(kStep, batch.count), [&] {
       network_.check_batch(*objective.objective, batch);
-      return network_.train_step(*objective.objective, batch, optimizer, state, call.workspace);
+      return network_.train_step(*objective.objective, batch, optimizer.settings, state, call.workspace,
+                                 {factors, optimizer.transforms});
     });
   }
 
@@ -475,16 +484,22 @@ void register_class(py::module_& m, const char* name) {
            "The loss; fills (or adds to) the store's gradients.")
       .def("train_step", &Bound::train_step, py::arg("objective"), py::arg("x"), py::arg("y"),
            py::arg("optimizer"), py::arg("state"), py::arg("rows") = none, py::arg("sample_weight") = none,
+           py::arg("factors") = none,
            "Forward, loss, backward and update; returns the loss. Plain sgd stores no gradient of large "
            "weights.")
-      .def("train_epoch", &Bound::train_epoch, py::arg("objective"), py::arg("x"), py::arg("y"),
-           py::arg("batch_size"), py::arg("optimizer"), py::arg("state"), py::arg("rows") = none,
-           py::arg("sample_weight") = none, py::arg("tick") = none,
-           "Steps over all rows, batch_size at a time. tick(steps, mean_loss) is called between steps, about "
-           "every\n"
-           "50 ms. What it raises, and Ctrl-C, ends the epoch after a whole step.")
+      .def(
+          "train_epoch", &Bound::train_epoch, py::arg("objective"), py::arg("x"), py::arg("y"),
+          py::arg("batch_size"), py::arg("optimizer"), py::arg("state"), py::arg("rows") = none,
+          py::arg("sample_weight") = none, py::arg("tick") = none, py::arg("factors") = none,
+          "Steps over all rows, batch_size at a time. tick(steps, mean_loss) is called between steps, about "
+          "every\n"
+          "50 ms, and may change the optimizer's hyperparameters. What it raises, and Ctrl-C, ends the epoch "
+          "after a\n"
+          "whole step. factors: runs (steps, learning rate's, weight decay's), the last one of all steps "
+          "that "
+          "are left.")
       .def("train_step_with", &Bound::train_step_with, py::arg("loss"), py::arg("x"), py::arg("optimizer"),
-           py::arg("state"), py::arg("rows") = none,
+           py::arg("state"), py::arg("rows") = none, py::arg("factors") = none,
            "A step whose loss is Python: loss(outputs) returns its value and one gradient an output.");
   define<kTryPredict, &Bound::try_predict>(
       type, "try_predict",

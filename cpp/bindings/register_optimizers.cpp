@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
+#include "bound_optimizer.hpp"
 #include "entries.hpp"
 #include "names.hpp"
 #include "nncore/parameters.hpp"
@@ -37,25 +41,26 @@ py::object name_of(const OptimizerEntry& entry, double Optimizer::* field) {
   return py::none();
 }
 
-void set(Optimizer& optimizer, const std::string& name, const py::handle& value) {
-  Optimizer changed = optimizer;
-  const Hyperparameter& parameter = find_hyperparameter(optimizer.kind, name);
+void set(BoundOptimizer& optimizer, const std::string& name, const py::handle& value) {
+  Optimizer changed = optimizer.settings;
+  const Hyperparameter& parameter = find_hyperparameter(changed.kind, name);
   changed.*parameter.field = read_parameter(value, parameter.name, parameter.choices);
   validate(changed);
-  optimizer = changed;
+  optimizer.settings = changed;
 }
 
-Optimizer make_optimizer(const std::string& kind, const py::kwargs& settings) {
+BoundOptimizer make_optimizer(const std::string& kind, const py::kwargs& settings) {
   Optimizer optimizer(entry_named(kOptimizers, "kind", kind).kind);
   for (const auto& [key, value] : settings) {
     const Hyperparameter& parameter = find_hyperparameter(optimizer.kind, key.cast<std::string>());
     optimizer.*parameter.field = read_parameter(value, parameter.name, parameter.choices);
   }
   validate(optimizer);
-  return optimizer;
+  return {optimizer, {}};
 }
 
-py::dict settings_of(const Optimizer& optimizer) {
+py::dict settings_of(const BoundOptimizer& bound) {
+  const Optimizer& optimizer = bound.settings;
   const OptimizerEntry& entry = entry_of(optimizer.kind);
   py::dict settings;
   for (std::size_t i = 0; i < parameter_count(entry); ++i) {
@@ -67,19 +72,97 @@ py::dict settings_of(const Optimizer& optimizer) {
   return settings;
 }
 
+// Transforms -------------------------------------------------------------------------------------------
+
+/// One of the core's.
+struct BoundTransform {
+  std::shared_ptr<const Transform> transform;
+  std::string text;
+};
+
+/// A function of the flat gradients, which it changes in place. It is let go with the GIL, as all copies of
+/// an optimizer's transforms are.
+class PythonTransform final : public Transform {
+ public:
+  explicit PythonTransform(py::function function) : function_(std::move(function)) {}
+  void change_gradients(const TransformCall<float>& call) const override { run(call); }
+  void change_gradients(const TransformCall<double>& call) const override { run(call); }
+
+ private:
+  template <class T>
+  void run(const TransformCall<T>& call) const {
+    const py::gil_scoped_acquire gil;
+    const py::object owner = py::cast(call.parameters, py::return_value_policy::reference);
+    const py::object answer =
+        function_(flat_view(call.parameters.gradients(), call.parameters.count(), owner));
+    if (!answer.is_none())
+      throw py::type_error(
+          std::string("a transform must change the gradients in place and return None; got ") +
+          Py_TYPE(answer.ptr())->tp_name);
+  }
+  py::function function_;
+};
+
+void set_transforms(BoundOptimizer& optimizer, const py::sequence& given) {
+  std::vector<std::shared_ptr<const Transform>> transforms;
+  for (const py::handle one : given) {
+    if (py::isinstance<BoundTransform>(one))
+      transforms.push_back(one.cast<const BoundTransform&>().transform);
+    else if (PyCallable_Check(one.ptr()) != 0)
+      transforms.push_back(std::make_shared<PythonTransform>(py::reinterpret_borrow<py::function>(one)));
+    else
+      throw py::type_error(std::string("transforms must be made by nncore or be functions; got ") +
+                           Py_TYPE(one.ptr())->tp_name);
+  }
+  optimizer.transforms = std::move(transforms);
+}
+
+template <std::shared_ptr<const Transform> (*make)(double)>
+void define_transform(py::module_& m, const std::string& name, const char* argument, const char* doc) {
+  m.def(
+      name.c_str(),
+      [name, argument](double value) {
+        return BoundTransform{make(value),
+                              name + "(" + py::repr(py::float_(value)).cast<std::string>() + ")"};
+      },
+      py::arg(argument), doc);
+}
+
+void register_transforms(py::module_& m) {
+  py::class_<BoundTransform>(m, "Transform",
+                             "What changes the gradients of a step, or follows the parameters.")
+      .def("__repr__", [](const BoundTransform& bound) { return bound.text; });
+  define_transform<clip_by_global_norm>(
+      m, "clip_by_global_norm", "max_norm",
+      "Scales the gradients of a step so that the norm of all of them together is at most max_norm.\n\n"
+      "ValueError unless max_norm is finite and above 0.");
+  define_transform<clip_by_value>(m, "clip_by_value", "limit",
+                                  "Moves each gradient into [-limit, limit].\n\n"
+                                  "ValueError unless limit is finite and above 0.");
+  define_transform<moving_average>(
+      m, "moving_average", "decay",
+      "Keeps the moving average of the parameters: after each step, average = decay average + (1 - decay) "
+      "p.\n"
+      "It starts as the parameters are before the first step, and is `Optimizer.averaged`'s.\n\n"
+      "ValueError unless decay is at least 0 and less than 1.");
+}
+
 void register_optimizer(py::module_& m) {
-  py::class_<Optimizer>(
-      m, "Optimizer",
-      "The hyperparameters of an optimizer, by the names of its entry. TypeError for others; "
-      "ValueError for values out of range.")
+  py::class_<BoundOptimizer>(m, "Optimizer",
+                             "The hyperparameters of an optimizer, by the names of its entry, and its "
+                             "transforms. TypeError for other\n"
+                             "names; ValueError for values out of range.")
       .def(py::init(&make_optimizer), py::arg("kind"))
-      .def_property_readonly("kind", [](const Optimizer& optimizer) { return entry_of(optimizer.kind).name; })
+      .def_property_readonly("kind",
+                             [](const BoundOptimizer& bound) { return entry_of(bound.settings.kind).name; })
       .def_property_readonly("settings", &settings_of)
       .def("set", &set, py::arg("name"), py::arg("value"),
            "Sets one hyperparameter, for the steps that follow.")
+      .def("set_transforms", &set_transforms, py::arg("transforms"),
+           "Transform objects and functions of the flat gradients, in the order in which they are run.")
       .def_property(
-          "learning_rate", [](const Optimizer& optimizer) { return optimizer.learning_rate; },
-          [](Optimizer& optimizer, const py::object& value) { set(optimizer, "learning_rate", value); });
+          "learning_rate", [](const BoundOptimizer& bound) { return bound.settings.learning_rate; },
+          [](BoundOptimizer& bound, const py::object& value) { set(bound, "learning_rate", value); });
 }
 
 template <class T>
@@ -95,10 +178,17 @@ void register_state(py::module_& m, const char* name) {
   using State = OptimizerState<T>;
   py::class_<State, std::shared_ptr<State>>(
       m, name, "What an optimizer remembers of a store: the steps made, and its slots.")
-      .def(py::init([](const Optimizer& optimizer, const Parameters<T>& parameters) {
-             return std::make_shared<State>(optimizer, parameters.count());
+      .def(py::init([](const BoundOptimizer& optimizer, const Parameters<T>& parameters) {
+             return std::make_shared<State>(optimizer.settings, parameters.count());
            }),
            py::arg("optimizer"), py::arg("parameters"))
+      .def(
+          "prepare_slots",
+          [](State& state, const BoundOptimizer& optimizer, const Parameters<T>& parameters) {
+            prepare_slots(optimizer.transforms, state, parameters);
+          },
+          py::arg("optimizer"), py::arg("parameters"),
+          "Makes the slots of the optimizer's transforms now, which the next step would make.")
       .def_property(
           "steps", [](const State& state) { return state.steps; },
           [](State& state, std::int64_t steps) {
@@ -109,6 +199,23 @@ void register_state(py::module_& m, const char* name) {
 }
 
 }  // namespace
+
+Factors read_factors(py::handle given) {
+  if (!given || given.is_none()) return {};
+  const auto [learning_rate, weight_decay] = given.cast<std::pair<double, double>>();
+  const Factors factors{learning_rate, weight_decay};
+  validate(factors);
+  return factors;
+}
+
+std::vector<FactorRun> read_factor_runs(const py::object& given) {
+  std::vector<FactorRun> runs;
+  if (given.is_none()) return runs;
+  for (const auto& [steps, learning_rate, weight_decay] :
+       given.cast<std::vector<std::tuple<std::int64_t, double, double>>>())
+    runs.push_back({steps, {learning_rate, weight_decay}});
+  return runs;
+}
 
 py::list optimizer_entries() {
   py::list entries;
@@ -131,6 +238,7 @@ py::list optimizer_entries() {
 }
 
 void register_optimizers(py::module_& m) {
+  register_transforms(m);
   register_optimizer(m);
   register_state<float>(m, "OptimizerState_float32");
   register_state<double>(m, "OptimizerState_float64");

@@ -27,6 +27,8 @@ from .metrics import *
 from .model import *
 from .optimizers.base import *
 from .optimizers.entries import *
+from .optimizers.transforms import *
+from .schedules import *
 from .tangents import *
 from .training import *
 
@@ -40,12 +42,13 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
         metrics,
         model,
         optimizers,
+        schedules,
         tangents,
         training,
     )
 
     __all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
-    rooms = (gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, tangents, training)
+    rooms = (gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, schedules, tangents, training)
     for room in rooms:
         __all__ += room.__all__
     del room, rooms

@@ -281,7 +281,7 @@ namespace {
 enum class Decoder { own, tied, transposed };
 
 template <class T>
-std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
+std::vector<T> sgd_steps(Decoder decoder, std::int64_t rows, bool in_one_step) {
   std::vector<Segment> segments{weight_segment("a.weight", 130, 160), bias_segment("a.bias", 130),
                                 bias_segment("b.bias", 160)};
   if (decoder == Decoder::own) segments.push_back(weight_segment("b.weight", 160, 130));
@@ -315,11 +315,11 @@ std::vector<T> descend(Decoder decoder, std::int64_t rows, bool in_one_step) {
 
 }  // namespace
 
-TEST(descent_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards) {
+TEST(an_update_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards) {
   for (const Decoder decoder : {Decoder::own, Decoder::tied, Decoder::transposed}) {
     for (const std::int64_t rows : {1, 33, 1100}) {  // the last is more than one chain
-      CHECK(descend<float>(decoder, rows, true) == descend<float>(decoder, rows, false));
-      CHECK(descend<double>(decoder, rows, true) == descend<double>(decoder, rows, false));
+      CHECK(sgd_steps<float>(decoder, rows, true) == sgd_steps<float>(decoder, rows, false));
+      CHECK(sgd_steps<double>(decoder, rows, true) == sgd_steps<double>(decoder, rows, false));
     }
   }
 }
@@ -345,7 +345,7 @@ class MoreThreads final : public OperationOf<MoreThreads> {
 /// Seven steps of one sample of type From, 160 to `width` to 10, by train_epoch or one at a time. Someone
 /// changes a weight after the first.
 template <class T, class From>
-std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
+std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
   auto parameters = std::make_shared<Parameters<T>>(
       std::vector<Segment>{weight_segment("a.weight", width, 160), bias_segment("a.bias", width),
                            weight_segment("b.weight", 10, width), bias_segment("b.bias", 10)});
@@ -370,7 +370,7 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
   if (in_an_epoch) {
     const Batch all{{&input, 1}, {&target, 1}, nullptr, rows, 0, 7};
     network.train_epoch(*objective, all, 1, optimizer, state, workspace,
-                        [&](std::int64_t steps, double) { return change(steps); });
+                        {.tick = [&](std::int64_t steps, double) { return change(steps); }});
   }
   for (int step = 0; !in_an_epoch && step < 7; ++step) {
     const Batch one{{&input, 1}, {&target, 1}, nullptr, rows + step, 0, 1};
@@ -384,14 +384,12 @@ std::vector<T> descend_by_sample(std::int64_t width, bool in_an_epoch) {
 
 }  // namespace
 
-TEST(descent_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
+TEST(an_update_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
   for (const std::int64_t width : {128, 130, 132, 136, 140}) {  // whole registers, and rests of all kinds
-    CHECK((descend_by_sample<float, float>(width, true) == descend_by_sample<float, float>(width, false)));
-    CHECK(
-        (descend_by_sample<double, double>(width, true) == descend_by_sample<double, double>(width, false)));
+    CHECK((sgd_by_sample<float, float>(width, true) == sgd_by_sample<float, float>(width, false)));
+    CHECK((sgd_by_sample<double, double>(width, true) == sgd_by_sample<double, double>(width, false)));
   }
-  CHECK((descend_by_sample<float, double>(130, true) ==
-         descend_by_sample<float, double>(130, false)));  // not so
+  CHECK((sgd_by_sample<float, double>(130, true) == sgd_by_sample<float, double>(130, false)));  // not so
 }
 
 /// What predict gives for `samples` one by one, asked three times: the parameters' being finite is not known,
@@ -526,7 +524,7 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
   CHECK_THROWS(network.train_step(*objective, batch, OptimizerKind::adam, state, workspace), NotFinite,
                "the loss is inf in step 2; that step was not made");
   CHECK_THROWS(network.train_epoch(*objective, batch, 0, OptimizerKind::adam, state, workspace),
-               std::invalid_argument, "batch_size is 0");
+               std::invalid_argument, "batch_size must be at least 1; got 0");
 }
 
 TEST(losses_that_do_not_fit_name_the_right_choice) {

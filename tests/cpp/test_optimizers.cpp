@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstring>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 
@@ -188,12 +191,10 @@ TEST(a_kind_has_the_defaults_of_its_entry) {
     CHECK(nncore::find_entry(kOptimizers, entry.name) == &entry);
     CHECK(names.insert(entry.name).second && class_names.insert(entry.class_name).second);
     CHECK(std::string(entry.parameters[0].name) == "learning_rate" && optimizer.learning_rate > 0.0);
-    double sum = 0.0, defaults = 0.0;  // what the kind does not have is 0
-    for (double Optimizer::* field :
-         {&Optimizer::learning_rate, &Optimizer::weight_decay, &Optimizer::l2, &Optimizer::momentum,
-          &Optimizer::nesterov, &Optimizer::beta1, &Optimizer::beta2, &Optimizer::alpha, &Optimizer::epsilon,
-          &Optimizer::centered, &Optimizer::initial_accumulator_value})
-      sum += optimizer.*field;
+    constexpr std::size_t kFields = (sizeof optimizer - offsetof(Optimizer, learning_rate)) / sizeof(double);
+    std::array<double, kFields> fields;
+    std::memcpy(fields.data(), &optimizer.learning_rate, sizeof fields);
+    double sum = std::accumulate(fields.begin(), fields.end(), 0.0), defaults = 0.0;  // others are 0
     for (const auto& parameter : entry.parameters)
       defaults += parameter.name != nullptr ? parameter.initial : 0;
     CHECK(std::abs(sum - defaults) < 1e-12);

@@ -25,7 +25,8 @@ std::vector<T> numbers(std::int64_t count, unsigned seed) {
   return numeric::Random(seed).uniform<T>(count, -1, 1);
 }
 
-/// A network x -> d -> tanh -> e of which the first weight is large enough to descend, or to be bounded.
+/// A network x -> d -> tanh -> e of which the first weight is large enough to be changed while its gradient
+/// is formed, or to be bounded.
 template <class T>
 struct Wide {
   static constexpr std::int64_t kIn = 200, kHidden = 100, kRows = 4;
@@ -171,7 +172,8 @@ void check_tried_out_steps(Optimizer slow) {
     }
     for (int i = 0; i < 3; ++i) {
       model.step(slow, state);
-      reference.network.loss_and_gradients(*reference.objective, reference.batch, true, false, reference.workspace);
+      reference.network.loss_and_gradients(*reference.objective, reference.batch, true, false,
+                                           reference.workspace);
       reference.network.update(slow, other);
     }
     CHECK(model.values() == reference.values() && state.steps == 3);

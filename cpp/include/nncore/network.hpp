@@ -13,6 +13,7 @@
 #include "nncore/matrix.hpp"
 #include "nncore/optimizers.hpp"
 #include "nncore/parameters.hpp"
+#include "nncore/transforms.hpp"
 #include "nncore/workspace.hpp"
 
 namespace nncore {
@@ -57,6 +58,26 @@ using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 template <class T>
 class PlanUpdate;
 struct PlannedStep;
+
+/// The factors of so many steps.
+struct FactorRun {
+  std::int64_t steps = 1;
+  Factors factors{};
+};
+
+/// What a step takes beside its optimizer.
+struct StepOptions {
+  Factors factors{};
+  Transforms transforms{};
+};
+
+/// What the steps of an epoch take beside their optimizer.
+struct EpochOptions {
+  /// In the order of the steps; those that are left at the end have the last run's. Empty: all are 1.
+  std::span<const FactorRun> factors{};
+  Transforms transforms{};
+  EpochTick tick{};
+};
 
 struct EpochResult {
   double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
@@ -112,23 +133,23 @@ class Network {
 
   /// One step over a checked batch: forward, loss, backward, update. Inputs may be read while the store is
   /// written, so they must not lie in it. Nothing is updated for a batch of no rows, or of no weight. Throws
-  /// NotFinite, and has changed no parameter and no moment, where an input, the loss, a gradient or what the
+  /// NotFinite, and has changed no parameter and no slot, where an input, the loss, a gradient or what the
   /// update would make of a parameter is not finite. With sgd the store's gradients are not all those of
   /// loss_and_gradients afterwards: a large weight of one use is updated while its gradient is formed, which
   /// is not stored; what was in its place before stays there.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
-                    OptimizerState<T>& state, Workspace<T>& workspace) const;
+                    OptimizerState<T>& state, Workspace<T>& workspace, const StepOptions& options = {}) const;
 
-  /// Such steps over a checked batch, `batch_size` rows at a time; what a step throws ends them. `tick` is
+  /// Such steps over a checked batch, `batch_size` rows at a time; what a step throws ends them. The tick is
   /// called between steps, after the first and then at least every 50 ms (or after the current step, where
-  /// one takes longer).
+  /// one takes longer). It may change the optimizer's hyperparameters, for the steps that follow.
   EpochResult train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
                           const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
-                          const EpochTick& tick = {}) const;
+                          const EpochOptions& options = {}) const;
 
   /// One update, from the store's gradients, of the trainable segments that this graph uses. Throws NotFinite
   /// as train_step.
-  void update(const Optimizer& optimizer, OptimizerState<T>& state) const;
+  void update(const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options = {}) const;
 
  private:
   /// Where a batch's values come from: a plan, rows of tables, and whether to keep a copy of them.
@@ -157,7 +178,7 @@ class Network {
                         Workspace<T>& workspace, int ready = -1) const;
   WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
                     const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
-                    int& ready) const;
+                    const StepOptions& options, int& ready) const;
 
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<Parameters<T>> parameters_;

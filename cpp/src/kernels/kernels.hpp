@@ -10,8 +10,8 @@
 #include "activations.hpp"
 #include "band.hpp"
 #include "columns.hpp"
-#include "descent.hpp"
 #include "elementwise.hpp"
+#include "fused_sgd.hpp"
 #include "losses.hpp"
 #include "magnitude.hpp"
 #include "narrow.hpp"
@@ -31,7 +31,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_outer_product_kernels<T>(k);
   add_band_kernels<T>(k);
   add_column_kernels<T>(k);
-  add_descent_kernels<T>(k);
+  add_fused_sgd_kernels<T>(k);
   add_pack_kernels<T>(k);
   add_narrow_kernels<T>(k);
   add_sparse_kernels<T>(k);

@@ -96,7 +96,7 @@ struct SparseRowCall {
 /// weight (depth, columns) += scale x^T grad_output, and then output = bias + next_x weight: the samples x,
 /// next_x (depth) and the vectors grad_output, bias, output (columns).
 template <class T>
-struct DescentCall {
+struct FusedSgdCall {
   std::int64_t depth, columns;
   const T* x;
   const T* grad_output;
@@ -298,7 +298,7 @@ struct Kernels {
   /// For depth 1 and no resume: `rows` rows and any number of columns.
   void (*outer_product)(const TileCall<T>&, std::int64_t rows);
 
-  void (*descend)(const DescentCall<T>&);
+  void (*fused_sgd_step)(const FusedSgdCall<T>&);
 
   /// panel[k * panel_stride + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
   /// columns <= j < width; one of the two strides is 1, width is a multiple of pack_lanes.

@@ -133,19 +133,18 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
 }
 
 template <class T>
-void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
-                   const T* next_x, const T* bias, Matrix<T> output, const Activation* activation,
-                   Matrix<T> derivative) {
-  kernels::active<T>().descend({.depth = weight.columns,
-                                .columns = weight.rows,
-                                .x = x.data,
-                                .grad_output = grad_output.data,
-                                .scale = descent,
-                                .next_x = next_x,
-                                .bias = bias,
-                                .weight = weight.data,
-                                .row_stride = weight.column_stride,
-                                .output = output.data});
+void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T scale, Matrix<T> weight, const T* next_x,
+                   const T* bias, Matrix<T> output, const Activation* activation, Matrix<T> derivative) {
+  kernels::active<T>().fused_sgd_step({.depth = weight.columns,
+                                       .columns = weight.rows,
+                                       .x = x.data,
+                                       .grad_output = grad_output.data,
+                                       .scale = scale,
+                                       .next_x = next_x,
+                                       .bias = bias,
+                                       .weight = weight.data,
+                                       .row_stride = weight.column_stride,
+                                       .output = output.data});
   if (activation == nullptr) return;
   kernels::ActivationCall<T> call{activation, {output.data, 0}, {output.data, 0}, 1, output.columns, {}};
   if (derivative.data != nullptr) call.derivative = {derivative.data, 0};

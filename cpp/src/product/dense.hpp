@@ -51,11 +51,10 @@ template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
                     const DenseGradients<T>& gradients, Scratch scratch);
 
-/// Of one sample: weight += descent grad_output^T x, as dense_backward does it, and then output =
+/// Of one sample: weight += scale grad_output^T x, as dense_backward does it, and then output =
 /// activation(next_x weight^T + bias), as dense_forward does. The weight (O, I) is laid out by columns.
 template <class T>
-void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T descent, Matrix<T> weight,
-                   const T* next_x, const T* bias, Matrix<T> output, const Activation* activation,
-                   Matrix<T> derivative);
+void dense_advance(Matrix<const T> grad_output, Matrix<const T> x, T scale, Matrix<T> weight, const T* next_x,
+                   const T* bias, Matrix<T> output, const Activation* activation, Matrix<T> derivative);
 
 }  // namespace nncore

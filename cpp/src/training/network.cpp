@@ -62,6 +62,31 @@ Batch inputs_of(std::span<const Table> inputs, std::int64_t count) {
   batch.count = count;
   return batch;
 }
+/// The factors of one step after the other.
+class FactorTable {
+ public:
+  explicit FactorTable(std::span<const FactorRun> runs) : runs_(runs) {
+    for (const FactorRun& run : runs) {
+      if (run.steps < 1)
+        throw std::invalid_argument("the steps of a run of factors must be at least 1; got " +
+                                    std::to_string(run.steps));
+      validate(run.factors);
+    }
+  }
+  Factors next() {
+    if (runs_.empty()) return {};
+    if (made_ == runs_[0].steps && runs_.size() > 1) {
+      runs_ = runs_.subspan(1);
+      made_ = 0;
+    }
+    ++made_;
+    return runs_[0].factors;
+  }
+
+ private:
+  std::span<const FactorRun> runs_;
+  std::int64_t made_ = 0;  ///< steps of the first of them
+};
 
 /// A batch whose weights are added up in the largest of them: no sum of them is too large then.
 Batch in_largest_weight(Batch batch) {
@@ -328,7 +353,7 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
 template <class T>
 WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, const Batch* next,
                               const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
-                              int& ready) const {
+                              const StepOptions& options, int& ready) const {
   const ThreadTurn turn(workspace.step_threads, batch.count);
   const WeightedLoss result = evaluate(objective, batch, true, true, workspace, std::exchange(ready, -1));
   if (!std::isfinite(result.loss)) {
@@ -338,7 +363,7 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
   if (!(result.weight > 0.0)) return result;
   const Plan& plan = objective.plan;
   check_staged_state(*graph_, plan, *parameters_, workspace);
-  PlanUpdate<T> update(*graph_, plan, *parameters_, workspace, optimizer, {}, state);
+  PlanUpdate<T> update(*graph_, plan, *parameters_, workspace, optimizer, options, state);
   run_backward(plan, false, false, workspace, &update);
   update.approve();
   commit_state(*graph_, plan, *parameters_, workspace);  // before what it was computed from may change
@@ -348,24 +373,29 @@ WeightedLoss Network<T>::step(const Objective& objective, const Batch& batch, co
 
 template <class T>
 double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
-                              OptimizerState<T>& state, Workspace<T>& workspace) const {
+                              OptimizerState<T>& state, Workspace<T>& workspace,
+                              const StepOptions& options) const {
   validate(optimizer, state, parameters_->count());
   check_training_rows(objective.plan, batch.count);
+  validate(options.factors);
+  prepare_slots(options.transforms, state, *parameters_);
   const FloatingPointMode mode;
   int ready = -1;
-  return step(objective, batch, nullptr, optimizer, state, workspace, ready).loss;
+  return step(objective, batch, nullptr, optimizer, state, workspace, options, ready).loss;
 }
 
 template <class T>
 EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
                                     const Optimizer& optimizer, OptimizerState<T>& state,
-                                    Workspace<T>& workspace, const EpochTick& tick) const {
+                                    Workspace<T>& workspace, const EpochOptions& options) const {
   using Clock = std::chrono::steady_clock;
   if (batch_size < 1)
-    throw std::invalid_argument("batch_size is " + std::to_string(batch_size) + "; 1 or more is needed");
+    throw std::invalid_argument("batch_size must be at least 1; got " + std::to_string(batch_size));
   validate(optimizer, state, parameters_->count());
   check_training_rows(objective.plan, std::min(batch.count, batch_size));
   check_training_rows(objective.plan, batch.count % batch_size);  // the last batch, where it is smaller
+  FactorTable factors(options.factors);
+  prepare_slots(options.transforms, state, *parameters_);
   const FloatingPointMode mode;
   EpochResult result;
   const Batch all = in_largest_weight(batch);
@@ -374,28 +404,36 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   int ready = -1;
   for (std::int64_t start = 0; start < batch.count; start += batch_size) {
     const Batch part = rows_of(all, start, batch_size), next = rows_of(all, start + batch_size, batch_size);
-    const WeightedLoss one = step(objective, part, &next, optimizer, state, workspace, ready);
+    const StepOptions of_step{factors.next(), options.transforms};
+    const WeightedLoss one = step(objective, part, &next, optimizer, state, workspace, of_step, ready);
     ++result.steps;
     loss_sum += one.loss * one.weight;
     weight_sum += one.weight;
     result.mean_loss = weight_sum > 0.0 ? loss_sum / weight_sum : 0.0;
-    if (!tick) continue;
+    if (!options.tick) continue;
     if (const Clock::time_point now = Clock::now(); now - last_tick >= kTickInterval) {
       last_tick = now;
       ready = -1;  // whoever is called may change the parameters
-      if (!tick(result.steps, result.mean_loss)) break;
+      if (!options.tick(result.steps, result.mean_loss)) break;
+      validate(optimizer, state, parameters_->count());  // or the optimizer
     }
   }
   return result;
 }
 
 template <class T>
-void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state) const {
+void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state,
+                        const StepOptions& options) const {
   validate(optimizer, state, parameters_->count());
+  validate(options.factors);
+  prepare_slots(options.transforms, state, *parameters_);
   const FloatingPointMode mode;
-  StoreUpdate<T> update(optimizer, {}, state, *parameters_);
+  const TransformCall<T> call{*parameters_, state, plan_->segments};
+  for (const auto& transform : options.transforms) transform->change_gradients(call);
+  StoreUpdate<T> update(optimizer, options.factors, state, *parameters_);
   update.approve(plan_->segments, {});
   update.run(plan_->segments, {});
+  for (const auto& transform : options.transforms) transform->follow(call);
 }
 
 template class Network<float>;

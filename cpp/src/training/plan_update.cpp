@@ -35,16 +35,19 @@ void find_bounded_steps(const Graph& graph, const Plan& plan, const Parameters<T
 
 template <class T>
 PlanUpdate<T>::PlanUpdate(const Graph& graph, const Plan& plan, Parameters<T>& parameters,
-                          Workspace<T>& workspace, const Optimizer& optimizer, const Factors& factors,
+                          Workspace<T>& workspace, const Optimizer& optimizer, const StepOptions& options,
                           OptimizerState<T>& state)
     : graph_(graph),
       plan_(plan),
       parameters_(parameters),
       workspace_(workspace),
-      update_(optimizer, factors, state, parameters),
-      fusion_(graph, plan, parameters, workspace, update_) {
-  const bool looks_at_all = workspace.bounded_steps.empty();
-  workspace.ways.assign(looks_at_all ? 0 : parameters.segments().size(), UpdateWay::look);
+      state_(state),
+      transforms_(options.transforms),
+      bounded_steps_(transforms_.empty() ? std::span<const int>(workspace.bounded_steps)
+                                         : std::span<const int>()),
+      update_(optimizer, options.factors, state, parameters),
+      fusion_(graph, plan, parameters, workspace, bounded_steps_, update_) {
+  workspace.ways.assign(bounded_steps_.empty() ? 0 : parameters.segments().size(), UpdateWay::look);
 }
 
 template <class T>
@@ -68,7 +71,9 @@ bool PlanUpdate<T>::takes(const PlannedStep& step) {
 
 template <class T>
 void PlanUpdate<T>::approve() {
-  for (const int index : workspace_.bounded_steps) {
+  const TransformCall<T> call{parameters_, state_, plan_.segments};
+  for (const auto& transform : transforms_) transform->change_gradients(call);
+  for (const int index : bounded_steps_) {
     const PlannedStep& step = plan_.steps[at(index)];
     const int segment = operation(step).segments()[0];
     const Segment& like = parameters_.segments()[at(segment)];
@@ -84,9 +89,8 @@ void PlanUpdate<T>::approve() {
 
 template <class T>
 bool PlanUpdate<T>::is_bounded(const PlannedStep& step) const {
-  const std::vector<int>& bounded = workspace_.bounded_steps;
   const auto index = static_cast<int>(&step - plan_.steps.data());
-  return std::find(bounded.begin(), bounded.end(), index) != bounded.end();
+  return std::find(bounded_steps_.begin(), bounded_steps_.end(), index) != bounded_steps_.end();
 }
 
 template <class T>
@@ -95,6 +99,8 @@ int PlanUpdate<T>::run(const Batch& batch, const Batch* next) {
   fusion_.run(ahead);
   update_.run(plan_.segments, workspace_.ways);
   fusion_.advance(ahead);
+  const TransformCall<T> call{parameters_, state_, plan_.segments};
+  for (const auto& transform : transforms_) transform->follow(call);
   return ahead.step != nullptr ? ahead.step->value : -1;
 }
 

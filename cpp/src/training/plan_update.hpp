@@ -25,17 +25,18 @@ template <class T>
 class PlanUpdate {
  public:
   PlanUpdate(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Workspace<T>& workspace,
-             const Optimizer& optimizer, const Factors& factors, OptimizerState<T>& state);
+             const Optimizer& optimizer, const StepOptions& options, OptimizerState<T>& state);
 
   /// Whether a step's weight changes while its gradient is formed: backward leaves the gradient out.
   bool takes(const PlannedStep& step);
 
-  /// Makes sure, after backward and before anything is written, that the step leaves all parameters finite.
-  /// Where a bound of a gradient is too large, the gradient itself is formed and looked at. Throws NotFinite.
+  /// After backward, and before anything is written: lets the transforms change the gradients, and makes sure
+  /// that the step leaves all parameters finite. Where a bound of a gradient is too large, the gradient
+  /// itself is formed and looked at. Throws NotFinite.
   void approve();
 
-  /// Updates everything. The value that it has computed for `next`, the batch of the next step, already; -1:
-  /// none.
+  /// Updates everything, and lets the transforms follow. The value that it has computed for `next`, the batch
+  /// of the next step, already; -1: none.
   int run(const Batch& batch, const Batch* next);
 
  private:
@@ -47,6 +48,9 @@ class PlanUpdate {
   const Plan& plan_;
   Parameters<T>& parameters_;
   Workspace<T>& workspace_;
+  OptimizerState<T>& state_;
+  Transforms transforms_;
+  std::span<const int> bounded_steps_;  ///< none where transforms may change the gradients
   StoreUpdate<T> update_;
   SgdFusion<T> fusion_;
 };

@@ -38,9 +38,8 @@ bool SgdFusion<T>::take(const PlannedStep& step) {
 
 template <class T>
 bool SgdFusion<T>::has_taken(const PlannedStep& step) const {
-  const std::vector<int>& bounded = workspace_.bounded_steps;
   const auto index = static_cast<int>(&step - plan_.steps.data());
-  return std::find(bounded.begin(), bounded.end(), index) != bounded.end() &&
+  return std::find(bounded_steps_.begin(), bounded_steps_.end(), index) != bounded_steps_.end() &&
          way_of(step) == UpdateWay::fused;
 }
 
@@ -66,8 +65,7 @@ Ahead<T> SgdFusion<T>::look_ahead(const Batch& batch, const Batch& next) const {
 
 template <class T>
 void SgdFusion<T>::run(const Ahead<T>& ahead) const {
-  const std::vector<int>& bounded = workspace_.bounded_steps;
-  for (auto index = bounded.rbegin(); index != bounded.rend(); ++index) {
+  for (auto index = bounded_steps_.rbegin(); index != bounded_steps_.rend(); ++index) {
     const PlannedStep& step = plan_.steps[at(*index)];
     if (way_of(step) != UpdateWay::fused || &step == ahead.step) continue;
     fused_sgd(step)->step(call_of(step), update_.descent(segment(step)));

@@ -3,6 +3,8 @@
 // and without it steps are the same, only slower.
 #pragma once
 
+#include <span>
+
 #include "graph/plan.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/network.hpp"
@@ -20,14 +22,19 @@ struct Ahead {
   const T* sample = nullptr;
 };
 
-/// Of one step of the optimizer. Which weights are taken is in the workspace's `ways`. All arguments outlive
-/// it.
+/// Of one step of the optimizer, among the steps of the plan whose gradients have bounds. Which weights are
+/// taken is in the workspace's `ways`. All arguments outlive it.
 template <class T>
 class SgdFusion {
  public:
   SgdFusion(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Workspace<T>& workspace,
-            const StoreUpdate<T>& update)
-      : graph_(graph), plan_(plan), parameters_(parameters), workspace_(workspace), update_(update) {}
+            std::span<const int> bounded_steps, const StoreUpdate<T>& update)
+      : graph_(graph),
+        plan_(plan),
+        parameters_(parameters),
+        workspace_(workspace),
+        bounded_steps_(bounded_steps),
+        update_(update) {}
 
   /// Takes the weight of a step whose weight has one use and whose gradient has a bound, if descent is all
   /// that the update does to it. Backward then leaves its gradient out.
@@ -53,6 +60,7 @@ class SgdFusion {
   const Plan& plan_;
   Parameters<T>& parameters_;
   Workspace<T>& workspace_;
+  std::span<const int> bounded_steps_;
   const StoreUpdate<T>& update_;
 };
 

@@ -128,7 +128,8 @@ class PlannedObjective(Objective):
         self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
-        return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight)
+        factors = optimizer.factors(state.steps)
+        return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight, factors)
 
     def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
         """As loss_and_gradients, of one array each."""
@@ -143,7 +144,10 @@ class PlannedObjective(Objective):
         if self._stepping is None or self._stepping[0] is not optimizer:
             self._stepping = optimizer, optimizer.state(self._store)
         state = self._stepping[1]
-        return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight)
+        if optimizer.schedule is None:
+            return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight)
+        factors = optimizer.factors(state.steps)
+        return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight, factors)
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
@@ -152,8 +156,9 @@ class PlannedObjective(Objective):
         self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
+        factors = optimizer.factor_runs(state.steps, -(-samples.rows // batch_size))
         result = self._network.train_epoch(
-            self._plan, x, y, batch_size, optimizer.core, state, order, weight, tick
+            self._plan, x, y, batch_size, optimizer.core, state, order, weight, tick, factors
         )
         return result.mean_loss
 
@@ -215,7 +220,9 @@ class PythonObjective(Objective):
         def evaluate(outputs: list[NDArray[Any]]) -> tuple[float, list[NDArray[Any]]]:
             return self._evaluate(outputs, y)
 
-        return self._network.train_step_with(evaluate, x, optimizer.core, optimizer.state(self._store), rows)
+        state = optimizer.state(self._store)
+        factors = optimizer.factors(state.steps)
+        return self._network.train_step_with(evaluate, x, optimizer.core, state, rows, factors)
 
     def _evaluate(self, outputs: list[NDArray[Any]], y: Arrays) -> tuple[float, list[NDArray[Any]]]:
         """The weighted sum of the terms and its gradient for every output, 0 where there is no loss."""

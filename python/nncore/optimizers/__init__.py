@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._errors import entry
-from . import base, entries
+from . import base, entries, transforms
 from .base import *
 from .entries import *
 from .entries import ENTRIES
+from .transforms import *
 
 if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
-    __all__ = [*base.__all__, *entries.__all__]
+    __all__ = [*base.__all__, *entries.__all__, *transforms.__all__]
 
 
 def as_optimizer(given: str | Optimizer) -> Optimizer:

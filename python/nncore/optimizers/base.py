@@ -4,14 +4,23 @@ core's; an optimizer here holds the hyperparameters, and a state for every store
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Protocol
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 from .. import _core
 from .._precision import Precision
+from ..schedules import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Optimizer"]
+
+Transform: TypeAlias = "_core.Transform | Callable[[NDArray[Any]], None]"
+Factors: TypeAlias = tuple[float, float]  # of the learning rate, of the weight decay
 
 
 class Store(Protocol):
@@ -25,9 +34,17 @@ class Store(Protocol):
     def precision(self) -> Precision:
         """The core's classes for their dtype."""
 
+    def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+        """Views of some segments in an array laid out like the values, by name."""
+
+    def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
+        """Takes over parameters by name, all or none."""
+
 
 class Trained(Protocol):
     """What an optimizer asks of a model."""
+
+    segments: dict[str, int]
 
     @property
     def network(self) -> _core.Network_float32:
@@ -39,22 +56,50 @@ class Trained(Protocol):
 
 
 class Optimizer:
-    """What all optimizers share: `learning_rate`, which may be set between steps, and `step(model)`."""
+    """What all optimizers share: `learning_rate`, which may be set between steps, `step(model)`, a `schedule`
+    and `transforms`.
+
+    `schedule`, or None, is a function of the number of steps made before, such as nncore.cosine_decay gives:
+    it returns what multiplies the learning rate of the next step.
+
+    `transforms` stand between a step's gradients and its update, in their order: nncore.clip_by_global_norm,
+    nncore.clip_by_value, functions that change the flat gradients in place (a call a step), and
+    nncore.moving_average, which follows the parameters.
+
+    >>> import nncore as nc
+    >>> optimizer = nc.Adam(1e-3, schedule=nc.cosine_decay(10_000))
+    >>> optimizer.transforms = [nc.clip_by_global_norm(1.0)]
+    """
 
     kind: ClassVar[str]  # the core's name of what it does: "sgd", "adam", ...
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(
+        self, *, schedule: Schedule | None = None, transforms: Iterable[Transform] = (), **settings: float
+    ) -> None:
         self.core = _core.Optimizer(self.kind, **settings)
+        self.schedule = schedule
+        self.transforms = transforms
         self._states: WeakKeyDictionary[Store, _core.OptimizerState_float32] = WeakKeyDictionary()
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate, for every step from now on."""
+        """The learning rate, for every step from now on, before the schedule's factor."""
         return self.core.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self.core.learning_rate = value
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """What every step from now on does to its gradients."""
+        return self._transforms
+
+    @transforms.setter
+    def transforms(self, given: Iterable[Transform]) -> None:
+        transforms = tuple(given)
+        self.core.set_transforms(transforms)
+        self._transforms = transforms
 
     @property
     def settings(self) -> dict[str, float]:
@@ -63,7 +108,29 @@ class Optimizer:
 
     def set(self, settings: Mapping[str, float]) -> None:
         """Takes over hyperparameters of the same names, as from a checkpoint."""
-        self.core = _core.Optimizer(self.kind, **settings)
+        core = _core.Optimizer(self.kind, **settings)
+        core.set_transforms(self._transforms)
+        self.core = core
+
+    def factors(self, step: int) -> Factors | None:
+        """What multiplies the learning rate and the weight decay of the step after `step` steps; None: 1."""
+        if self.schedule is None:
+            return None
+        given = self.schedule(step)
+        if not isinstance(given, Mapping):
+            return float(given), 1.0
+        if unknown := set(given) - {"learning_rate", "weight_decay"}:
+            raise ValueError(
+                f"schedule must return a number, or a dict of learning_rate and weight_decay; got {unknown}"
+            )
+        return float(given.get("learning_rate", 1.0)), float(given.get("weight_decay", 1.0))
+
+    def factor_runs(self, first: int, count: int) -> list[tuple[int, float, float]] | None:
+        """The factors of `count` steps after `first` steps, as runs of equal ones; None: 1."""
+        if self.schedule is None:
+            return None
+        all_factors = (self.factors(step) for step in range(first, first + count))
+        return [(len(list(run)), *factors) for factors, run in itertools.groupby(all_factors) if factors]
 
     def step(self, model: Trained) -> None:
         """One update of the model's trainable parameters from `model.gradients`.
@@ -76,13 +143,46 @@ class Optimizer:
         >>> bool((model.parameters == before - 0.5).all())
         True
         """
-        model.network.update(self.core, self.state(model.store))
+        state = self.state(model.store)
+        model.network.update(self.core, state, self.factors(state.steps))
+
+    @contextmanager
+    def averaged(self, model: Trained) -> Iterator[None]:
+        """For `with`: the model has the moving averages of its trainable parameters meanwhile, and afterwards
+        those that it had. Raises ValueError unless nncore.moving_average is among the transforms, and
+        RuntimeError while the model is trained.
+
+        >>> import nncore as nc
+        >>> model = nc.mlp([1, 1], seed=0)
+        >>> optimizer = nc.SGD(0.1, transforms=[nc.moving_average(0.9)])
+        >>> trainer = nc.Trainer(model, "half_squared_error", optimizer)
+        >>> history = trainer.fit([[0.0], [1.0]], [1.0, 3.0], epochs=5, progress=False)
+        >>> with optimizer.averaged(model):
+        ...     prediction = model.predict([[1.0]])
+        """
+        store = model.store
+        state = self.state(store)
+        state.prepare_slots(self.core, store.core)
+        average = state.slots.get("average")
+        if average is None:
+            raise ValueError("transforms must include moving_average for averaged parameters; got none")
+        segments = store.core.segments
+        trainable = {name: index for name, index in model.segments.items() if segments[index].trainable}
+        views = store.split(store.core.values, trainable)
+        before = {name: view.copy() for name, view in views.items()}
+        del views
+        store.replace(store.split(average, trainable), trainable)
+        try:
+            yield
+        finally:
+            store.replace(before, trainable)
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
         """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
         state = self._states.get(store)
         if state is None:
-            state = self._states[store] = store.precision.optimizer_state(self.core, store.core)
+            state = store.precision.optimizer_state(self.core, store.core)
+            self._states[store] = state
         return state
 
     def __repr__(self) -> str:

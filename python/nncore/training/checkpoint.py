@@ -146,6 +146,7 @@ def _slots(trainer: SavedTrainer) -> Tensors:
     """Views of the optimizer's slots for the model's arrays, by the names they have in a file."""
     model, store = trainer.model, trainer.model.store
     state = trainer.optimizer.state(store)
+    state.prepare_slots(trainer.optimizer.core, store.core)
     return {
         f"optimizer.{slot}.{name}": view
         for slot, flat in state.slots.items()

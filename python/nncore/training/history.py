@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 
 class History(Mapping[str, list[float]]):
     """Columns by name, a number an epoch: "loss" (the mean over the epoch's steps), the metrics on the
-    training data and "val_loss" and val_ metrics (all with the parameters as the epoch left them), "seconds".
+    training data and "val_loss" and val_ metrics (all with the parameters as the epoch left them),
+    "learning_rate" (that of the epoch's last step, where the optimizer has a schedule), "seconds".
 
     Holds whole epochs only. `epochs` counts them; `seed` is the trainer's. NaN stands where an epoch did not
     report a column.

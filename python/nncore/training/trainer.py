@@ -292,6 +292,8 @@ class Trainer:
         if validation is not None:
             logs["val_loss"] = self.objective.loss(validation)
             logs.update((f"val_{name}", value) for name, value in self._measure(validation).items())
+        if factors := self.optimizer.factors(max(0, self._steps - 1)):  # of the epoch's last step
+            logs["learning_rate"] = self.optimizer.learning_rate * factors[0]
         logs["seconds"] = time.perf_counter() - begin
         return logs
 
@@ -339,7 +341,8 @@ class Trainer:
     def _column_names(self, has_validation: bool) -> list[str]:
         measured = ["loss", *(column.name for column in self._columns)]
         validated = [f"val_{name}" for name in measured] if has_validation else []
-        return [*measured, *validated, "seconds"]
+        rate = [] if self.optimizer.schedule is None else ["learning_rate"]
+        return [*measured, *validated, *rate, "seconds"]
 
 
 def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[_Column]:

@@ -17,7 +17,7 @@ NNCORE_INLINE void store_parts(T* p, Vec<T> value) {
 /// All rows of Vectors registers of columns; `rest` elements of the last one exist, Parts parts if that is
 /// not 0. A masked store would keep the next row's first load waiting, one of whole parts does not.
 template <class T, int Vectors, int Parts = 0>
-NNCORE_INLINE void descend_columns(const nncore::kernels::DescentCall<T>& call, int64_t column, int rest) {
+NNCORE_INLINE void fused_sgd_columns(const nncore::kernels::FusedSgdCall<T>& call, int64_t column, int rest) {
   constexpr int lanes = kLanes<T>;
   const auto load_row = [rest](const T* row, int v) __attribute__((always_inline)) {
     return v == Vectors - 1 ? load_first(row + v * lanes, rest) : load(row + v * lanes);
@@ -53,24 +53,25 @@ NNCORE_INLINE void descend_columns(const nncore::kernels::DescentCall<T>& call, 
 
 /// Vectors registers of columns, the last of them of so many parts.
 template <class T, int Vectors, int Parts = 1>
-NNCORE_INLINE void descend_parts(const nncore::kernels::DescentCall<T>& call, int64_t column, int64_t parts) {
+NNCORE_INLINE void fused_sgd_parts(const nncore::kernels::FusedSgdCall<T>& call, int64_t column,
+                                   int64_t parts) {
   if constexpr (Parts * kPart<T> < kLanes<T>) {
-    if (parts == Parts) return descend_columns<T, Vectors, Parts>(call, column, Parts * kPart<T>);
-    descend_parts<T, Vectors, Parts + 1>(call, column, parts);
+    if (parts == Parts) return fused_sgd_columns<T, Vectors, Parts>(call, column, Parts * kPart<T>);
+    fused_sgd_parts<T, Vectors, Parts + 1>(call, column, parts);
   }
 }
 
 /// Groups of Vectors registers, as many as there are, with what is left where that is parts of one register.
 template <class T, int Vectors>
-NNCORE_INLINE void descend_groups(const nncore::kernels::DescentCall<T>& call, int64_t& column) {
+NNCORE_INLINE void fused_sgd_groups(const nncore::kernels::FusedSgdCall<T>& call, int64_t& column) {
   constexpr int lanes = kLanes<T>;
   while (column + Vectors * lanes <= call.columns) {
     const int64_t left = call.columns - column - Vectors * lanes;
     if (left > 0 && left < lanes && left % kPart<T> == 0) {
-      descend_parts<T, Vectors + 1>(call, column, left / kPart<T>);
+      fused_sgd_parts<T, Vectors + 1>(call, column, left / kPart<T>);
       column = call.columns;
     } else {
-      descend_columns<T, Vectors>(call, column, lanes);
+      fused_sgd_columns<T, Vectors>(call, column, lanes);
       column += Vectors * lanes;
     }
   }
@@ -78,17 +79,17 @@ NNCORE_INLINE void descend_groups(const nncore::kernels::DescentCall<T>& call, i
 
 /// Any other partial register goes alone, as in an outer product.
 template <class T>
-void descend(const nncore::kernels::DescentCall<T>& call) {
+void fused_sgd_step(const nncore::kernels::FusedSgdCall<T>& call) {
   int64_t column = 0;
-  descend_groups<T, 6>(call, column);
-  descend_groups<T, 2>(call, column);
-  descend_groups<T, 1>(call, column);
-  if (column < call.columns) descend_columns<T, 1>(call, column, static_cast<int>(call.columns - column));
+  fused_sgd_groups<T, 6>(call, column);
+  fused_sgd_groups<T, 2>(call, column);
+  fused_sgd_groups<T, 1>(call, column);
+  if (column < call.columns) fused_sgd_columns<T, 1>(call, column, static_cast<int>(call.columns - column));
 }
 
 template <class T>
-constexpr void add_descent_kernels(nncore::kernels::Kernels<T>& k) {
-  k.descend = descend<T>;
+constexpr void add_fused_sgd_kernels(nncore::kernels::Kernels<T>& k) {
+  k.fused_sgd_step = fused_sgd_step<T>;
 }
 
 }  // namespace
