@@ -26,10 +26,10 @@ def test_show_config() -> None:
 
 
 def test_tables_of_names() -> None:
-    for name in (*_core.activation_names, *(entry["name"] for entry in _core.entries["losses"])):
-        suffix = "_backward" if name in _core.activation_names else "_and_gradient"
-        for function in (name, name + suffix):
-            assert "docs/math.md" in getattr(_core, function).__doc__
+    for family, suffix in (("activations", "_backward"), ("losses", "_and_gradient")):
+        for name in (entry["name"] for entry in _core.entries[family]):
+            for function in (name, name + suffix):
+                assert "docs/math.md" in getattr(_core, function).__doc__
     with pytest.raises(ValueError, match="did you mean 'glorot_uniform'"):
         _core.Segment("w", (2, 2), initializer="glorot_unifrom")
     with pytest.raises(ValueError, match="did you mean 'adamw'"):
@@ -82,7 +82,9 @@ def test_views_share_the_store(dtype: DTypeLike) -> None:
 
 
 def test_views_keep_the_store_alive() -> None:
-    store = _core.Parameters_float64([_core.Segment("w", (300, 400), initializer="constant", value=2.5)])
+    store = _core.Parameters_float64(
+        [_core.Segment("w", (300, 400), initializer="constant", initializer_parameters={"value": 2.5})]
+    )
     store.initialize(0)
     views = [store.values, store.value(0), store.value(0)[3:5].T]
     state = _core.OptimizerState_float64(_core.Optimizer("adam"), store)

@@ -163,7 +163,7 @@ BUILDING = {
     ),
     "an empty graph": (lambda: _core.Graph([], [0]), ValueError, "empty"),
     "a cycle": (
-        lambda: _core.Graph([_core.Node.input("x", 2), _core.Node.add("a", [0, 1])], [1]),
+        lambda: _core.Graph([_core.Node.input("x", 2), _core.Node.make("add", "a", [0, 1])], [1]),
         ValueError,
         "cycle",
     ),

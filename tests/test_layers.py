@@ -12,7 +12,7 @@ def test_tables_have_the_rows_of_the_core():
     assert list(ACTIVATIONS) == [entry["name"] for entry in _core.entries["activations"]]
     assert list(losses.ENTRIES) == [entry["name"] for entry in _core.entries["losses"]]
     assert list(optimizers.ENTRIES) == [entry["name"] for entry in _core.entries["optimizers"]]
-    assert set(initializers.ENTRIES) == set(_core.initializer_names)
+    assert list(initializers.ENTRIES) == [entry["name"] for entry in _core.entries["initializers"]]
 
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))

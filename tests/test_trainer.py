@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from nncore.registry import optimizers
 
 import nncore as nc
 from nncore import _core
+from nncore.optimizers import ENTRIES
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
@@ -52,7 +52,7 @@ def test_training_learns():
     assert history["loss"][-1] < 0.1 * history["loss"][0]
 
 
-@pytest.mark.parametrize("make", [*map(optimizers.__getitem__, optimizers), lambda: nc.SGD(momentum=0.9)])
+@pytest.mark.parametrize("make", [*ENTRIES.values(), lambda: nc.SGD(momentum=0.9)])
 def test_an_epoch_is_its_steps(make):
     whole, steps = regressor(make()), regressor(make())
     whole.fit(X, Y, epochs=2, batch_size=16, progress=False)
