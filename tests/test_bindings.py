@@ -113,7 +113,7 @@ def test_state_segments() -> None:
 def test_segments_and_settings() -> None:
     for shape in ((), (2, 3, 4, 5), (0,), (2, 0), (-1, 2)):
         with pytest.raises(ValueError, match="shape of segment 'w'"):
-            _core.Segment("w", shape)
+            _core.Parameters_float32([_core.Segment("w", shape)])
     store = _core.Parameters_float32([_core.Segment("w", (2, 3)), _core.Segment("b", (2,))])
     store.set_trainable(1, False)
     store.set_learning_rate_multiplier(1, 0.5)
