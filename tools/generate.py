@@ -34,7 +34,8 @@ def load_core() -> ModuleType:
         raise SystemExit("nncore must be installed: pip install .")
     [path] = Path(package.origin).parent.glob("_core*.so")
     spec = importlib.util.spec_from_file_location("nncore._core", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     core = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(core)
     return core
@@ -239,7 +240,8 @@ def stubs(entries: dict[str, list[Entry]]) -> str:
 def layers_module(folder: Path) -> str:
     """python/nncore/layers/__init__.py: every module of the folder tells its layers in __all__."""
     modules = sorted({path.stem for path in folder.glob("*.py")} - {"__init__"} | {"activations"})
-    source = f'{HEADER}"""Layers: what a model is described with. They hold no numbers: a model\'s store does."""\n\n'
+    title = "Layers: what a model is described with. They hold no numbers: a model's store does."
+    source = f'{HEADER}"""{title}"""\n\n'
     source += "from __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\n"
     source += bracketed("from . import ", modules, "", ("(", ")"))
     source += "".join(f"from .{module} import *\n" for module in modules)
