@@ -27,10 +27,11 @@ def chain(
     segments, nodes = [], [_core.Node.input("x", widths[0])]
     for i, (inputs, outputs) in enumerate(pairwise(widths)):
         if i > 0:
-            nodes.append(_core.Node.activation(f"{i}.tanh", len(nodes) - 1, "tanh"))
+            nodes.append(_core.Node.make("tanh", f"{i}.tanh", [len(nodes) - 1]))
         weight = _core.Segment(f"{i}.weight", (outputs, inputs), initializer="glorot_uniform")
         segments += [weight, _core.Segment(f"{i}.bias", (outputs,))]
-        nodes.append(_core.Node.dense(f"{i}", len(nodes) - 1, 2 * i, 2 * i + 1, inputs, outputs))
+        sizes = {"in_features": inputs, "out_features": outputs}
+        nodes.append(_core.Node.make("dense", f"{i}", [len(nodes) - 1], [2 * i, 2 * i + 1], attributes=sizes))
     store = of_dtype("Parameters", dtype)(segments)
     store.initialize(0)
     network = of_dtype("Network", dtype)(_core.Graph(nodes, [len(nodes) - 1]), store)

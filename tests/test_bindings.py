@@ -26,16 +26,16 @@ def test_show_config() -> None:
 
 
 def test_tables_of_names() -> None:
-    for name in (*_core.activation_names, *(entry["name"] for entry in _core.entries["losses"])):
-        suffix = "_backward" if name in _core.activation_names else "_and_gradient"
-        for function in (name, name + suffix):
-            assert "docs/math.md" in getattr(_core, function).__doc__
+    for family, suffix in (("activations", "_backward"), ("losses", "_and_gradient")):
+        for name in (entry["name"] for entry in _core.entries[family]):
+            for function in (name, name + suffix):
+                assert "docs/math.md" in getattr(_core, function).__doc__
     with pytest.raises(ValueError, match="did you mean 'glorot_uniform'"):
         _core.Segment("w", (2, 2), initializer="glorot_unifrom")
     with pytest.raises(ValueError, match="did you mean 'adamw'"):
         _core.Optimizer("adamww", learning_rate=0.1)
-    with pytest.raises(ValueError, match="did you mean 'tanh'"):
-        _core.Node.activation("a", 0, "tahn")
+    with pytest.raises(ValueError, match=r"node 'a' \(tahn\): kind must be one of .*tanh"):
+        _core.Node.make("tahn", "a", [0])
 
 
 def test_random_numbers() -> None:
@@ -82,7 +82,9 @@ def test_views_share_the_store(dtype: DTypeLike) -> None:
 
 
 def test_views_keep_the_store_alive() -> None:
-    store = _core.Parameters_float64([_core.Segment("w", (300, 400), initializer="constant", value=2.5)])
+    store = _core.Parameters_float64(
+        [_core.Segment("w", (300, 400), initializer="constant", initializer_parameters={"value": 2.5})]
+    )
     store.initialize(0)
     views = [store.values, store.value(0), store.value(0)[3:5].T]
     state = _core.OptimizerState_float64(_core.Optimizer("adam"), store)
@@ -109,9 +111,9 @@ def test_state_segments() -> None:
 
 
 def test_segments_and_settings() -> None:
-    for shape in ((), (2, 3, 4), (0,), (2, 0), (-1, 2)):
+    for shape in ((), (2, 3, 4, 5), (0,), (2, 0), (-1, 2)):
         with pytest.raises(ValueError, match="shape of segment 'w'"):
-            _core.Segment("w", shape)
+            _core.Parameters_float32([_core.Segment("w", shape)])
     store = _core.Parameters_float32([_core.Segment("w", (2, 3)), _core.Segment("b", (2,))])
     store.set_trainable(1, False)
     store.set_learning_rate_multiplier(1, 0.5)

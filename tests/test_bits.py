@@ -52,6 +52,18 @@ def robust_losses(dtype):
     return model, losses, numbers((64, 21), dtype, 6), y
 
 
+def activations_with_parameters(dtype):
+    """leaky_relu, gelu in both forms and silu, fused with a product and by themselves."""
+    x = nc.Input(21)
+    layers = [nc.LeakyReLU(0.2), nc.GELU(), nc.GELU(approximate="tanh"), nc.SiLU()]
+    hidden = [layer(nc.Dense(21, 37)(x)) for layer in layers]
+    value = nc.SiLU()(hidden[0] + hidden[1]) + nc.GELU()(hidden[2] + hidden[3])
+    for layer in layers:
+        value = layer(nc.Dense(37, 37)(value))
+    model = nc.Model(x, nc.Dense(37, 3)(value), dtype=dtype, seed=5)
+    return model, "half_squared_error", numbers((600, 21), dtype, 10), numbers((600, 3), dtype, 11)
+
+
 HASHES = {
     ("tanh_net", "float32"): "bdbcffe582dc5610",
     ("tanh_net", "float64"): "dc9a6c0945a0f57a",
@@ -61,8 +73,13 @@ HASHES = {
     ("shared_layers", "float64"): "7a192f98dde6e2b2",
     ("robust_losses", "float32"): "531c2bee3f9e3116",
     ("robust_losses", "float64"): "ff8d9fdb10265769",
+    ("activations_with_parameters", "float32"): "f16ac10f83d19097",
+    ("activations_with_parameters", "float64"): "0f1ec2afb7f45002",
 }
-NETS = {make.__name__: make for make in (tanh_net, classifier, shared_layers, robust_losses)}
+NETS = {
+    make.__name__: make
+    for make in (tanh_net, classifier, shared_layers, robust_losses, activations_with_parameters)
+}
 
 
 def train(make, dtype):

@@ -141,8 +141,8 @@ def test_out_that_is_not_taken() -> None:
 
 
 def test_networks_of_several_inputs_or_outputs() -> None:
-    two_in = [_core.Node.input("a", 2), _core.Node.input("b", 2), _core.Node.add("sum", [0, 1])]
-    two_out = [_core.Node.input("a", 2), _core.Node.activation("r", 0, "relu")]
+    two_in = [_core.Node.input("a", 2), _core.Node.input("b", 2), _core.Node.make("add", "sum", [0, 1])]
+    two_out = [_core.Node.input("a", 2), _core.Node.make("relu", "r", [0])]
     for nodes, outputs in ((two_in, [2]), (two_out, [0, 1])):
         network = _core.Network_float32(_core.Graph(nodes, outputs), _core.Parameters_float32([]))
         assert network.try_predict(draw(4, 2)) is None

@@ -12,7 +12,7 @@ def test_tables_have_the_rows_of_the_core():
     assert list(ACTIVATIONS) == [entry["name"] for entry in _core.entries["activations"]]
     assert list(losses.ENTRIES) == [entry["name"] for entry in _core.entries["losses"]]
     assert list(optimizers.ENTRIES) == [entry["name"] for entry in _core.entries["optimizers"]]
-    assert set(initializers.ENTRIES) == set(_core.initializer_names)
+    assert list(initializers.ENTRIES) == [entry["name"] for entry in _core.entries["initializers"]]
 
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
@@ -140,5 +140,5 @@ def test_layers_describe_themselves():
     assert repr(nc.ReLU()) == "ReLU()"
     assert repr(nc.SGD(0.1, 0.9)) == "SGD(learning_rate=0.1, momentum=0.9)"
     assert repr(nc.SGD(0.1, 0.9, nesterov=True)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=True)"
-    assert repr(nc.Constant(0.5)) == "Constant(0.5)"
+    assert repr(nc.Constant(0.5)) == "Constant(value=0.5)"
     assert "Input" in repr(nc.Input(2))

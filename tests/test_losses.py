@@ -40,7 +40,7 @@ def parameters_of(entry: dict[str, Any], width: int = OUTPUTS) -> list[dict[str,
     """The entry's own, and others: a number, and a number for each column where that is allowed."""
     choices: list[dict[str, Any]] = [{p["name"]: p["default"] for p in entry["parameters"]}]
     for p in entry["parameters"]:
-        other = 0.7 * p["default"] + 0.1 * min(p["high"], 1.0)
+        other = 0.7 * p["default"] + 0.1 * min(p["range"]["high"], 1.0)
         choices.append({**choices[0], p["name"]: other})
         if p["vector"]:
             choices.append({**choices[0], p["name"]: np.linspace(other, p["default"], width)})
@@ -201,7 +201,7 @@ def test_parameters_out_of_range_are_refused(entry: dict[str, Any]) -> None:
     prediction, target = draw(entry)
     for p in entry["parameters"]:
         for wrong in (np.nan, np.inf, p["range"]["low"] - 1.0, p["range"]["high"] + 1.0):
-            message = f"{p['name']} must be {p['text']}; got "
+            message = f"{p['name']} must be {p['range']['text']}; got "
             with pytest.raises(ValueError, match=message):
                 instance(entry, {p["name"]: wrong})
             with pytest.raises(ValueError, match=message):

@@ -151,7 +151,11 @@ def test_class_labels_and_columns() -> None:
 
 
 def test_several_inputs() -> None:
-    nodes = [_core.Node.input("a", 2), _core.Node.input("b", 3), _core.Node.concatenate("both", [0, 1])]
+    nodes = [
+        _core.Node.input("a", 2),
+        _core.Node.input("b", 3),
+        _core.Node.make("concatenate", "both", [0, 1]),
+    ]
     network = _core.Network_float32(_core.Graph(nodes, [2, 0]), _core.Parameters_float32([]))
     a, b = draw(4, 2), draw(4, 3, seed=1)
     both, again = network.predict([a, b])

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nncore.registry import optimizers
 from numpy.typing import DTypeLike, NDArray
 
 import nncore as nc
 from nncore import _core
+from nncore.optimizers import ENTRIES as CLASSES
 from oracles import OPTIMIZERS, Kept
 
 STEPS = 20
@@ -56,7 +56,7 @@ def test_steps_follow_the_formula(
     kind: str, form: dict[str, Any], dtype: DTypeLike, tolerance: float
 ) -> None:
     model = make_model(dtype)
-    optimizer = optimizers[kind](**form)
+    optimizer = CLASSES[kind](**form)
     o = SimpleNamespace(**optimizer.settings)
     expected = model.parameters.astype(np.float64)
     is_weight = np.zeros(expected.shape)
@@ -118,10 +118,10 @@ def test_steps_are_those_of_pytorch(case: str) -> None:
 
 @pytest.mark.parametrize(("kind", "form"), CASES)
 def test_settings_and_slots_are_those_of_the_entry(kind: str, form: dict[str, Any]) -> None:
-    optimizer = optimizers[kind](**form)
+    optimizer = CLASSES[kind](**form)
     names = [parameter["name"] for parameter in ENTRIES[kind]["parameters"]]
     assert list(optimizer.settings) == names
-    assert optimizer.settings == {**optimizers[kind]().settings, **form}
+    assert optimizer.settings == {**CLASSES[kind]().settings, **form}
     model = make_model(np.float32)
     slots = optimizer.state(model.store).slots
     starts = {

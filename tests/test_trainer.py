@@ -8,16 +8,17 @@ import time
 
 import numpy as np
 import pytest
-from nncore.registry import optimizers
 
 import nncore as nc
 from nncore import _core
+from nncore.optimizers import ENTRIES
 
 OPTIMIZERS = [*map(optimizers.__getitem__, optimizers), lambda: nc.SGD(momentum=0.9, nesterov=True)]
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
 LABELS = (X[:, 0] + X[:, 1] > 0).astype(int)
 Y = np.stack([X[:, 0] * X[:, 1], X.sum(axis=1)], axis=1)
+OPTIMIZERS = [*ENTRIES.values(), lambda: nc.SGD(momentum=0.9), lambda: nc.SGD(momentum=0.9, nesterov=True)]
 
 
 def classifier(optimizer="adam", **options):

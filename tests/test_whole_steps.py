@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nncore.registry import optimizers
 
 import nncore as nc
+from nncore.optimizers import ENTRIES
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((64, 3))
 LABELS = (X[:, 0] > 0).astype(int)
 OPTIMIZERS: dict[str, Callable[[], nc.Optimizer]] = {
-    **{name: optimizers[name] for name in optimizers},
+    **ENTRIES,
     "momentum": lambda: nc.SGD(momentum=0.9),
     "nesterov": lambda: nc.SGD(momentum=0.9, nesterov=True),
 }
