@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from .base import Optimizer
+from collections.abc import Iterable
+
+from ..schedules import Schedule
+from .base import Optimizer, Transform
 
 __all__ = [
     "SGD",
@@ -43,6 +46,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -50,6 +56,8 @@ class SGD(Optimizer):
             nesterov=nesterov,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -84,6 +92,9 @@ class Adam(Optimizer):
         epsilon: float = 1e-08,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -92,6 +103,8 @@ class Adam(Optimizer):
             epsilon=epsilon,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -125,6 +138,9 @@ class AdamW(Optimizer):
         epsilon: float = 1e-08,
         weight_decay: float = 0.01,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -133,6 +149,8 @@ class AdamW(Optimizer):
             epsilon=epsilon,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -172,6 +190,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -181,6 +202,8 @@ class RMSprop(Optimizer):
             centered=centered,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
@@ -211,6 +234,9 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         weight_decay: float = 0.0,
         l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -218,6 +244,8 @@ class Adagrad(Optimizer):
             initial_accumulator_value=initial_accumulator_value,
             weight_decay=weight_decay,
             l2=l2,
+            schedule=schedule,
+            transforms=transforms,
         )
 
 
