@@ -12,7 +12,7 @@
 #include "check.hpp"
 #include "child.hpp"
 #include "nncore/runtime.hpp"
-#include "nncore/thread_choice.hpp"
+#include "runtime/thread_choice.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

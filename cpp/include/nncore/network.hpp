@@ -54,11 +54,6 @@ struct WeightedLoss {
 /// return false to stop there.
 using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
-// The library's own:
-template <class T>
-class PlanUpdate;
-struct PlannedStep;
-
 /// The factors of so many steps.
 struct FactorRun {
   std::int64_t steps = 1;
@@ -152,34 +147,6 @@ class Network {
   void update(const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options = {}) const;
 
  private:
-  /// Where a batch's values come from: a plan, rows of tables, and whether to keep a copy of them.
-  struct Source {
-    std::span<const Table> inputs;
-    const std::int64_t* rows;
-    std::int64_t first;
-    std::int64_t count;
-    bool keep;
-    bool measure = false;  ///< find the largest magnitude of each input
-  };
-
-  /// How a forward pass is made.
-  struct Pass {
-    bool training = false;
-    int ready = -1;              ///< this value is there already
-    bool finite_values = false;  ///< all parameters are known to be finite
-  };
-
-  void load_inputs(const Plan& plan, const Source& source, Workspace<T>& workspace) const;
-  void run_forward(const Plan& plan, Pass pass, Workspace<T>& workspace) const;
-  /// Gradients of weights that the `update`, where there is one, takes are left to it.
-  void run_backward(const Plan& plan, bool input_gradients, bool accumulate, Workspace<T>& workspace,
-                    PlanUpdate<T>* update = nullptr) const;
-  WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
-                        Workspace<T>& workspace, int ready = -1) const;
-  WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
-                    const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
-                    const StepOptions& options, int& ready) const;
-
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<Parameters<T>> parameters_;
   std::unique_ptr<const Plan> plan_;  ///< of all outputs

@@ -9,11 +9,24 @@
 #include "nncore/activations.hpp"
 #include "nncore/matrix.hpp"
 #include "nncore/parameters.hpp"
-#include "nncore/workspace.hpp"
 
 namespace nncore {
 
 class FusedSgd;
+
+/// Memory that the threads of one call may write to as they like, a piece each.
+struct Scratch {
+  std::byte* data = nullptr;
+  std::int64_t bytes_per_worker = 0;
+  int workers = 0;
+};
+
+/// What the gradient of an input is multiplied by: the derivative of the activation that made the input.
+template <class T>
+struct InputDerivative {
+  const Activation* activation = nullptr;  ///< null: nothing
+  Matrix<const T> kept{};                  ///< the derivative itself; data null: computed from the input
+};
 
 /// What an operation sees of a running call: B rows of everything its node touches.
 template <class T>

@@ -1,84 +1,27 @@
-// Workspace: the arena of one running call.
+// Workspace: the memory of one running call.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <vector>
-
-#include "nncore/activations.hpp"
-#include "nncore/aligned_buffer.hpp"
-#include "nncore/losses.hpp"
-#include "nncore/matrix.hpp"
-#include "nncore/thread_choice.hpp"
+#include <memory>
 
 namespace nncore {
 
-/// Memory that the threads of one call may write to as they like, a piece each.
-struct Scratch {
-  std::byte* data = nullptr;
-  std::int64_t bytes_per_worker = 0;
-  int workers = 0;
-};
-
-/// What the gradient of an input is multiplied by: the derivative of the activation that made the input.
 template <class T>
-struct InputDerivative {
-  const Activation* activation = nullptr;  ///< null: nothing
-  Matrix<const T> kept{};                  ///< the derivative itself; data null: computed from the input
-};
-
-/// How a step changes a segment.
-enum class UpdateWay : std::uint8_t {
-  look,     ///< from its stored gradient, once that has been looked at
-  bounded,  ///< from its stored gradient, which cannot be too large
-  fused     ///< while its gradient is formed
-};
+struct Arena;
 
 /// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time
-/// may use it. Between forward and backward it holds what backward needs; everything here is the network's
-/// business.
+/// may use it. What lies in it is the network's business.
 template <class T>
-struct Workspace {
-  AlignedBuffer<std::byte> arena;
+class Workspace {
+ public:
+  Workspace();
+  ~Workspace();
+  Workspace(Workspace&&) noexcept;
+  Workspace& operator=(Workspace&&) noexcept;
 
-  // Where things lie in the arena for the last batch. Per node:
-  std::vector<Matrix<T>> values, gradients;
-  std::vector<std::int64_t*> integers;
-  // per edge of the plan:
-  std::vector<Matrix<const T>> edge_values;
-  std::vector<Matrix<T>> edge_gradients;
-  std::vector<const std::int64_t*> edge_integers;
-  std::vector<InputDerivative<T>> edge_derivatives;
-  // per step of the plan, for backward:
-  std::vector<Matrix<T>> kept_derivatives;
-  std::vector<std::byte*> saved;
-  // per loss term:
-  std::vector<Matrix<T>> targets;
-  std::vector<std::int64_t*> labels;
-  // those of the plan whose first segment's gradient is rather bounded than looked at
-  std::vector<int> bounded_steps;
-  // per segment of the store; empty where there are none of them
-  std::vector<UpdateWay> ways;
-  // per graph input: the largest magnitude in it
-  std::vector<double> largest_input;
-
-  double* user_weight = nullptr;  ///< sample weights as they are given
-  T* sample_weight = nullptr;     ///< the same, over the largest of them
-  Scratch scratch;
-  std::vector<Matrix<T>> own_outputs;  ///< where they lie while predict computes them elsewhere
-
-  /// What the pointers above were laid out for. Plans are numbered from 1.
-  struct Layout {
-    std::uint64_t plan = 0;
-    std::int64_t rows = 0;
-    int workers = 0;  ///< num_threads() then
-    bool gradients = false;
-    bool operator==(const Layout&) const = default;
-  };
-  Layout layout;
-  bool ran_forward = false;  ///< backward may follow
-  bool training = false;     ///< of the last forward pass
-  ThreadChoice step_threads;
+ private:
+  template <class>
+  friend class Network;
+  std::unique_ptr<Arena<T>> arena_;
 };
 
 }  // namespace nncore

@@ -16,7 +16,7 @@ template <class T>
 constexpr std::int64_t kLine = 64 / kSize<T>;
 
 /// As many rows of a result are finished together: still hot, and enough for one call.
-inline constexpr std::int64_t kFinishRows = 40;
+inline constexpr std::int64_t kEpilogueRows = 40;
 
 /// A product of less work stays on the calling thread; half of it is worth a thread.
 inline constexpr std::int64_t kOneThreadFlops = 800'000;

@@ -30,50 +30,48 @@ class Pieces {
 
 template <class T>
 void place(const Graph& graph, const Plan& plan, std::span<const std::int64_t> target_features,
-           std::int64_t rows, bool gradients, Pieces& pieces, Workspace<T>& workspace) {
+           std::int64_t rows, bool gradients, Pieces& pieces, Arena<T>& arena) {
   const auto matrix = [&](std::int64_t features) {
     return Matrix<T>{pieces.take<T>(rows * features), rows, features};
   };
   for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
-    workspace.values[i] = {};
-    workspace.gradients[i] = {};
-    workspace.integers[i] = nullptr;
+    arena.values[i] = {};
+    arena.gradients[i] = {};
+    arena.integers[i] = nullptr;
     if (plan.value_of[i] != static_cast<int>(i)) continue;  // not computed, or in another node's buffer
     const Node& node = graph.nodes()[i];
     if (node.is_integer) {
-      workspace.integers[i] = pieces.take<std::int64_t>(rows * node.features);
+      arena.integers[i] = pieces.take<std::int64_t>(rows * node.features);
       continue;
     }
-    workspace.values[i] = matrix(node.features);
+    arena.values[i] = matrix(node.features);
     if (gradients && (plan.reaches_parameters[i] != 0 || plan.reaches_inputs[i] != 0)) {
-      workspace.gradients[i] = matrix(node.features);
+      arena.gradients[i] = matrix(node.features);
     }
   }
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const PlannedStep& step = plan.steps[i];
     const Node& node = graph.node(step.node);
     const bool keeps = gradients && step.keeps_derivative();
-    workspace.kept_derivatives[i] = keeps ? matrix(node.features) : Matrix<T>{};
+    arena.kept_derivatives[i] = keeps ? matrix(node.features) : Matrix<T>{};
     const std::int64_t bytes = gradients ? node.operation->saved_bytes(rows, node.features, sizeof(T)) : 0;
-    workspace.saved[i] = bytes > 0 ? pieces.take<std::byte>(bytes) : nullptr;
+    arena.saved[i] = bytes > 0 ? pieces.take<std::byte>(bytes) : nullptr;
   }
   for (std::size_t i = 0; i < target_features.size(); ++i) {
-    workspace.targets[i] = matrix(target_features[i]);
-    workspace.labels[i] = pieces.take<std::int64_t>(rows);
+    arena.targets[i] = matrix(target_features[i]);
+    arena.labels[i] = pieces.take<std::int64_t>(rows);
   }
-  workspace.user_weight = pieces.take<double>(target_features.empty() ? 0 : rows);
-  workspace.sample_weight = pieces.take<T>(target_features.empty() ? 0 : rows);
-  workspace.scratch.data =
-      pieces.take<std::byte>(workspace.scratch.bytes_per_worker * workspace.scratch.workers);
+  arena.user_weight = pieces.take<double>(target_features.empty() ? 0 : rows);
+  arena.sample_weight = pieces.take<T>(target_features.empty() ? 0 : rows);
+  arena.scratch.data = pieces.take<std::byte>(arena.scratch.bytes_per_worker * arena.scratch.workers);
   for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
     const std::size_t value = at(plan.edge_value[edge]);
-    workspace.edge_values[edge] = workspace.values[value];
-    workspace.edge_gradients[edge] = workspace.gradients[value];
-    workspace.edge_integers[edge] = workspace.integers[value];
-    workspace.edge_derivatives[edge] = {};
+    arena.edge_values[edge] = arena.values[value];
+    arena.edge_gradients[edge] = arena.gradients[value];
+    arena.edge_integers[edge] = arena.integers[value];
+    arena.edge_derivatives[edge] = {};
     if (const int maker = plan.edge_derivative[edge]; maker >= 0)
-      workspace.edge_derivatives[edge] = {&plan.steps[at(maker)].fused,
-                                          workspace.kept_derivatives[at(maker)]};
+      arena.edge_derivatives[edge] = {&plan.steps[at(maker)].fused, arena.kept_derivatives[at(maker)]};
   }
 }
 
@@ -81,40 +79,40 @@ void place(const Graph& graph, const Plan& plan, std::span<const std::int64_t> t
 
 template <class T>
 bool lay_out(const Graph& graph, const Plan& plan, std::span<const std::int64_t> target_features,
-             std::int64_t rows, bool gradients, Workspace<T>& workspace) {
-  const typename Workspace<T>::Layout layout{plan.id, rows, num_threads(), gradients};
-  workspace.ran_forward = false;
-  if (workspace.layout == layout) return false;
-  workspace.layout = {};  // until all pointers are right: memory may run out before
-  workspace.values.resize(graph.nodes().size());
-  workspace.gradients.resize(graph.nodes().size());
-  workspace.integers.resize(graph.nodes().size());
-  workspace.edge_values.resize(plan.edge_value.size());
-  workspace.edge_gradients.resize(plan.edge_value.size());
-  workspace.edge_integers.resize(plan.edge_value.size());
-  workspace.edge_derivatives.resize(plan.edge_value.size());
-  workspace.kept_derivatives.resize(plan.steps.size());
-  workspace.saved.resize(plan.steps.size());
-  workspace.targets.resize(target_features.size());
-  workspace.labels.resize(target_features.size());
-  workspace.scratch = {nullptr, 0, layout.workers};
+             std::int64_t rows, bool gradients, Arena<T>& arena) {
+  const typename Arena<T>::Layout layout{plan.id, rows, num_threads(), gradients};
+  arena.ran_forward = false;
+  if (arena.layout == layout) return false;
+  arena.layout = {};  // until all pointers are right: memory may run out before
+  arena.values.resize(graph.nodes().size());
+  arena.gradients.resize(graph.nodes().size());
+  arena.integers.resize(graph.nodes().size());
+  arena.edge_values.resize(plan.edge_value.size());
+  arena.edge_gradients.resize(plan.edge_value.size());
+  arena.edge_integers.resize(plan.edge_value.size());
+  arena.edge_derivatives.resize(plan.edge_value.size());
+  arena.kept_derivatives.resize(plan.steps.size());
+  arena.saved.resize(plan.steps.size());
+  arena.targets.resize(target_features.size());
+  arena.labels.resize(target_features.size());
+  arena.scratch = {nullptr, 0, layout.workers};
   for (const PlannedStep& step : plan.steps) {
     const Node& node = graph.node(step.node);
-    workspace.scratch.bytes_per_worker =
-        std::max(workspace.scratch.bytes_per_worker, node.operation->scratch_bytes(rows, node.features));
+    arena.scratch.bytes_per_worker =
+        std::max(arena.scratch.bytes_per_worker, node.operation->scratch_bytes(rows, node.features));
   }
   Pieces count(nullptr);
-  place(graph, plan, target_features, rows, gradients, count, workspace);
-  workspace.arena.reserve(count.used());
-  Pieces pieces(workspace.arena.data());
-  place(graph, plan, target_features, rows, gradients, pieces, workspace);
-  workspace.layout = layout;
+  place(graph, plan, target_features, rows, gradients, count, arena);
+  arena.memory.reserve(count.used());
+  Pieces pieces(arena.memory.data());
+  place(graph, plan, target_features, rows, gradients, pieces, arena);
+  arena.layout = layout;
   return true;
 }
 
 template bool lay_out<float>(const Graph&, const Plan&, std::span<const std::int64_t>, std::int64_t, bool,
-                             Workspace<float>&);
+                             Arena<float>&);
 template bool lay_out<double>(const Graph&, const Plan&, std::span<const std::int64_t>, std::int64_t, bool,
-                              Workspace<double>&);
+                              Arena<double>&);
 
 }  // namespace nncore

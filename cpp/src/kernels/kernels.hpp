@@ -8,14 +8,14 @@
 #include "elementary.hpp"
 //
 #include "activations.hpp"
-#include "band.hpp"
+#include "strip.hpp"
 #include "columns.hpp"
 #include "elementwise.hpp"
 #include "fused_sgd.hpp"
 #include "losses.hpp"
 #include "magnitude.hpp"
 #include "narrow.hpp"
-#include "outer_product.hpp"
+#include "rank1_update.hpp"
 #include "pack.hpp"
 #include "sparse.hpp"
 #include "tile.hpp"
@@ -28,8 +28,8 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   nncore::kernels::Kernels<T> k{};
   k.lanes = kLanes<T>;
   add_tile_kernels<T>(k);
-  add_outer_product_kernels<T>(k);
-  add_band_kernels<T>(k);
+  add_rank1_update_kernels<T>(k);
+  add_strip_kernels<T>(k);
   add_column_kernels<T>(k);
   add_fused_sgd_kernels<T>(k);
   add_pack_kernels<T>(k);

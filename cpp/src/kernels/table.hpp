@@ -18,7 +18,7 @@ inline constexpr int kMaxTileRows = 12;
 inline constexpr int kMaxNarrowRows = 10;
 /// A result of at most as many columns is narrow: the other way round, all lanes are used.
 constexpr int max_narrow_columns(int lanes) { return 3 * lanes / 4; }
-inline constexpr int kBandDepth = 8;
+inline constexpr int kStripDepth = 8;
 inline constexpr std::int64_t kSparseDepth = 64;
 
 /// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
@@ -45,13 +45,13 @@ struct TileCall {
   std::int64_t ahead_stride;
 };
 
-/// One row of c (N) = [bias | c] + factors[k] rows[k] for k from 0 to depth - 1, at most kBandDepth, in this
+/// One row of c (N) = [bias | c] + factors[k] rows[k] for k from 0 to depth - 1, at most kStripDepth, in this
 /// order; rows are those of b (N).
 template <class T>
-struct BandCall {
+struct StripCall {
   int depth;
-  T factors[kBandDepth];
-  const T* rows[kBandDepth];
+  T factors[kStripDepth];
+  const T* rows[kStripDepth];
   T* c;
   const T* bias;  ///< where chains start; null: zero
   bool resume;    ///< each chain goes on from c
@@ -282,7 +282,7 @@ struct Kernels {
   void (*narrow_tile[kMaxNarrowRows])(const TileCall<T>&, std::int64_t b_column_stride);
   int narrow_vectors[kMaxNarrowRows];
 
-  void (*band)(const BandCall<T>&);
+  void (*strip)(const StripCall<T>&);
 
   /// sparse_tile[v - 1] serves v vectors. It returns the first row that it leaves to the tiles above, since a
   /// chain has come out as -0; `rows` if there is none.
@@ -296,7 +296,7 @@ struct Kernels {
   std::uint64_t (*nonzero_bits)(const T* values, std::int64_t count);
 
   /// For depth 1 and no resume: `rows` rows and any number of columns.
-  void (*outer_product)(const TileCall<T>&, std::int64_t rows);
+  void (*rank1_update)(const TileCall<T>&, std::int64_t rows);
 
   void (*fused_sgd_step)(const FusedSgdCall<T>&);
 

@@ -82,7 +82,7 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
     activate(call);
   };
   const bool is_fused = entry_of(activation->kind).is_elementwise && x.columns > 0;
-  if (is_fused) options.finish = epilogue;
+  if (is_fused) options.epilogue = epilogue;
   matmul<T>(x, weight.transposed(), output, options, scratch);
   if (!is_fused) activation_forward<T>(*activation, output, output);
 }
@@ -118,9 +118,9 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
     MatmulOptions<T> options;
     options.accumulate = gradients.accumulate_x;
     if (derivative.kept.data != nullptr)
-      options.finish = multiply_kept;
+      options.epilogue = multiply_kept;
     else if (derivative.activation != nullptr)
-      options.finish = derive;
+      options.epilogue = derive;
     matmul<T>(grad_output, weight, gradients.x, options, scratch);
   }
   if (gradients.weight.data != nullptr) {

@@ -1,10 +1,10 @@
-// Dense layers inside the library: as nncore/dense.hpp, with memory given and finishes fused.
+// Dense layers inside the library: as nncore/dense.hpp, with memory given and ends fused.
 #pragma once
 
 #include <algorithm>
 
 #include "nncore/dense.hpp"
-#include "nncore/workspace.hpp"
+#include "nncore/operation.hpp"
 #include "product/matmul.hpp"
 
 namespace nncore {

@@ -21,7 +21,7 @@ constexpr std::int64_t kPackRows = 32;
 constexpr std::int64_t kMemoryPackRows = 9;
 constexpr std::int64_t kMemoryBytes = (1 << 22) + 1;
 
-/// Fewer than kMemoryPackRows walk such a b in bands, and one row also a b from the L3 cache.
+/// Fewer than kMemoryPackRows walk such a b in strips, and one row also a b from the L3 cache.
 constexpr std::int64_t kOneRowBytes = 1 << 20;
 
 /// A second product for some columns pays where the left operand has as many entries.
@@ -78,7 +78,7 @@ void Product<T>::run_rows(kernels::TileCall<T> call, Extent rows, std::int64_t c
   const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
   const T* const next = call.ahead;
   const std::int64_t lines = next != nullptr ? panel_width / kLine<T> : 0;  // of each of its rows
-  Extent done{rows.first, 0};                                               // and not finished
+  Extent done{rows.first, 0};                                               // and the epilogue not run
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
     const std::int64_t line = i - (tiles - lines);
@@ -93,9 +93,9 @@ void Product<T>::run_rows(kernels::TileCall<T> call, Extent rows, std::int64_t c
     call.a += height * call.a_row_stride;
     call.c += height * call.c_row_stride;
     done.count += height;
-    if (!last || !options.finish || (done.count < kFinishRows && i + 1 < tiles)) continue;
+    if (!last || !options.epilogue || (done.count < kEpilogueRows && i + 1 < tiles)) continue;
     T* const first = call.c - done.count * call.c_row_stride;
-    options.finish({first, done.count, call.columns, call.c_row_stride}, done.first, column);
+    options.epilogue({first, done.count, call.columns, call.c_row_stride}, done.first, column);
     done = {done.first + done.count, 0};
   }
 }
@@ -129,18 +129,18 @@ void Product<T>::run_chain(kernels::TileCall<T> call, Extent rows, Extent column
   }
 }
 
-/// One chain of a task of few rows whose b comes from memory: in bands of rows of b, so that it is read in
-/// order and once. The chain is left in c between bands; one that is added at its end, in `own`.
+/// One chain of a task of few rows whose b comes from memory: in strips of rows of b, so that it is read in
+/// order and once. The chain is left in c between strips; one that is added at its end, in `own`.
 template <class T>
 void Product<T>::run_bands(const kernels::TileCall<T>& chain, Extent rows, Extent columns, bool last,
                            T* own) const {
   T* const sums = chain.add ? own : chain.c;
   const std::int64_t stride = chain.add ? columns.count : chain.c_row_stride;
-  kernels::BandCall<T> call{};
+  kernels::StripCall<T> call{};
   call.bias = chain.bias;
   call.columns = columns.count;
-  for (std::int64_t k = 0; k < chain.depth; k += kernels::kBandDepth) {
-    call.depth = static_cast<int>(std::min<std::int64_t>(kernels::kBandDepth, chain.depth - k));
+  for (std::int64_t k = 0; k < chain.depth; k += kernels::kStripDepth) {
+    call.depth = static_cast<int>(std::min<std::int64_t>(kernels::kStripDepth, chain.depth - k));
     call.resume = k > 0;
     for (std::int64_t row = 0; row < rows.count; ++row) {
       const T* const a_row = chain.a + row * chain.a_row_stride;
@@ -149,15 +149,15 @@ void Product<T>::run_bands(const kernels::TileCall<T>& chain, Extent rows, Exten
         call.rows[i] = chain.b + (k + i) * b.row_stride;
       }
       call.c = sums + row * stride;
-      kernels.band(call);
+      kernels.strip(call);
     }
   }
   for (std::int64_t row = 0; chain.add && row < rows.count; ++row) {
     T* const c_row = chain.c + row * chain.c_row_stride;
     kernels.add(c_row, own + row * stride, c_row, columns.count);
   }
-  if (last && options.finish)
-    options.finish({chain.c, rows.count, columns.count, chain.c_row_stride}, rows.first, columns.first);
+  if (last && options.epilogue)
+    options.epilogue({chain.c, rows.count, columns.count, chain.c_row_stride}, rows.first, columns.first);
 }
 
 /// Whether run_bands is the way: few rows, much of b, and room for the sums in a panel's place.
@@ -245,7 +245,7 @@ void Product<T>::run_narrow(Extent rows, int worker) const {
   }
   for (std::int64_t r = 0; r < rows.count; ++r)
     for (std::int64_t n = 0; n < c.columns; ++n) c(rows.first + r, n) = block[n * panel_width + r];
-  if (options.finish) options.finish(c.row_range(rows.first, rows.count), rows.first, 0);
+  if (options.epilogue) options.epilogue(c.row_range(rows.first, rows.count), rows.first, 0);
 }
 
 /// All rows of a narrow result's transpose, where rows of a lie side by side.
@@ -292,8 +292,8 @@ void Product<T>::run_outer(Extent rows) const {
   call.add = options.accumulate;
   call.scale = options.scale;
   call.columns = c.columns;
-  kernels.outer_product(call, rows.count);
-  if (options.finish) options.finish(c.row_range(rows.first, rows.count), rows.first, 0);
+  kernels.rank1_update(call, rows.count);
+  if (options.epilogue) options.epilogue(c.row_range(rows.first, rows.count), rows.first, 0);
 }
 
 /// The sum over nothing: bias or zero.
@@ -378,10 +378,10 @@ void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
   c = c.row_range(rows.first, rows.count).column_range(columns.first, columns.count);
   MatmulOptions<T> part = options;
   if (options.bias != nullptr) part.bias = options.bias + columns.first;
-  const auto finish = [&](Matrix<T> tile, std::int64_t row, std::int64_t column) {
-    options.finish(tile, rows.first + row, columns.first + column);
+  const auto epilogue = [&](Matrix<T> tile, std::int64_t row, std::int64_t column) {
+    options.epilogue(tile, rows.first + row, columns.first + column);
   };
-  if (options.finish) part.finish = finish;
+  if (options.epilogue) part.epilogue = epilogue;
   if (c.column_stride != 1)
     matmul_dense<T>(b.transposed(), a.transposed(), c.transposed(), part, scratch);
   else

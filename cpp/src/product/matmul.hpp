@@ -4,7 +4,7 @@
 //    +---+---+---+              (or all panels), for each chain of the depth:
 //    |   |###|   |  row block     pack the block of a, if that pays
 //  M +---+---+---+                for each panel: pack it (depth x panel width), if that pays
-//    |   |   |   |                  for each row tile: micro-kernel; after the last chain: finish the tile
+//    |   |   |   |                  for each row tile: micro-kernel; after the last chain: the epilogue
 //    +---+---+---+
 //        panel                  Tasks are shared out among threads; the sum over the depth never is.
 #pragma once
@@ -15,19 +15,19 @@
 #include "kernels/chains.hpp"
 #include "kernels/table.hpp"
 #include "nncore/matrix.hpp"
-#include "nncore/workspace.hpp"
+#include "nncore/operation.hpp"
 
 namespace nncore {
 
-/// A borrowed callable, finish(tile, row, column): what is done to each tile of a result, whose first element
+/// A borrowed callable, epilogue(tile, row, column): what is done to each tile of a result, whose first element
 /// is (row, column), once its sums are complete and while it is hot. Tiles have contiguous rows: they are
 /// those of the transpose where the result is laid out by columns.
 template <class T>
-class Finish {
+class Epilogue {
  public:
-  Finish() = default;
+  Epilogue() = default;
   template <class F>
-  Finish(const F& f)  // NOLINT(google-explicit-constructor)
+  Epilogue(const F& f)  // NOLINT(google-explicit-constructor)
       : object_(&f), call_([](const void* object, Matrix<T> tile, std::int64_t row, std::int64_t column) {
           (*static_cast<const F*>(object))(tile, row, column);
         }) {}
@@ -47,7 +47,7 @@ struct MatmulOptions {
   bool accumulate = false;  ///< c += scale a b, chain by chain (then bias must be null)
   T scale = 1;              ///< not 1 only where K is one chain and c accumulates
   bool finite_b = false;    ///< b is known to be finite: a single row of a may skip zeros
-  Finish<T> finish{};
+  Epilogue<T> epilogue{};
 };
 
 /// Whether a product (M, K) (K, N) copies blocks of its left operand where that is laid out by columns: its

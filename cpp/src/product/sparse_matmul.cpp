@@ -15,7 +15,7 @@ constexpr std::int64_t kMostOf16ByColumns = 9;
 constexpr std::int64_t kDepthByColumns = 64;
 
 /// A row alone meets b in place, where it has at least as many entries: from the L2 cache, if it has fewer
-/// bytes, and else in bands of rows (kernels/band.hpp). Only its middle is looked at, as long as a step of
+/// bytes, and else in strips of rows (kernels/strip.hpp). Only its middle is looked at, as long as a step of
 /// its product is short.
 constexpr std::int64_t kMostOf64OfOneRow = 56;
 constexpr std::int64_t kOneRowEntries = 1024;
@@ -31,7 +31,7 @@ template <class T>
 struct SparseProduct {
   const kernels::Kernels<T>& kernels;
   Matrix<const T> a, b;
-  Matrix<T> c;  ///< laid out by columns only where the product is just stored: no bias, sum or finish
+  Matrix<T> c;  ///< laid out by columns only where the product is just stored: no bias, sum or epilogue
   const MatmulOptions<T>& options;
   Scratch scratch;
   std::int64_t panel_width;
@@ -130,14 +130,14 @@ Matrix<const T> SparseProduct<T>::next_block(Extent columns, Extent depth, std::
   return slice(b, {depth.first + k, std::min(kSparseDepth, depth.count - k)}, columns);
 }
 
-/// The last part of a chain, row by row where the kernel leaves one to tiles; and finishes.
+/// The last part of a chain, row by row where the kernel leaves one to tiles; and ends.
 template <class T>
 void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Extent rows, Extent columns, Extent depth,
                                  int worker) const {
-  const bool finishes = options.finish && depth.first + depth.count == a.columns;
+  const bool ends = options.epilogue && depth.first + depth.count == a.columns;
   // By columns, a tile has as many rows as columns: each row asks for one of the lines that it is stored to.
   const std::int64_t height = is_by_columns() ? whole_vectors(columns.count)
-                              : finishes      ? kFinishRows
+                              : ends      ? kEpilogueRows
                                               : rows.count;
   for (std::int64_t r = 0; r < rows.count;) {
     const std::int64_t row = rows.first + r, count = std::min(height, rows.count - r);
@@ -150,7 +150,7 @@ void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Extent rows, Exten
     const std::int64_t done = tile_of(columns)(call, count);
     const Matrix<T> tile(call.c, done, columns.count, call.c_row_stride);
     if (is_by_columns()) store_by_columns(tile, row, columns.first);
-    if (finishes) options.finish(tile, row, columns.first);
+    if (ends) options.epilogue(tile, row, columns.first);
     if (done < count) run_dense({row + done, 1}, columns, depth, worker);
     const std::int64_t step = std::min(done + 1, count);
     call.a += step * call.a_row_stride;
@@ -180,7 +180,7 @@ void SparseProduct<T>::run_dense(Extent rows, Extent columns, Extent depth, int 
   MatmulOptions<T> part = options;
   part.accumulate = depth.first > 0 || options.accumulate;
   if (depth.first > 0) part.bias = nullptr;
-  if (depth.first + depth.count < a.columns) part.finish = {};
+  if (depth.first + depth.count < a.columns) part.epilogue = {};
   const Scratch own{scratch.data + worker * scratch.bytes_per_worker, scratch.bytes_per_worker, 1};
   matmul_block<T>(a.column_range(depth.first, depth.count), b.row_range(depth.first, depth.count), c, part,
                   rows, columns, own);
@@ -251,12 +251,12 @@ void run_row_by_panels(Matrix<const T> a, Matrix<const T> b, const T* bias, T* s
 template <class T>
 void run_row_by_bands(Matrix<const T> a, Matrix<const T> b, const T* bias, T* sums) {
   const kernels::Kernels<T>& kernels = kernels::active<T>();
-  kernels::BandCall<T> call{};
+  kernels::StripCall<T> call{};
   call.bias = bias;
   call.c = sums;
   call.columns = b.columns;
   const auto run_band = [&] {
-    kernels.band(call);
+    kernels.strip(call);
     call.resume = true;
     call.depth = 0;
   };
@@ -266,7 +266,7 @@ void run_row_by_bands(Matrix<const T> a, Matrix<const T> b, const T* bias, T* su
       const std::int64_t step = k + std::countr_zero(steps);
       call.factors[call.depth] = a(0, step);
       call.rows[call.depth] = &b(step, 0);
-      if (++call.depth == kernels::kBandDepth) run_band();
+      if (++call.depth == kernels::kStripDepth) run_band();
     }
   }
   if (call.depth > 0 || !call.resume) run_band();
@@ -308,8 +308,8 @@ void run_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOpti
     }
     if (kernels.has_minus_zero(result.data, columns.count))  // as in kernels/sparse.hpp
       matmul_block<T>(a, b, c, options, row, columns, own);
-    else if (options.finish)
-      options.finish(result, 0, columns.first);
+    else if (options.epilogue)
+      options.epilogue(result, 0, columns.first);
   });
 }
 
@@ -328,7 +328,7 @@ bool matmul_sparse(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matm
     run_rows(a, b, c, options, scratch);
     return true;
   }
-  const bool only_stores = !options.accumulate && options.bias == nullptr && !options.finish;
+  const bool only_stores = !options.accumulate && options.bias == nullptr && !options.epilogue;
   if (only_stores && k >= kDepthByColumns && k <= kMaxChain && may_skip_zeros(c.columns, c.rows, k) &&
       has_many_zeros(b, kMostOf16ByColumns)) {
     run_rows(b.transposed(), a.transposed(), c.transposed(), options, scratch);

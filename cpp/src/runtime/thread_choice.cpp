@@ -1,4 +1,4 @@
-#include "nncore/thread_choice.hpp"
+#include "runtime/thread_choice.hpp"
 
 #include <algorithm>
 #include <limits>

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "nncore/runtime.hpp"
-#include "nncore/thread_choice.hpp"
+#include "runtime/thread_choice.hpp"
 
 namespace nncore {
 

@@ -1,34 +1,34 @@
 // What operations are told of a running call.
 #pragma once
 
+#include "graph/arena.hpp"
 #include "graph/plan.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/operation.hpp"
-#include "nncore/workspace.hpp"
 
 namespace nncore {
 
 /// What a planned step's operation is told of a running call, whatever it is called for.
 template <class T>
 NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& step,
-                      Parameters<T>& parameters, Workspace<T>& workspace) {
+                      Parameters<T>& parameters, Arena<T>& arena) {
   const std::size_t inputs = graph.node(step.node).inputs.size();
   NodeCall<T> call;
-  call.inputs = {workspace.edge_values.data() + step.first_edge, inputs};
-  call.integers = {workspace.edge_integers.data() + step.first_edge, inputs};
-  call.output = workspace.values[static_cast<std::size_t>(step.value)];
+  call.inputs = {arena.edge_values.data() + step.first_edge, inputs};
+  call.integers = {arena.edge_integers.data() + step.first_edge, inputs};
+  call.output = arena.values[static_cast<std::size_t>(step.value)];
   if (step.fused.kind != ActivationKind::identity) call.fused = &step.fused;
   const auto index = static_cast<std::size_t>(&step - plan.steps.data());
-  call.fused_derivative = workspace.kept_derivatives[index];
-  call.saved = workspace.saved[index];
-  call.input_derivative = {workspace.edge_derivatives.data() + step.first_edge, inputs};
+  call.fused_derivative = arena.kept_derivatives[index];
+  call.saved = arena.saved[index];
+  call.input_derivative = {arena.edge_derivatives.data() + step.first_edge, inputs};
   call.accumulate_input = {plan.accumulate_edge.data() + step.first_edge, inputs};
   call.parameters = &parameters;
   call.seed = parameters.seed;
   call.random_step = parameters.random_step;
   call.node = step.node;
-  call.training = workspace.training;
-  call.scratch = workspace.scratch;
+  call.training = arena.training;
+  call.scratch = arena.scratch;
   return call;
 }
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "graph/arena.hpp"
 #include "nncore/operation.hpp"
 #include "training/batch.hpp"
 
@@ -89,35 +90,33 @@ bool holds_labels(const Objective::Term& term, const Table& target) {
 }
 
 template <class T>
-WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients,
-                        Workspace<T>& workspace) {
+WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients, Arena<T>& arena) {
   WeightedLoss result{0.0, static_cast<double>(batch.count)};
   T* sample_weight = nullptr;
   if (batch.sample_weight != nullptr) {
-    sample_weight = workspace.sample_weight;
-    result.weight = gather_weights(batch, workspace.user_weight, sample_weight);
+    sample_weight = arena.sample_weight;
+    result.weight = gather_weights(batch, arena.user_weight, sample_weight);
   }
   for (std::size_t i = 0; i < objective.terms.size(); ++i) {
     const Objective::Term& term = objective.terms[i];
     const Table& table = batch.targets[i];
     Target<T> target;
     if (holds_labels(term, table)) {
-      gather<std::int64_t>(table, batch, workspace.labels[i]);
-      target.labels = workspace.labels[i];
+      gather<std::int64_t>(table, batch, arena.labels[i]);
+      target.labels = arena.labels[i];
     } else {
-      gather<T>(table, batch, workspace.targets[i].data);
-      target.values = workspace.targets[i];
+      gather<T>(table, batch, arena.targets[i].data);
+      target.values = arena.targets[i];
     }
     const auto node = static_cast<std::size_t>(term.node);
-    result.loss +=
-        loss_and_gradient<T>(term.loss, workspace.values[node], target, sample_weight, Reduction::mean,
-                             nullptr, gradients ? workspace.gradients[node] : Matrix<T>{}, term.weight,
-                             objective.plan.accumulate_sink[i] != 0);
+    result.loss += loss_and_gradient<T>(term.loss, arena.values[node], target, sample_weight, Reduction::mean,
+                                        nullptr, gradients ? arena.gradients[node] : Matrix<T>{}, term.weight,
+                                        objective.plan.accumulate_sink[i] != 0);
   }
   return result;
 }
 
-template WeightedLoss run_losses<float>(const Objective&, const Batch&, bool, Workspace<float>&);
-template WeightedLoss run_losses<double>(const Objective&, const Batch&, bool, Workspace<double>&);
+template WeightedLoss run_losses<float>(const Objective&, const Batch&, bool, Arena<float>&);
+template WeightedLoss run_losses<double>(const Objective&, const Batch&, bool, Arena<double>&);
 
 }  // namespace nncore

@@ -26,11 +26,10 @@ std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<co
 /// Whether this table holds class indices for the term.
 bool holds_labels(const Objective::Term& term, const Table& target);
 
-/// Gathers targets and sample weights into the workspace, computes the terms, and (where `gradients`) writes
+/// Gathers targets and sample weights into the arena, computes the terms, and (where `gradients`) writes
 /// each one's gradient to its node. Weights are divided by the batch's largest in float64 before they become
 /// T: a mean does not depend on their unit. The sum of them that is returned is in batch.weight_unit.
 template <class T>
-WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients,
-                        Workspace<T>& workspace);
+WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients, Arena<T>& arena);
 
 }  // namespace nncore

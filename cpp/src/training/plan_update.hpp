@@ -4,27 +4,27 @@
 
 #include <cstdint>
 
+#include "graph/arena.hpp"
 #include "graph/plan.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/operation.hpp"
-#include "nncore/workspace.hpp"
 #include "training/sgd_fusion.hpp"
 #include "training/store_update.hpp"
 
 namespace nncore {
 
-/// Fills bounded_steps of a workspace that has just been laid out: the steps of which to bound the gradient
+/// Fills bounded_steps of a arena that has just been laid out: the steps of which to bound the gradient
 /// of the first segment reads less than to look at it.
 template <class T>
 void find_bounded_steps(const Graph& graph, const Plan& plan, const Parameters<T>& parameters,
-                        Workspace<T>& workspace);
+                        Arena<T>& arena);
 
 /// Made once the loss is known. Then backward asks `takes` for each step; approve and run follow. All
 /// arguments outlive it.
 template <class T>
 class PlanUpdate {
  public:
-  PlanUpdate(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Workspace<T>& workspace,
+  PlanUpdate(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Arena<T>& arena,
              const Optimizer& optimizer, const StepOptions& options, OptimizerState<T>& state);
 
   /// Whether a step's weight changes while its gradient is formed: backward leaves the gradient out.
@@ -47,7 +47,7 @@ class PlanUpdate {
   const Graph& graph_;
   const Plan& plan_;
   Parameters<T>& parameters_;
-  Workspace<T>& workspace_;
+  Arena<T>& arena_;
   OptimizerState<T>& state_;
   Transforms transforms_;
   std::span<const int> bounded_steps_;  ///< none where transforms may change the gradients

@@ -25,12 +25,12 @@ const Segment& SgdFusion<T>::segment(const PlannedStep& step) const {
 
 template <class T>
 UpdateWay& SgdFusion<T>::way_of(const PlannedStep& step) const {
-  return workspace_.ways[at(graph_.node(step.node).operation->segments()[0])];
+  return arena_.ways[at(graph_.node(step.node).operation->segments()[0])];
 }
 
 template <class T>
 bool SgdFusion<T>::take(const PlannedStep& step) {
-  const std::int64_t rows = workspace_.gradients[at(step.value)].rows;
+  const std::int64_t rows = arena_.gradients[at(step.value)].rows;
   if (!fused_sgd(step)->has_step(rows) || update_.descent(segment(step)) == T{0}) return false;
   way_of(step) = UpdateWay::fused;
   return true;
@@ -81,8 +81,8 @@ void SgdFusion<T>::advance(const Ahead<T>& ahead) const {
 
 template <class T>
 NodeCall<T> SgdFusion<T>::call_of(const PlannedStep& step) const {
-  NodeCall<T> call = make_call(graph_, plan_, step, parameters_, workspace_);
-  call.grad_output = workspace_.gradients[at(step.value)];
+  NodeCall<T> call = make_call(graph_, plan_, step, parameters_, arena_);
+  call.grad_output = arena_.gradients[at(step.value)];
   return call;
 }
 

@@ -5,11 +5,11 @@
 
 #include <span>
 
+#include "graph/arena.hpp"
 #include "graph/plan.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/network.hpp"
 #include "nncore/operation.hpp"
-#include "nncore/workspace.hpp"
 #include "training/store_update.hpp"
 
 namespace nncore {
@@ -23,16 +23,16 @@ struct Ahead {
 };
 
 /// Of one step of the optimizer, among the steps of the plan whose gradients have bounds. Which weights are
-/// taken is in the workspace's `ways`. All arguments outlive it.
+/// taken is in the arena's `ways`. All arguments outlive it.
 template <class T>
 class SgdFusion {
  public:
-  SgdFusion(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Workspace<T>& workspace,
+  SgdFusion(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Arena<T>& arena,
             std::span<const int> bounded_steps, const StoreUpdate<T>& update)
       : graph_(graph),
         plan_(plan),
         parameters_(parameters),
-        workspace_(workspace),
+        arena_(arena),
         bounded_steps_(bounded_steps),
         update_(update) {}
 
@@ -59,7 +59,7 @@ class SgdFusion {
   const Graph& graph_;
   const Plan& plan_;
   Parameters<T>& parameters_;
-  Workspace<T>& workspace_;
+  Arena<T>& arena_;
   std::span<const int> bounded_steps_;
   const StoreUpdate<T>& update_;
 };

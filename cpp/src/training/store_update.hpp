@@ -5,8 +5,8 @@
 #include <span>
 
 #include "functions/optimizers.hpp"
+#include "graph/arena.hpp"
 #include "nncore/parameters.hpp"
-#include "nncore/workspace.hpp"
 
 namespace nncore {
 

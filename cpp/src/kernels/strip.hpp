@@ -9,7 +9,7 @@ namespace {
 /// The chains of one row of c over Depth rows of b, which are walked side by side, each from left to right:
 /// as many streams as the processor's prefetching follows. (Measured: 23 GB/s where a tile at a time had 13.)
 template <class T, int Depth>
-NNCORE_INLINE void run_band(const nncore::kernels::BandCall<T>& call, int first) {
+NNCORE_INLINE void run_band(const nncore::kernels::StripCall<T>& call, int first) {
   Vec<T> factors[Depth + 1];
   const T* rows[Depth + 1];
 #pragma GCC unroll 8
@@ -36,8 +36,8 @@ NNCORE_INLINE void run_band(const nncore::kernels::BandCall<T>& call, int first)
 }
 
 template <class T>
-void band(const nncore::kernels::BandCall<T>& call) {
-  static_assert(nncore::kernels::kBandDepth == 8);
+void strip(const nncore::kernels::StripCall<T>& call) {
+  static_assert(nncore::kernels::kStripDepth == 8);
   if (call.depth == 8) return run_band<T, 8>(call, 0);
   if (call.depth == 0) return run_band<T, 0>(call, 0);
   int first = 0;
@@ -47,8 +47,8 @@ void band(const nncore::kernels::BandCall<T>& call) {
 }
 
 template <class T>
-constexpr void add_band_kernels(nncore::kernels::Kernels<T>& k) {
-  k.band = band<T>;
+constexpr void add_strip_kernels(nncore::kernels::Kernels<T>& k) {
+  k.strip = strip<T>;
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ NNCORE_INLINE void outer_product_as_one(const nncore::kernels::TileCall<T>& call
 }
 
 template <class T>
-void outer_product(const nncore::kernels::TileCall<T>& call, int64_t rows) {
+void rank1_update(const nncore::kernels::TileCall<T>& call, int64_t rows) {
   if (!call.add) return outer_product_of<T, false>(call, rows);
   nncore::kernels::TileCall<T> rest = call;
   const int64_t period = rows_of_whole_registers<T>(call.columns);
@@ -107,8 +107,8 @@ void outer_product(const nncore::kernels::TileCall<T>& call, int64_t rows) {
 }
 
 template <class T>
-constexpr void add_outer_product_kernels(nncore::kernels::Kernels<T>& k) {
-  k.outer_product = outer_product<T>;
+constexpr void add_rank1_update_kernels(nncore::kernels::Kernels<T>& k) {
+  k.rank1_update = rank1_update<T>;
 }
 
 }  // namespace

@@ -1,0 +1,59 @@
+// Executor: the passes of a plan over the arena of one call.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "graph/arena.hpp"
+#include "graph/plan.hpp"
+#include "nncore/graph.hpp"
+#include "nncore/network.hpp"
+#include "training/objective.hpp"
+#include "training/plan_update.hpp"
+
+namespace nncore {
+
+/// Where a batch's values come from: rows of tables, and whether to keep a copy of them.
+struct Source {
+  std::span<const Table> inputs;
+  const std::int64_t* rows;
+  std::int64_t first;
+  std::int64_t count;
+  bool keep;
+  bool measure = false;  ///< find the largest magnitude of each input
+};
+
+/// How a forward pass is made.
+struct Pass {
+  bool training = false;
+  int ready = -1;              ///< this value is there already
+  bool finite_values = false;  ///< all parameters are known to be finite
+};
+
+/// All arguments outlive it.
+template <class T>
+class Executor {
+ public:
+  Executor(const Graph& graph, Parameters<T>& parameters, Arena<T>& arena)
+      : graph_(graph), parameters_(parameters), arena_(arena) {}
+
+  void load_inputs(const Plan& plan, const Source& source);
+  void run_forward(const Plan& plan, Pass pass);
+  /// Gradients of weights that the `update`, where there is one, takes are left to it.
+  void run_backward(const Plan& plan, bool input_gradients, bool accumulate, PlanUpdate<T>* update = nullptr);
+  /// Forward and the loss, with its gradient if backward is to follow.
+  WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
+                        int ready = -1);
+  /// One step; throws NotFinite, and has changed nothing, where it cannot be made. `ready` is the value of
+  /// this batch that the last step has computed, and becomes that of `next`; -1: none.
+  WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
+                    const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options,
+                    int& ready);
+
+ private:
+  const Graph& graph_;
+  Parameters<T>& parameters_;
+  Arena<T>& arena_;
+};
+
+}  // namespace nncore
