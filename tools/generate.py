@@ -2,9 +2,9 @@
 
     python tools/generate.py [--root FOLDER]
 
-An activation, a loss, an optimizer or an initializer is one entry of a table in C++ (cpp/include/nncore), which
-the compiled core tells as `nncore._core.entries`. Run this after a change of those tables, with the changed core
-installed; the tests compare what is in the tree with what this would write.
+An activation, a loss, an optimizer or an initializer is one entry of a table in C++ (cpp/include/nncore),
+which the compiled core tells as `nncore._core.entries`. Run this after a change of those tables, with the
+changed core installed; the tests compare what is in the tree with what this would write.
 """
 
 from __future__ import annotations
