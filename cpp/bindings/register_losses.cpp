@@ -261,7 +261,8 @@ py::dict describe(const LossEntry& entry) {
   described["targets"] = entry.targets ? py::object(describe_range(*entry.targets)) : py::none();
   described["least_outputs"] = entry.least_outputs;
   described["outputs"] = entry.outputs;
-  described["activation"] = entry.fused ? py::object(py::str(entry_of(entry.fused->activation.kind).name)) : py::none();
+  described["activation"] =
+      entry.fused ? py::object(py::str(entry_of(entry.fused->activation.kind).name)) : py::none();
   described["from_logits"] =
       entry.fused ? py::object(py::str(entry_of(entry.fused->from_logits).name)) : py::none();
   described["by_row"] = entry.by_row;

@@ -44,7 +44,8 @@ TEST(refuses_what_is_not_a_network) {
   CHECK_THROWS(graph_of({input_node("k", 1, true), activation_node("a", 0, ActivationKind::tanh)}, {1}),
                std::invalid_argument, "integer input 'k'");
   CHECK_THROWS(graph_of({input_node("k", 1, true)}, {0}), std::invalid_argument, "cannot be an output");
-  CHECK_THROWS(graph_of({x, add_node("s", {})}, {1}), std::invalid_argument, "inputs must be 1 or more; got 0");
+  CHECK_THROWS(graph_of({x, add_node("s", {})}, {1}), std::invalid_argument,
+               "inputs must be 1 or more; got 0");
 }
 
 TEST(derives_widths) {

@@ -28,9 +28,7 @@ std::vector<Segment> layers() {
           weight_segment("1.weight", 2, 3, {InitializerKind::he_normal})};
 }
 
-std::vector<Segment> running_mean() {
-  return {bias_segment("norm.mean", 3, constant(1.0))};
-}
+std::vector<Segment> running_mean() { return {bias_segment("norm.mean", 3, constant(1.0))}; }
 
 Segment changed(void (*change)(Segment&)) {
   Segment segment = weight_segment("w", 3, 4);
@@ -142,9 +140,8 @@ TEST(initial_values_depend_on_seed_and_segment_only) {
 }
 
 TEST(state_has_initial_values_and_streams_of_its_own) {
-  Parameters<double> parameters(
-      {weight_segment("w", 2, 2)},
-      {weight_segment("s", 2, 2), bias_segment("m", 2, constant(3.0))});
+  Parameters<double> parameters({weight_segment("w", 2, 2)},
+                                {weight_segment("s", 2, 2), bias_segment("m", 2, constant(3.0))});
   parameters.initialize(1);
   CHECK(copy_of(parameters.values(), 4) != copy_of(parameters.state(), 4));
   CHECK(parameters.state()[0] != 0.0);

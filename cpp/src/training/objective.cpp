@@ -46,8 +46,8 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
     for (const LossEntry& other : kLosses) {
       if (!other.fused || !ends_in(output, other.fused->activation)) continue;
       throw std::invalid_argument(quoted(entry.name) + " takes logits, but output '" + output.name +
-                                  "' ends in " + quoted(entry_of(other.fused->activation.kind).name) + ": use " +
-                                  quoted(other.name) + " (computed from logits all the same)");
+                                  "' ends in " + quoted(entry_of(other.fused->activation.kind).name) +
+                                  ": use " + quoted(other.name) + " (computed from logits all the same)");
     }
   }
   return planned;
