@@ -29,6 +29,19 @@ void read_parameters(Owner& owner, const Entry& entry, PyObject* const* given) {
   }
 }
 
+/// The same by name; TypeError for a name that the entry has not.
+template <class Owner, class Entry>
+void read_parameters(Owner& owner, const Entry& entry, const py::dict& given) {
+  for (const auto [key, value] : given) {
+    const std::string name = py::cast<std::string>(key);
+    const std::size_t count = parameter_count(entry);
+    std::size_t i = 0;
+    while (i < count && name != entry.parameters[i].name) ++i;
+    if (i == count) throw py::type_error(std::string(entry.name) + " has no parameter '" + name + "'");
+    owner.*entry.parameters[i].field = read_parameter(value, name.c_str(), entry.parameters[i].choices);
+  }
+}
+
 /// ", negative_slope=0.01" for each parameter.
 template <class Entry>
 std::string parameters_text(const Entry& entry) {

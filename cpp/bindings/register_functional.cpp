@@ -274,12 +274,7 @@ void register_functional(py::module_& m) {
       [](const std::string& kind, const py::kwargs& parameters) {
         const ActivationEntry& entry = entry_named(kActivations, "activation", kind);
         Activation activation(entry.kind);
-        for (std::size_t i = 0; i < parameter_count(entry); ++i) {
-          const auto& parameter = entry.parameters[i];
-          if (parameters.contains(parameter.name))
-            activation.*parameter.field =
-                read_parameter(parameters[parameter.name], parameter.name, parameter.choices);
-        }
+        read_parameters(activation, entry, parameters);
         validate(activation);
       },
       py::arg("kind"), "TypeError or ValueError for parameters that an activation cannot have.");

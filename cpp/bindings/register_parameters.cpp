@@ -26,12 +26,7 @@ constexpr double kFlopsPerNumber = 30.0;  ///< of drawing or copying one: only d
 Initializer make_initializer(const std::string& kind, const py::dict& parameters) {
   const InitializerEntry& entry = entry_named(kInitializers, "initializer", kind);
   Initializer initializer(entry.kind);
-  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
-    const auto& parameter = entry.parameters[i];
-    if (parameters.contains(parameter.name))
-      initializer.*parameter.field =
-          read_parameter(parameters[parameter.name], parameter.name, parameter.choices);
-  }
+  read_parameters(initializer, entry, parameters);
   validate(initializer);
   return initializer;
 }

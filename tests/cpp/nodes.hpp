@@ -8,6 +8,7 @@
 
 #include "nncore/activations.hpp"
 #include "nncore/graph.hpp"
+#include "nncore/initializers.hpp"
 
 namespace nncore {
 
@@ -21,12 +22,22 @@ inline Node dense_node(std::string name, int input, int weight, int bias, std::i
       {{"in_features", in_features}, {"out_features", out_features}, {"transposed", transposed}});
 }
 
+/// An initializer that makes every number `value`.
+inline Initializer constant(double value) {
+  Initializer initializer(InitializerKind::constant);
+  initializer.value = value;
+  return initializer;
+}
+
 inline Node activation_node(std::string name, int input, ActivationKind kind) {
   return make_node(entry_of(kind).name, std::move(name), {input});
 }
 
 inline Node add_node(std::string name, std::vector<int> inputs) {
   return make_node("add", std::move(name), std::move(inputs));
+}
+inline Node subtract_node(std::string name, std::vector<int> inputs) {
+  return make_node("subtract", std::move(name), std::move(inputs));
 }
 inline Node multiply_node(std::string name, std::vector<int> inputs) {
   return make_node("multiply", std::move(name), std::move(inputs));

@@ -167,9 +167,9 @@ NOT_INLINED void operator delete(void* memory, std::size_t, std::align_val_t) no
 
 TEST(gradients_of_a_graph_with_everything) {
   // x -> tanh(d) = h; the same layer again; the transposed weight; a product, a sum, a concatenation.
-  std::vector<Segment> segments{
-      weight_segment("d.weight", 4, 4), bias_segment("d.bias", 4, {InitializerKind::constant, 0.1}),
-      weight_segment("e.weight", 3, 8), bias_segment("e.bias", 3), bias_segment("t.bias", 4)};
+  std::vector<Segment> segments{weight_segment("d.weight", 4, 4), bias_segment("d.bias", 4, constant(0.1)),
+                                weight_segment("e.weight", 3, 8), bias_segment("e.bias", 3),
+                                bias_segment("t.bias", 4)};
   auto parameters = std::make_shared<Parameters<double>>(segments);
   parameters->initialize(1);
   std::vector<Node> nodes{input_node("x", 4),
@@ -546,7 +546,7 @@ TEST(losses_that_do_not_fit_name_the_right_choice) {
                "'softmax_cross_entropy' on logits");
   CHECK_THROWS(plan(ActivationKind::softmax, LossKind::binary_cross_entropy), std::invalid_argument,
                "end in 'sigmoid'");
-  CHECK_THROWS(network(Activation::tanh).plan({}), std::invalid_argument, "no loss");
+  CHECK_THROWS(network(ActivationKind::tanh).plan({}), std::invalid_argument, "no loss");
   plan(ActivationKind::softmax, LossKind::cross_entropy);
   plan(ActivationKind::sigmoid, LossKind::binary_cross_entropy);
   plan(ActivationKind::tanh, LossKind::softmax_cross_entropy);

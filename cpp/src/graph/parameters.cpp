@@ -193,17 +193,20 @@ int Parameters<T>::index_of(std::string_view segment_name) const {
 
 template <class T>
 Matrix<T> Parameters<T>::value(int index, std::int64_t group) {
-  return matrix_of(pick(segments_, index), values() + offset(index), group);
+  const auto& segment = pick(segments_, index);  // before its offset is read
+  return matrix_of(segment, values() + offset(index), group);
 }
 
 template <class T>
 Matrix<const T> Parameters<T>::value(int index, std::int64_t group) const {
-  return matrix_of(pick(segments_, index), values() + offset(index), group);
+  const auto& segment = pick(segments_, index);  // before its offset is read
+  return matrix_of(segment, values() + offset(index), group);
 }
 
 template <class T>
 Matrix<T> Parameters<T>::gradient(int index, std::int64_t group) {
-  return matrix_of(pick(segments_, index), gradients_.data() + offset(index), group);
+  const auto& segment = pick(segments_, index);  // before its offset is read
+  return matrix_of(segment, gradients_.data() + offset(index), group);
 }
 
 template <class T>

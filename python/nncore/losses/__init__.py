@@ -29,7 +29,7 @@ def as_loss(given: object) -> Loss | LossFunction:
     >>> as_loss("cross_entropi")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: loss must be one of ...; got 'cross_entropi' (did you mean 'cross_entropy'?)
+    ValueError: loss must be one of half_squared_error, ...; got 'cross_entropi' (did you mean ...
     """
     if isinstance(given, str):
         return entry("loss", _ALIASES.get(given, given), ENTRIES)()
