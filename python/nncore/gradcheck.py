@@ -155,8 +155,8 @@ def check_gradients(
     if model.dtype != np.float64:
         raise ValueError(f"model must be float64, as model.copy(dtype='float64') is; got {model.dtype}")
     objective = make_objective(model, loss, loss_weights)
-    samples = model.as_samples(objective, x, y, sample_weight)
-    objective.loss_and_gradients(samples, False)
+    samples = objective.read(x, y, sample_weight)
+    objective.loss_and_gradients(x, y, sample_weight, False)
     probe = _Probe(model, lambda: objective.loss(samples))
     gradients = model.store.split(model.gradients, model.segments)
     segments = model.store.core.segments
