@@ -34,8 +34,8 @@ def test_tables_of_names() -> None:
         _core.Segment("w", (2, 2), initializer="glorot_unifrom")
     with pytest.raises(ValueError, match="did you mean 'adamw'"):
         _core.Optimizer("adamww", learning_rate=0.1)
-    with pytest.raises(ValueError, match="did you mean 'tanh'"):
-        _core.Node.activation("a", 0, "tahn")
+    with pytest.raises(ValueError, match=r"node 'a' \(tahn\): kind must be one of .*tanh"):
+        _core.Node.make("tahn", "a", [0])
 
 
 def test_random_numbers() -> None:
@@ -111,9 +111,9 @@ def test_state_segments() -> None:
 
 
 def test_segments_and_settings() -> None:
-    for shape in ((), (2, 3, 4), (0,), (2, 0), (-1, 2)):
+    for shape in ((), (2, 3, 4, 5), (0,), (2, 0), (-1, 2)):
         with pytest.raises(ValueError, match="shape of segment 'w'"):
-            _core.Segment("w", shape)
+            _core.Parameters_float32([_core.Segment("w", shape)])
     store = _core.Parameters_float32([_core.Segment("w", (2, 3)), _core.Segment("b", (2,))])
     store.set_trainable(1, False)
     store.set_learning_rate_multiplier(1, 0.5)

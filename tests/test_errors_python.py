@@ -27,17 +27,16 @@ DESCRIBING = {
         ValueError,
         r"initializer must be one of .*; got 'glorot' \(did you mean 'glorot_",
     ),
-    "constant without value": (
-        lambda: nc.Dense(2, 2, weight_initializer="constant"),
+    "constant of NaN": (
+        lambda: nc.Constant(float("nan")),
         ValueError,
-        "with its value",
+        "value must be a finite number; got nan",
     ),
-    "constant of NaN": (lambda: nc.Constant(float("nan")), ValueError, "must be finite"),
     "initializer of a number": (lambda: nc.Dense(2, 2, weight_initializer=0.5), TypeError, "got float"),
     "bias by sizes of a weight": (
         lambda: nc.Dense(2, 2, bias_initializer="he_normal"),
         ValueError,
-        "bias_initializer must be 'zeros' or Constant",
+        "bias_initializer must be one that does not depend on the sizes of a weight; got 'he_normal'",
     ),
     "name with a dot": (
         lambda: nc.Dense(2, 2, name="a.b"),

@@ -299,10 +299,10 @@ def test_outs_overlap_each_other() -> None:
 
 
 def test_backward_may_not_write_over_its_output() -> None:
-    """In place of the gradient, yes; in place of f(z), which is still read, no."""
-    for name in ACTIVATIONS:
+    """In place of the gradient, yes; in place of f(z) or z, which is still read, no."""
+    for name, kept in ACTIVATIONS.items():
         given = arguments(f"{name}_backward")
-        given["out"] = given["output"]
+        given["out"] = given[kept]
         assert_refused(f"{name}_backward", "out", given, ValueError)
 
 

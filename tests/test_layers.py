@@ -140,5 +140,5 @@ def test_layers_describe_themselves():
     assert repr(nc.ReLU()) == "ReLU()"
     assert repr(nc.SGD(0.1, 0.9)) == "SGD(learning_rate=0.1, momentum=0.9)"
     assert repr(nc.SGD(0.1, 0.9, nesterov=True)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=True)"
-    assert repr(nc.Constant(0.5)) == "Constant(0.5)"
+    assert repr(nc.Constant(0.5)) == "Constant(value=0.5)"
     assert "Input" in repr(nc.Input(2))

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import nncore as nc
+from nncore import _core
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-12
@@ -21,6 +22,7 @@ def load(file: str) -> dict[str, NDArray]:
 
 RECORDED = load("values.npz")
 RECORDED_LOSSES = load("losses.npz")
+RECORDED_ACTIVATIONS = load("activations.npz")
 
 
 def recorded(prefix: str, values: Mapping[str, NDArray] = RECORDED) -> dict[str, NDArray]:
@@ -135,6 +137,27 @@ def test_forward_loss_and_gradients(name: str, weighted: str) -> None:
     grad_x = model.backward(values[f"{weighted}grad_output"])
     assert_agrees(grad_x, values[f"{weighted}grad_x"], "backward: x")
     assert_gradients_agree("backward")
+
+
+ACTIVATIONS = ["leaky_relu", "leaky_relu of 0.3", "gelu", "gelu by tanh", "silu"]
+
+
+def test_every_recorded_activation_is_compared() -> None:
+    assert {key.split("/")[0] for key in RECORDED_ACTIVATIONS} == {*ACTIVATIONS, "versions"}
+    assert str(RECORDED_ACTIVATIONS["versions"]).startswith("torch 2.13.0")
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS)
+def test_activations_by_themselves(case: str) -> None:
+    values = recorded(case, RECORDED_ACTIVATIONS)
+    name = case.split()[0]
+    parameters = {key.split()[1]: given.item() for key, given in values.items() if " " in key}
+    value = getattr(nc.functional, name)(values["z"], **parameters)
+    assert_agrees(value, values["value"], "value")
+    [entry] = [entry for entry in _core.entries["activations"] if entry["name"] == name]
+    kept = values["z"] if entry["derivative_reads"] == "input" else value
+    gradient = getattr(nc.functional, f"{name}_backward")(values["grad_output"], kept, **parameters)
+    assert_agrees(gradient, values["gradient"], "gradient")
 
 
 LOSSES = ["huber", "huber of 0.3", "mean_absolute_error", "gaussian_nll"]

@@ -17,6 +17,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
 LABELS = (X[:, 0] + X[:, 1] > 0).astype(int)
 Y = np.stack([X[:, 0] * X[:, 1], X.sum(axis=1)], axis=1)
+OPTIMIZERS = [*ENTRIES.values(), lambda: nc.SGD(momentum=0.9), lambda: nc.SGD(momentum=0.9, nesterov=True)]
 
 
 def classifier(optimizer="adam", **options):
@@ -52,7 +53,7 @@ def test_training_learns():
     assert history["loss"][-1] < 0.1 * history["loss"][0]
 
 
-@pytest.mark.parametrize("make", [*ENTRIES.values(), lambda: nc.SGD(momentum=0.9)])
+@pytest.mark.parametrize("make", OPTIMIZERS)
 def test_an_epoch_is_its_steps(make):
     whole, steps = regressor(make()), regressor(make())
     whole.fit(X, Y, epochs=2, batch_size=16, progress=False)
@@ -420,10 +421,10 @@ def test_an_error_in_a_callback_leaves_whole_epochs():
 # Resuming ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
-def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(optimizer, tmp_path):
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(make, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    whole, first, second = (classifier(optimizer) for _ in range(3))
+    whole, first, second = (classifier(make()) for _ in range(3))
     for trainer in (whole, first):
         trainer.fit(X, LABELS, epochs=2, batch_size=7, validation_data=(X, LABELS), progress=False)
         trainer.optimizer.learning_rate /= 3

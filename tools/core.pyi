@@ -1,7 +1,7 @@
 """The compiled core: what the bindings export. Python code above it never sees a pointer or a thread."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Never, Protocol, type_check_only
+from typing import Any, Literal, Never, Protocol, overload, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray

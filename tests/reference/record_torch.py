@@ -1,6 +1,6 @@
 """Records what PyTorch computes in float64, for tests/test_reference.py to compare with.
 
-Run it only to change the cases; the tests read values.npz and losses.npz and need no torch:
+Run it only to change the cases; the tests read values.npz, losses.npz and activations.npz and need no torch:
 
     python3 -m venv torch-venv && torch-venv/bin/pip install torch==2.13.0 numpy
     torch-venv/bin/python tests/reference/record_torch.py
@@ -129,6 +129,32 @@ def optimizer(kind: str, layers: Layers) -> torch.optim.Optimizer:
     # nncore's AdamW decays weights, not biases.
     groups = [{"params": weights, "weight_decay": 0.1}, {"params": biases, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.01)
+
+
+# Activations by themselves: parameters. -------------------------------------------------------------------
+
+ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], dict[str, float | str]]] = {
+    "leaky_relu": (F.leaky_relu, {}),
+    "leaky_relu of 0.3": (F.leaky_relu, {"negative_slope": 0.3}),
+    "gelu": (F.gelu, {}),
+    "gelu by tanh": (F.gelu, {"approximate": "tanh"}),
+    "silu": (F.silu, {}),
+}
+
+
+def record_activation(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    activation, parameters = ACTIVATIONS[name]
+    z = torch.tensor(rng.normal(scale=3.0, size=(BATCH, 17))).requires_grad_()
+    grad_output = torch.tensor(rng.normal(size=(BATCH, 17)))
+    value = activation(z, **parameters)
+    (gradient,) = torch.autograd.grad(value, z, grad_output)
+    return {
+        "z": numbers(z),
+        "grad_output": numbers(grad_output),
+        "value": numbers(value),
+        "gradient": numbers(gradient),
+        **{f"parameter {key}": np.array(given) for key, given in parameters.items()},
+    }
 
 
 # Losses by themselves, one value a sample: parameters, the columns of the prediction and of the target. -----
@@ -265,6 +291,10 @@ def main() -> None:
     for name in LOSSES:
         losses |= {f"{name}/{key}": array for key, array in record_loss(name, rng).items()}
     write("losses.npz", losses)
+    activations: dict[str, np.ndarray] = {}
+    for name in ACTIVATIONS:
+        activations |= {f"{name}/{key}": array for key, array in record_activation(name, rng).items()}
+    write("activations.npz", activations)
 
 
 if __name__ == "__main__":

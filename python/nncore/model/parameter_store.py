@@ -99,7 +99,8 @@ class ParameterStore:
         for name, index in segments.items():
             start = ends[index] - math.prod(self.shapes[index])
             like = self.core.value(index)  # its strides tell in which order the core keeps a segment
-            views[name] = np.lib.stride_tricks.as_strided(flat[start:], like.shape, like.strides)
+            strides = [step // like.itemsize * flat.itemsize for step in like.strides]
+            views[name] = np.lib.stride_tricks.as_strided(flat[start:], like.shape, strides)
         return views
 
     def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
