@@ -15,6 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 import nncore as nc
 from nncore import _core
 from nncore import functional as F
+from nncore._arrays import as_inputs
+from nncore.model import reading
 from small_networks import DTYPES, chain, draw, snapshot, unchanged
 
 # One array each ----------------------------------------------------------------------------------------
@@ -308,6 +310,31 @@ def test_models_give_the_same_for_arrays_and_lists() -> None:
         assert np.array_equal(one.backward(Y), other.backward(Y.tolist()))
         assert np.array_equal(one.gradients, other.gradients)
         assert np.array_equal(one.parameters, other.parameters)
+
+
+def test_tables_are_made_once_and_only_of_what_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(x: Any, *arguments: Any) -> Any:
+        made.append(x)
+        return as_inputs(x, *arguments)
+
+    monkeypatch.setattr(reading, "as_inputs", counted)
+    model = nc.mlp([3, 4, 2], "tanh", seed=0)
+    trainer = nc.Trainer(model, "mean_squared_error")
+    by_python = nc.Trainer(model, lambda output, y: (float(np.mean((output - y) ** 2)), output - y))
+    for x, y, expected in ((X, Y, 0), (X.tolist(), Y, 1), (X, Y.tolist(), 1), (X.tolist(), Y.tolist(), 1)):
+        for call, count in (
+            (lambda x=x, y=y: trainer.step(x, y), expected),
+            (lambda x=x, y=y: model.loss_and_gradients(x, y, "mean_squared_error"), expected),
+            (lambda x=x, y=y: by_python.step(x, y), 1),
+            (lambda x=x: model.predict(x), int(x is not X)),
+            (lambda x=x: model.forward(x), int(x is not X)),
+        ):
+            made.clear()
+            call()
+            assert len(made) == count
+            assert all(given is x for given in made)
 
 
 def test_another_optimizer_has_its_own_state() -> None:
