@@ -443,14 +443,16 @@ def test_calls_hold_on_to_nothing() -> None:
             network.backward(given, False, True, lambda _: [y])
             network.forward(x)
             network.backward(y)
-            network.loss_and_gradients(objective, given, y, weight, False, lambda *_: batch)
+            network.loss_and_gradients(objective, given, y, weight, False, True, lambda *_: batch)
             network.train_step(objective, given, y, optimizer, state, sample_weight=weight, convert=read)
         for given in (list_x, wrong):
             refused(network.predict, given)
             refused(network.predict, x=given, out=wrong)
             refused(network.predict, given, convert=lambda _: [])
             refused(network.backward, given)
-            refused(network.train_step, objective, given, y, optimizer, state, weight, lambda *_: (x, y))
+            refused(
+                network.train_step, objective, given, y, optimizer, state, weight, None, lambda *_: (x, y)
+            )
         network.update(optimizer, state)
         network.predict([x], out)
         network.train_step(objective, [x], [y], optimizer, state)

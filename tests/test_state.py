@@ -1,5 +1,5 @@
-"""Layers that draw random numbers or keep state: dropout, batch normalization; and what else a layer may be: an
-embedding of integers, a parameter that reads nothing, PReLU."""
+"""Layers that draw random numbers or keep state: dropout, batch normalization; and what else a layer may be:
+an embedding of integers, a parameter that reads nothing, PReLU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def dropped(rows, columns, seed=0, p=0.5, step=0, dtype=np.float64):
     """What dropout makes of ones."""
     layer = nc.Dropout(p)
     x = nc.Input(columns)
-    model = nc.Model(x, layer(x * nc.Parameter(columns, initializer=nc.Constant(1.0))()), dtype=dtype, seed=seed)
+    model = nc.Model(
+        x, layer(x * nc.Parameter(columns, initializer=nc.Constant(1.0))()), dtype=dtype, seed=seed
+    )
     model.store.core.random_step = step
     return model.forward(np.ones((rows, columns)), training=True)
 
@@ -158,9 +160,9 @@ def test_a_batch_of_one_row_has_no_statistics():
     model = model_of(nc.Dense(4, 8), nc.BatchNorm(8), nc.Dense(8, 3))
     trainer = nc.Trainer(model, "mean_squared_error")
     before = model.parameters.copy()
-    with pytest.raises(ValueError, match="at least 2 rows.*got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 rows.*got 1"):
         trainer.step(X[:1], Y[:1])
-    with pytest.raises(ValueError, match="at least 2 rows.*got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 rows.*got 1"):
         trainer.fit(X, Y, batch_size=3, progress=False)  # 7 rows leave a last batch of 1
     assert np.array_equal(before, model.parameters)
     trainer.fit(X, Y, batch_size=4, progress=False)
@@ -195,7 +197,9 @@ def test_best_weights_come_back_with_their_statistics():
             seen[logs["val_loss"]] = model.store.core.state.copy()
 
     stop = nc.EarlyStopping(monitor="val_loss", patience=2, restore_best=True)
-    trainer.fit(X, Y, epochs=6, batch_size=7, validation_data=(X, Y), callbacks=[Watch(), stop], progress=False)
+    trainer.fit(
+        X, Y, epochs=6, batch_size=7, validation_data=(X, Y), callbacks=[Watch(), stop], progress=False
+    )
     assert np.array_equal(model.store.core.state, seen[min(seen)])
 
 
@@ -265,6 +269,15 @@ def test_floats_are_no_codes():
     model, _ = embedding_model()
     with pytest.raises(ValueError, match=r"x must be of an integer dtype.*got floats"):
         model.predict(np.zeros((2, 2)))
+
+
+def test_embeddings_and_other_layers_read_their_own_kind_of_numbers():
+    x = nc.Input(2)
+    with pytest.raises(ValueError, match=r"\(embedding\) needs an integer input but reads the floats"):
+        nc.Model(x, nc.Embedding(5, 3)(x))
+    x = nc.Input(2, is_integer=True)
+    with pytest.raises(ValueError, match=r"\(dense\) needs floats but reads the integer input"):
+        nc.Model(x, nc.Dense(2, 3)(x))
 
 
 def test_embeddings_are_saved(tmp_path):

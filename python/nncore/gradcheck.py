@@ -142,9 +142,9 @@ def check_gradients(
 
     x, y, loss, sample_weight and loss_weights are those of `Model.loss_and_gradients`. All trainable
     parameters are checked, or at most `max_entries` of each array, drawn always alike. With `training` the
-    loss is that of training: dropout draws the same numbers for all evaluations, and batch normalization takes
-    the statistics of the batch. Parameters, running statistics and random numbers end as they were;
-    `gradients` holds the gradients. An array is right if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within
+    loss is that of training: dropout draws the same numbers every time, and batch normalization takes the
+    statistics of the batch. Parameters, running statistics and random numbers end as they were; `gradients`
+    holds the gradients. An array is right if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within
     rounding, where the gradient is that small) and each entry is within the rounding and truncation
     error of its difference quotient. Entries where the loss has a kink are counted and left out.
 
