@@ -46,7 +46,7 @@ def chain(
 
 
 def train_step(model: SimpleNamespace, x: NDArray, y: NDArray, **options: Any) -> float:
-    loss: float = model.network.train_step(model.objective, [x], [y], model.optimizer, model.state, **options)
+    loss: float = model.network.train_step(model.objective, x, y, model.optimizer, model.state, **options)
     return loss
 
 

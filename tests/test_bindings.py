@@ -74,9 +74,9 @@ def test_views_share_the_store(dtype: DTypeLike) -> None:
     weight[...] = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
     bias[...] = [0.5, -0.5]
     assert values.tolist() == [1.0, 4.0, 2.0, 5.0, 3.0, 6.0, 0.5, -0.5]
-    assert model.network.predict([x])[0].tolist() == [[321.5, 653.5]]
+    assert model.network.predict(x).tolist() == [[321.5, 653.5]]
     values[:6] = 0.0  # through a view from before the last call
-    assert model.network.predict([x])[0].tolist() == [[0.5, -0.5]]
+    assert model.network.predict(x).tolist() == [[0.5, -0.5]]
     model.store.gradient(0)[1, 2] = 9.0
     assert model.store.gradients[5] == 9.0
 

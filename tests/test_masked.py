@@ -261,7 +261,7 @@ def test_other_subclasses_are_arrays(tmp_path: Path) -> None:
     for given in (np.load(tmp_path / "x.npy", mmap_mode="r"), X.view(Subclass)):
         assert type(given) is not np.ndarray
         assert np.array_equal(model.predict(given), expected)
-        assert np.array_equal(model.network.try_predict(given), expected)
+        assert np.array_equal(model.network.predict(given), expected)
         trained = [classifier(), classifier()]
         for trainer, x in zip(trained, (X, given), strict=True):
             trainer.fit(x, LABELS, 2, 2, progress=False)

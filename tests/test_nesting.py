@@ -391,6 +391,8 @@ def test_values_can_be_subtracted():
     model.forward([p, q])
     assert [g.tolist() for g in model.backward(np.ones((5, 3)))] == [[[1.0] * 3] * 5, [[-1.0] * 3] * 5]
     assert not nc.Model(a, a - a).predict(p).any()
+    with pytest.raises(ValueError, match=r"inputs of Multiply\(\) must be two values; got 3"):
+        nc.Multiply()(a, b, a)
     with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must be two values; got 3"):
         nc.Subtract()(a, b, a)
     with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must have one width; got 3 and 2"):

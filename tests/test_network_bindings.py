@@ -32,9 +32,11 @@ def test_any_real_data_of_any_strides(number: str, arrangement: str) -> None:
     given = ARRANGEMENTS[arrangement](x)
     plain = x.astype(np.float32)
     one, other = chain([5, 4, 5]), chain([5, 4, 5])
-    assert np.array_equal(one.network.predict([given])[0], other.network.predict([plain])[0])
+    assert np.array_equal(one.network.predict(given), other.network.predict(plain))
     rows = np.array([8, 0, 3])
-    assert train_step(one, given, given, rows=rows) == train_step(other, plain, plain, rows=rows)
+    assert train_step(one, given, given) == train_step(other, plain, plain)
+    results = [train_epoch(m, a, a, rows=rows) for m, a in ((one, given), (other, plain))]
+    assert results[0].mean_loss == results[1].mean_loss
     assert snapshot(one) == snapshot(other)
 
 
@@ -55,12 +57,12 @@ def test_data_of_another_dtype(wrong: NDArray) -> None:
     model, x, y = chain([3, 3]), draw(4, 3), draw(4, 3)
     with unchanged(model):
         for call, named in (
-            (lambda: model.network.predict([wrong]), "x"),
-            (lambda: model.network.forward([wrong]), "x"),
+            (lambda: model.network.predict(wrong), "x"),
+            (lambda: model.network.forward(wrong), "x"),
             (lambda: train_step(model, wrong, y), "x"),
             (lambda: train_step(model, x, wrong), "y"),
             (lambda: train_epoch(model, x, y, sample_weight=wrong[:, 0].copy()), "sample_weight"),
-            (lambda: train_step(model, x, y, rows=wrong[:, 0].copy()), "rows"),
+            (lambda: train_epoch(model, x, y, rows=wrong[:, 0].copy()), "rows"),
         ):
             with pytest.raises(TypeError, match=f"^{named} has dtype "):
                 call()
@@ -72,18 +74,18 @@ def test_what_is_no_array() -> None:
         with pytest.raises(TypeError, match="x is of type list; a NumPy array is needed"):
             model.network.predict([x.tolist()])
         with pytest.raises(TypeError, match="rows is of type list"):
-            train_step(model, x, y, rows=[0, 1])
+            train_epoch(model, x, y, rows=[0, 1])
         with pytest.raises(TypeError, match="out is of type str"):
-            model.network.predict([x], ["out"])
+            model.network.predict(x, "out")
 
 
 def test_data_of_another_shape() -> None:
     model, x, y = chain([3, 2]), draw(4, 3), draw(4, 2)
     labelled = chain([3, 2], terms=CROSS_ENTROPY)
     with unchanged(model), unchanged(labelled):
-        for wrong in (draw(3), draw(4, 2), draw(4, 4), draw(4, 3, 1), np.array(1.0)):
+        for wrong in (draw(2), draw(4, 2), draw(4, 4), draw(4, 3, 1), np.array(1.0)):
             with pytest.raises(ValueError, match=r"^x has shape .*; needed: \("):
-                model.network.predict([wrong])
+                model.network.predict(wrong)
         for wrong in (draw(4), draw(4, 3), draw(4, 1), draw(3, 2), draw(5, 2), draw(4, 2, 1)):
             for call in (train_step, train_epoch):
                 with pytest.raises(ValueError, match=r"^y has shape "):
@@ -109,7 +111,7 @@ def test_data_of_another_shape() -> None:
             (np.arange(4)[::2], "rows has a stride"),
         ):
             with pytest.raises(ValueError, match=message):
-                train_step(model, x, y, rows=rows)
+                train_epoch(model, x, y, rows=rows)
 
 
 def test_values_that_cannot_be_learned_from() -> None:
@@ -130,9 +132,9 @@ def test_values_that_cannot_be_learned_from() -> None:
             with pytest.raises(ValueError, match="sample_weight is zero for every sample"):
                 call(model, x, y, sample_weight=np.zeros(4))
     # Rows that are not asked for do not matter.
-    assert np.isfinite(train_step(model, x, nan, rows=np.array([0, 1, 3])))
+    assert np.isfinite(train_epoch(model, x, nan, rows=np.array([0, 1, 3])).mean_loss)
     weight = np.array([1.0, np.nan, 1.0, 1.0])
-    assert np.isfinite(train_step(model, x, y, rows=np.array([0, 2]), sample_weight=weight))
+    assert np.isfinite(train_epoch(model, x, y, rows=np.array([0, 2]), sample_weight=weight).mean_loss)
 
 
 def test_class_labels_and_columns() -> None:
@@ -170,6 +172,9 @@ def test_several_inputs() -> None:
     assert result[0] is outs[0]
     assert result[1] is outs[1]
     assert np.array_equal(outs[0], both)
+    for wrong in ([], outs[:1], [*outs, outs[0]]):
+        with pytest.raises(ValueError, match=f"out holds {len(wrong)} arrays; needed: 2"):
+            network.predict([a, b], wrong)
     shared = np.zeros(40, np.float32)
     with pytest.raises(ValueError, match=r"out\[1\] shares memory with another array of out"):
         network.predict([a, b], [shared[:20].reshape(4, 5), shared[19:27].reshape(4, 2)])
@@ -182,11 +187,11 @@ def test_several_inputs() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_predict_into_out(dtype: DTypeLike) -> None:
     model, x = chain([3, 4, 2], dtype), draw(5, 3, dtype=dtype)
-    (expected,) = model.network.predict([x])
+    expected = model.network.predict(x)
     assert expected.dtype == dtype
     for base in (np.full((5, 2), np.nan, dtype), np.full((5, 6), np.nan, dtype)):
         out = base[:, :2]
-        assert model.network.predict([x], [out])[0] is out
+        assert model.network.predict(x, out) is out
         assert np.array_equal(out, expected)
         assert np.all(np.isnan(base[:, 2:]))
 
@@ -194,15 +199,15 @@ def test_predict_into_out(dtype: DTypeLike) -> None:
 def test_what_one_call_filled_the_next_leaves_alone() -> None:
     """Calls of one size share a workspace, which computes results in the caller's arrays where it can."""
     model, x, other = chain([3, 4, 2]), draw(5, 3), draw(5, 3, seed=1)
-    (expected,) = model.network.predict([x])
-    (expected_other,) = model.network.predict([other])
+    expected = model.network.predict(x)
+    expected_other = model.network.predict(other)
     first, base = np.zeros((5, 2), np.float32), np.zeros((5, 3), np.float32)
-    model.network.predict([x], [first])
-    model.network.predict([other], [base[:, :2]])  # with gaps: not computed there
+    model.network.predict(x, first)
+    model.network.predict(other, base[:, :2])  # with gaps: not computed there
     assert np.array_equal(first, expected)
     assert np.array_equal(base[:, :2], expected_other)
     assert not np.any(base[:, 2])
-    assert np.array_equal(model.network.predict([x])[0], expected)
+    assert np.array_equal(model.network.predict(x), expected)
     assert np.array_equal(base[:, :2], expected_other)
 
 
@@ -225,19 +230,19 @@ def test_out_that_does_not_fit() -> None:
     ):
         before = out.tobytes()
         with pytest.raises(error, match=message):
-            model.network.predict([x_there], [out])
+            model.network.predict(x_there, out)
         assert out.tobytes() == before
     for outs in ([], [read_only, read_only]):
-        with pytest.raises(ValueError, match="out holds"):
-            model.network.predict([x], outs)
+        with pytest.raises(TypeError, match="out is of type list; a NumPy array is needed"):
+            model.network.predict(x, outs)
     with unchanged(model), pytest.raises(ValueError, match="shares memory with the model's parameters"):
-        model.network.predict([x[:4]], [model.store.values.reshape(4, 2)])
+        model.network.predict(x[:4], model.store.values.reshape(4, 2))
 
 
 def test_no_rows() -> None:
     model = chain([3, 2])
     x, y = np.zeros((0, 3), np.float32), np.zeros((0, 2), np.float32)
-    assert model.network.predict([x])[0].shape == (0, 2)
+    assert model.network.predict(x).shape == (0, 2)
     with unchanged(model):
         assert train_epoch(model, x, y).steps == 0
         assert train_epoch(model, draw(4, 3), draw(4, 2), rows=np.zeros(0, np.int64)).steps == 0
@@ -257,7 +262,7 @@ def test_an_epoch_is_its_steps(dtype: DTypeLike) -> None:
     x, y = draw(11, 3), draw(11, 2, seed=1)
     rows = np.random.default_rng(2).permutation(11)
     result = train_epoch(whole, x, y, rows=rows)
-    losses = [train_step(steps, x, y, rows=rows[i : i + 4].copy()) for i in (0, 4, 8)]
+    losses = [train_step(steps, x[rows[i : i + 4]], y[rows[i : i + 4]]) for i in (0, 4, 8)]
     assert snapshot(whole) == snapshot(steps)
     assert result.steps == 3
     assert result.mean_loss == pytest.approx(np.average(losses, weights=[4, 4, 3]), rel=1e-15)
@@ -275,8 +280,8 @@ def test_a_step_by_its_pieces(dtype: DTypeLike) -> None:
     expected = train_step(one, x, y)
     assert two.network.train_step_with(loss, [x], two.optimizer, two.state) == expected
     assert snapshot(one) == snapshot(two)
-    value, gradients = loss(three.network.forward([x]))
-    (grad_x,) = three.network.backward(gradients)
+    value, gradients = loss([three.network.forward(x)])
+    grad_x = three.network.backward(gradients)
     three.network.update(three.optimizer, three.state)
     assert value == expected
     assert grad_x.shape == x.shape
@@ -292,18 +297,18 @@ def test_a_step_by_its_pieces(dtype: DTypeLike) -> None:
 def test_backward() -> None:
     model, x, y = chain([3, 5, 2]), draw(6, 3), draw(6, 2, seed=1)
     with unchanged(model), pytest.raises(RuntimeError, match="forward"):
-        model.network.backward([y])
-    model.network.loss_and_gradients(model.objective, [x], [y])
+        model.network.backward(y)
+    model.network.loss_and_gradients(model.objective, x, y)
     expected = model.store.gradients.copy()
     model.store.gradients[:] = 0.0
 
     def gradient() -> NDArray:
-        result: NDArray = _core.half_squared_error_and_gradient(model.network.forward([x])[0], y)[1]
+        result: NDArray = _core.half_squared_error_and_gradient(model.network.forward(x), y)[1]
         return result
 
-    assert model.network.backward([gradient()], input_gradients=False) == []
+    assert model.network.backward(gradient(), input_gradients=False) == []
     assert np.array_equal(model.store.gradients, expected)
-    model.network.backward([gradient()], accumulate=True)
+    model.network.backward(gradient(), accumulate=True)
     assert np.array_equal(model.store.gradients, 2 * expected)
     grad = gradient()
     with unchanged(model):
@@ -313,11 +318,11 @@ def test_backward() -> None:
             (np.asfortranarray(grad), ValueError),
         ):
             with pytest.raises(error, match=r"^grad_output has"):
-                model.network.backward([wrong])
-    model.network.backward([grad])  # what was wrong could be put right
+                model.network.backward(wrong)
+    model.network.backward(grad)  # what was wrong could be put right
     assert np.array_equal(model.store.gradients, expected)
     with pytest.raises(RuntimeError, match="forward"):
-        model.network.backward([grad])
+        model.network.backward(grad)
 
 
 def test_objective_and_state_of_others() -> None:
@@ -328,7 +333,7 @@ def test_objective_and_state_of_others() -> None:
         with pytest.raises(ValueError, match="objective was planned by another network"):
             model.network.loss(other.objective, [x], [y])
         for state in (sgd, wide.state):
-            arguments = (model.objective, [x], [y], model.optimizer, state)
+            arguments = (model.objective, x, y, model.optimizer, state)
             with pytest.raises(
                 ValueError, match="state must be of adam with 8 parameters and the slots first"
             ):
@@ -390,10 +395,10 @@ def test_calls_into_a_model_inside_its_step() -> None:
     model, x, y = chain([3, 2]), draw(8, 3), draw(8, 2)
     sharing = _core.Network_float32(_core.Graph([_core.Node.input("x", 3)], [0]), model.store)
     calls: list[Callable[[], object]] = [
-        lambda: model.network.predict([x]),
-        lambda: sharing.predict([x]),
-        lambda: model.network.forward([x]),
-        lambda: model.network.backward([y]),
+        lambda: model.network.predict(x),
+        lambda: sharing.predict(x),
+        lambda: model.network.forward(x),
+        lambda: model.network.backward(y),
         lambda: model.network.loss(model.objective, [x], [y]),
         lambda: train_step(model, x, y),
         lambda: train_epoch(model, x, y),
@@ -410,7 +415,7 @@ def test_calls_into_a_model_inside_its_step() -> None:
         with pytest.raises(RuntimeError, match="another call"):
             train_epoch(model, x, y, tick=lambda *_, call=call: call())
         assert model.state.steps == steps + 1  # the step before the tick is whole
-    model.network.predict([x])  # and the model is free again
+    model.network.predict(x)  # and the model is free again
 
 
 def test_a_thread_cannot_predict_while_another_trains() -> None:
@@ -419,7 +424,7 @@ def test_a_thread_cannot_predict_while_another_trains() -> None:
 
     def predict() -> None:
         try:
-            model.network.predict([x])
+            model.network.predict(x)
         except RuntimeError as error:
             seen.append(error)
 
@@ -436,7 +441,7 @@ def test_a_thread_cannot_predict_while_another_trains() -> None:
 def test_several_threads_predict_at_the_same_time() -> None:
     model = chain([20, 64, 64, 3])
     inputs = [draw(rows, 20, seed=rows) for rows in (1, 7, 100, 1000)]
-    expected = [model.network.predict([x])[0] for x in inputs]
+    expected = [model.network.predict(x) for x in inputs]
     wrong: list[str] = []
     ready = threading.Barrier(len(inputs))
 
@@ -444,7 +449,7 @@ def test_several_threads_predict_at_the_same_time() -> None:
         ready.wait()
         out = np.empty_like(expected[index])
         for _ in range(50):
-            model.network.predict([inputs[index]], [out])
+            model.network.predict(inputs[index], out)
             if not np.array_equal(out, expected[index]):
                 wrong.append(f"thread {index}")
 
@@ -458,7 +463,7 @@ def test_several_threads_predict_at_the_same_time() -> None:
 
 def test_long_calls_let_other_threads_run() -> None:
     model, x = chain([256, 512, 256]), draw(5000, 256)
-    out = [np.empty((5000, 256), np.float32)]
+    out = np.empty((5000, 256), np.float32)
     counter, stop = [0], threading.Event()
 
     def count() -> None:
@@ -471,7 +476,7 @@ def test_long_calls_let_other_threads_run() -> None:
         counts = []
         for _ in range(5):
             before = counter[0]
-            model.network.predict([x], out)
+            model.network.predict(x, out)
             counts.append(counter[0] - before)
     finally:
         stop.set()
@@ -486,15 +491,15 @@ def test_tick_and_its_errors() -> None:
     result = train_epoch(model, x, y, tick=lambda steps, loss: ticks.append((steps, loss)))
     assert result.steps == 2
     assert ticks[0][0] == 1
-    assert ticks[0][1] == train_step(same, x, y, rows=np.arange(4))
+    assert ticks[0][1] == train_step(same, x[:4], y[:4])
 
     def raising(*_: float) -> None:
         raise KeyError("of the caller")
 
-    train_step(same, x, y, rows=np.arange(4, 8))
+    train_step(same, x[4:], y[4:])
     with pytest.raises(KeyError, match="of the caller"):
         train_epoch(model, x, y, tick=raising)
-    train_step(same, x, y, rows=np.arange(4))
+    train_step(same, x[:4], y[:4])
     assert snapshot(model) == snapshot(same)
 
 

@@ -1,5 +1,5 @@
-"""Layers that draw random numbers or keep state: dropout, batch normalization; and what else a layer may be: an
-embedding of integers, a parameter that reads nothing, PReLU."""
+"""Layers that draw random numbers or keep state: dropout, batch normalization; and what else a layer may be:
+an embedding of integers, a parameter that reads nothing, PReLU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def dropped(rows, columns, seed=0, p=0.5, step=0, dtype=np.float64):
     """What dropout makes of ones."""
     layer = nc.Dropout(p)
     x = nc.Input(columns)
-    model = nc.Model(x, layer(x * nc.Parameter(columns, initializer=nc.Constant(1.0))()), dtype=dtype, seed=seed)
+    model = nc.Model(
+        x, layer(x * nc.Parameter(columns, initializer=nc.Constant(1.0))()), dtype=dtype, seed=seed
+    )
     model.store.core.random_step = step
     return model.forward(np.ones((rows, columns)), training=True)
 
@@ -114,6 +116,26 @@ def test_gradient_checks_freeze_state_and_random_numbers():
     assert model.store.core.random_step == step
 
 
+def squared_error(output, y):
+    return float(np.mean((output - y) ** 2)), 2 * (output - y) / output.size
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", squared_error])
+def test_gradients_without_training_are_those_of_predictions(loss):
+    model = model_of(nc.Dense(4, 8), nc.BatchNorm(8), nc.Dropout(0.25), nc.Dense(8, 3))
+    model.forward(X, training=True)
+    state, step = model.store.core.state.copy(), model.store.core.random_step
+    value = model.loss_and_gradients(X, Y, loss, training=False)
+    assert np.isclose(value, np.mean((model.predict(X) - Y) ** 2), rtol=1e-14)
+    assert nc.check_gradients(model, X, Y, loss).ok
+    assert nc.check_gradients(model, X, Y, loss, training=True).ok
+    assert np.array_equal(state, model.store.core.state)
+    assert model.store.core.random_step == step
+    model.loss_and_gradients(X, Y, loss)
+    assert not np.array_equal(state, model.store.core.state)
+    assert model.store.core.random_step == step + 1
+
+
 def test_two_uses_of_a_layer_move_its_statistics_in_the_order_of_the_nodes():
     layer = nc.BatchNorm(4)
     x = nc.Input(4)
@@ -138,9 +160,9 @@ def test_a_batch_of_one_row_has_no_statistics():
     model = model_of(nc.Dense(4, 8), nc.BatchNorm(8), nc.Dense(8, 3))
     trainer = nc.Trainer(model, "mean_squared_error")
     before = model.parameters.copy()
-    with pytest.raises(ValueError, match="at least 2 rows.*got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 rows.*got 1"):
         trainer.step(X[:1], Y[:1])
-    with pytest.raises(ValueError, match="at least 2 rows.*got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 rows.*got 1"):
         trainer.fit(X, Y, batch_size=3, progress=False)  # 7 rows leave a last batch of 1
     assert np.array_equal(before, model.parameters)
     trainer.fit(X, Y, batch_size=4, progress=False)
@@ -175,7 +197,9 @@ def test_best_weights_come_back_with_their_statistics():
             seen[logs["val_loss"]] = model.store.core.state.copy()
 
     stop = nc.EarlyStopping(monitor="val_loss", patience=2, restore_best=True)
-    trainer.fit(X, Y, epochs=6, batch_size=7, validation_data=(X, Y), callbacks=[Watch(), stop], progress=False)
+    trainer.fit(
+        X, Y, epochs=6, batch_size=7, validation_data=(X, Y), callbacks=[Watch(), stop], progress=False
+    )
     assert np.array_equal(model.store.core.state, seen[min(seen)])
 
 
@@ -205,6 +229,27 @@ def test_embeddings_are_rows_of_the_table():
     assert nc.check_gradients(model, codes, np.ones((3, 2)), "mean_squared_error").ok
 
 
+def test_lists_of_integers_are_codes():
+    model, _ = embedding_model()
+    codes = [[0, 4], [2, 2], [1, 0]]
+    assert np.array_equal(model.predict(codes), model.predict(np.array(codes, np.uint8)))
+    nc.Trainer(model, "mean_squared_error").fit(codes, np.ones((3, 2)), progress=False)
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": np.array([0, 2, 1], np.int8), "b": np.array([4, 2, 0])})
+    assert np.array_equal(model.predict(table), model.predict(codes))
+
+
+def test_integers_have_no_gradient():
+    codes, x = nc.Input(1, is_integer=True), nc.Input(3)
+    model = nc.Model([codes, x], nc.Embedding(5, 3)(codes) * x, dtype=np.float64)
+    model.forward([[[1], [2]], np.ones((2, 3))])
+    grad_x = model.backward(np.ones((2, 3)))
+    assert np.array_equal(grad_x, model[0].weight[[1, 2]])
+    model, _ = embedding_model()
+    model.forward([[0, 4]])
+    assert model.backward([[1.0, 1.0]]) == []
+
+
 @pytest.mark.parametrize("wrong", [5, -1])
 def test_integers_that_an_embedding_lacks_are_named(wrong):
     model, _ = embedding_model()
@@ -222,8 +267,17 @@ def test_integers_that_an_embedding_lacks_are_named(wrong):
 
 def test_floats_are_no_codes():
     model, _ = embedding_model()
-    with pytest.raises(ValueError, match="integer"):
+    with pytest.raises(ValueError, match=r"x must be of an integer dtype.*got floats"):
         model.predict(np.zeros((2, 2)))
+
+
+def test_embeddings_and_other_layers_read_their_own_kind_of_numbers():
+    x = nc.Input(2)
+    with pytest.raises(ValueError, match=r"\(embedding\) needs an integer input but reads the floats"):
+        nc.Model(x, nc.Embedding(5, 3)(x))
+    x = nc.Input(2, is_integer=True)
+    with pytest.raises(ValueError, match=r"\(dense\) needs floats but reads the integer input"):
+        nc.Model(x, nc.Dense(2, 3)(x))
 
 
 def test_embeddings_are_saved(tmp_path):

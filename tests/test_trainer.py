@@ -13,7 +13,7 @@ import nncore as nc
 from nncore import _core
 from nncore.optimizers import ENTRIES
 
-OPTIMIZERS = [*map(optimizers.__getitem__, optimizers), lambda: nc.SGD(momentum=0.9, nesterov=True)]
+OPTIMIZERS = [*ENTRIES.values(), lambda: nc.SGD(momentum=0.9, nesterov=True)]
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
 LABELS = (X[:, 0] + X[:, 1] > 0).astype(int)

@@ -11,8 +11,8 @@ std::string_view text_of(py::handle keyword) {
   return {text, static_cast<std::size_t>(size)};
 }
 
-bool as_flag(py::handle argument) {
-  if (!argument) return false;
+bool as_flag(py::handle argument, bool fallback) {
+  if (!argument) return fallback;
   const int truth = PyObject_IsTrue(argument.ptr());
   if (truth < 0) throw py::error_already_set();
   return truth == 1;

@@ -51,8 +51,8 @@ using Arguments = std::array<PyObject*, count>;
 
 inline bool is_given(py::handle argument) { return argument && !argument.is_none(); }
 
-/// A flag that is false where it is not given.
-bool as_flag(py::handle argument);
+/// A flag; `fallback` where it is not given.
+bool as_flag(py::handle argument, bool fallback = false);
 
 /// A string; `fallback` where it is not given. TypeError for anything else.
 std::string_view as_text(py::handle argument, const char* name, const char* fallback);

@@ -1,6 +1,7 @@
 #include "network_call.hpp"
 
 #include <string>
+#include <utility>
 
 namespace nncore::bindings {
 namespace {
@@ -20,7 +21,16 @@ std::int64_t output_features(const Graph& graph, std::size_t index) {
   return graph.node(graph.outputs()[index]).features;
 }
 
+py::tuple tuple_of(py::handle given, const char* name, const char* wanted) {
+  if (PySequence_Check(given.ptr()) == 0)
+    throw py::type_error(std::string(name) + " must be " + wanted + "; got " + Py_TYPE(given.ptr())->tp_name);
+  return py::tuple(py::reinterpret_borrow<py::object>(given));
+}
+
 }  // namespace
+
+Sequence::Sequence(py::handle given, const char* name, const char* wanted)
+    : held_(tuple_of(given, name, wanted)) {}
 
 template <class T>
 std::int64_t NetworkCall<T>::read_inputs(const Graph& graph, Items x, bool row_allowed) {
@@ -126,7 +136,7 @@ template <class T>
 void NetworkCall<T>::new_input_gradients(const Graph& graph, std::int64_t rows, bool wanted) {
   for (const int index : graph.inputs()) {
     const Node& node = graph.node(index);
-    if (!wanted) {
+    if (!wanted || node.is_integer) {
       outputs.emplace_back();
       continue;
     }
@@ -140,6 +150,12 @@ py::list NetworkCall<T>::list_of_results() const {
   py::list list(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) list[i] = results[i];
   return list;
+}
+
+template <class T>
+py::object NetworkCall<T>::take_results() {
+  if (results.size() == 1) return std::move(results[0]);
+  return list_of_results();
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 // What a call of a network works with: its workspace, and its arguments once they have been checked.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,11 +17,24 @@ using Items = std::span<PyObject* const>;
 /// The objects of a sequence, held while they are read: another thread may change a list.
 class Sequence {
  public:
-  explicit Sequence(const py::object& given) : held_(given) {}
+  Sequence(py::handle given, const char* name, const char* wanted = "a sequence of arrays");
   operator Items() const { return {PySequence_Fast_ITEMS(held_.ptr()), held_.size()}; }
 
  private:
   py::tuple held_;
+};
+
+/// One array, borrowed, or the objects of a sequence.
+class OneOrSeveral {
+ public:
+  OneOrSeveral(py::handle given, const char* name) : one_(given.ptr()) {
+    if (!is_array(given)) several_.emplace(given, name, "an array or a sequence of arrays");
+  }
+  operator Items() const { return several_ ? Items(*several_) : Items(&one_, 1); }
+
+ private:
+  PyObject* one_;
+  std::optional<Sequence> several_;
 };
 
 /// Everything that a running call needs, kept for the next call so that it need not allocate. The functions
@@ -57,6 +71,9 @@ struct NetworkCall {
   void new_input_gradients(const Graph& graph, std::int64_t rows, bool wanted);
 
   py::list list_of_results() const;
+
+  /// The one result, or a list of several.
+  py::object take_results();
 
   /// Needs the GIL, as arrays are let go.
   void forget_arguments();

@@ -48,7 +48,19 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
     )
 
     __all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
-    rooms = (gradcheck, graph, initializers, layers, losses, metrics, model, optimizers, schedules, tangents, training)
+    rooms = (
+        gradcheck,
+        graph,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        model,
+        optimizers,
+        schedules,
+        tangents,
+        training,
+    )
     for room in rooms:
         __all__ += room.__all__
     del room, rooms

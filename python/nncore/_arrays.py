@@ -300,7 +300,7 @@ def _from_pandas(table: Any, argument: str) -> NDArray[Any]:
         if getattr(dtype, "kind", "O") not in "biuf":
             which = f"{argument}" if column is None else f"column {column!r} of {argument}"
             raise TypeError(f"{which} must hold bool, integer or float numbers; got dtype {dtype}")
-    if len({dtype for _, dtype in columns}) == 1:
+    if len({dtype for _, dtype in columns}) == 1 or all(dtype.kind in "iu" for _, dtype in columns):
         array: NDArray[Any] = table.to_numpy()
         if array.dtype != object:
             return _check_dtype(array, argument)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 type _FloatArray = NDArray[np.float32] | NDArray[np.float64]
 type _IntegerArray = NDArray[np.integer[Any]]
 type _Numbers = float | Sequence[float] | NDArray[Any]
+type _Arrays = NDArray[Any] | Sequence[NDArray[Any]]
+type _Convert = Callable[[Any], _Arrays] | None
+type _ConvertBatch = Callable[[Any, Any, Any], tuple[_Arrays, _Arrays, NDArray[Any] | None]] | None
 
 __version__: str
 
@@ -613,59 +616,69 @@ class EpochResult(metaclass=_Class):
 
 @type_check_only
 class _Network[F: (np.float32, np.float64)](metaclass=_Class):
-    """x: one array a graph input, 2-D, any bool/int/float dtype, any strides; y: one array a loss term:
-    (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or (B, 1) of integers;
-    1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite and >= 0, not all
-    zero. rows: int64 (n,) or None.
+    """x: an array, or a sequence of one a graph input, 2-D, any bool/int/float dtype, any strides; y: the
+    same, one a loss term: (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or
+    (B, 1) of integers; 1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite
+    and >= 0, not all zero. rows: int64 (n,) or None.
     Every method raises TypeError for dtypes and ValueError for shapes and values, before anything is
     written; RuntimeError where another call is using the store in a way that excludes this one. A step
     whose inputs, loss, gradients or updates are not finite raises FloatingPointError and is not made; loss
     and loss_and_gradients raise it for inputs that are not finite, and return such a loss."""
 
     def __init__(self, graph: Graph, parameters: _Parameters[F]) -> None: ...
-    def predict(
-        self, x: Sequence[NDArray[Any]], out: Sequence[NDArray[F]] | None = None
-    ) -> list[NDArray[F]]: ...
-    def forward(self, x: Sequence[NDArray[Any]], training: bool = True) -> list[NDArray[F]]: ...  # copies out
+
+    # The calls of loops take anything where they have `convert`. One array for x, y and sample_weight each is
+    # taken as it is where it fits; x (I,) is one sample. For anything else convert is called, once and before
+    # the store is in use, with what was given, and its arrays are used. Without it that raises.
+    # Returned is one array an output, or an input: the array itself where there is one, otherwise a list.
+
+    def predict(self, x: object, out: object = None, convert: _Convert = None) -> Any: ...
+    def forward(self, x: object, training: bool = True, convert: _Convert = None) -> Any: ...  # copies out
     def backward(
         self,
-        grad_outputs: Sequence[NDArray[F]],
+        grad_output: object,
         accumulate: bool = False,
         input_gradients: bool = True,
-    ) -> list[NDArray[F]]: ...  # one per float input
-    def plan(self, terms: Sequence[tuple[Loss, int, float]]) -> Objective: ...  # (loss, output, weight)
-    def check_inputs(self, x: Sequence[NDArray[Any]]) -> None: ...  # FloatingPointError says where one is bad
-    def loss(
-        self,
-        objective: Objective,
-        x: Sequence[NDArray[Any]],
-        y: Sequence[NDArray[Any]],
-        sample_weight: NDArray[Any] | None = None,
-    ) -> float: ...
+        convert: _Convert = None,
+    ) -> Any: ...  # one per float input
     def loss_and_gradients(
         self,
         objective: Objective,
-        x: Sequence[NDArray[Any]],
-        y: Sequence[NDArray[Any]],
-        sample_weight: NDArray[Any] | None = None,
+        x: object,
+        y: object,
+        sample_weight: object = None,
         accumulate: bool = False,
+        training: bool = True,  # False: as predictions see it, without dropout and statistics of the batch
+        convert: _ConvertBatch = None,
     ) -> float: ...
     def train_step(
         self,
         objective: Objective,
-        x: Sequence[NDArray[Any]],
-        y: Sequence[NDArray[Any]],
+        x: object,
+        y: object,
         optimizer: Optimizer,
         state: _OptimizerState[F],
-        rows: NDArray[np.int64] | None = None,
-        sample_weight: NDArray[Any] | None = None,
+        sample_weight: object = None,
         factors: tuple[float, float] | None = None,  # the learning rate's, the weight decay's
+        convert: _ConvertBatch = None,
     ) -> float: ...  # plain sgd stores no gradient of large weights
+    def update(
+        self, optimizer: Optimizer, state: _OptimizerState[F], factors: tuple[float, float] | None = None
+    ) -> None: ...
+    def plan(self, terms: Sequence[tuple[Loss, int, float]]) -> Objective: ...  # (loss, output, weight)
+    def check_inputs(self, x: _Arrays) -> None: ...  # FloatingPointError says where one is bad
+    def loss(
+        self,
+        objective: Objective,
+        x: _Arrays,
+        y: _Arrays,
+        sample_weight: NDArray[Any] | None = None,
+    ) -> float: ...
     def train_epoch(
         self,
         objective: Objective,
-        x: Sequence[NDArray[Any]],
-        y: Sequence[NDArray[Any]],
+        x: _Arrays,
+        y: _Arrays,
         batch_size: int,
         optimizer: Optimizer,
         state: _OptimizerState[F],
@@ -675,37 +688,10 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
         factors: Sequence[tuple[int, float, float]] | None = None,  # of runs of so many steps
     ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
-    def update(
-        self, optimizer: Optimizer, state: _OptimizerState[F], factors: tuple[float, float] | None = None
-    ) -> None: ...
-
-    # The same of one array each, whatever x, y and out are; None, and nothing done, unless the network has
-    # one float input and one output and all of them are arrays that fit. x (I,) is one sample.
-    def try_predict(self, x: object, out: object = None) -> NDArray[F] | None: ...
-    def try_forward(self, x: object) -> NDArray[F] | None: ...
-    def try_backward(self, grad_output: object, accumulate: bool = False) -> NDArray[F] | None: ...
-    def try_loss_and_gradients(
-        self,
-        objective: Objective,
-        x: object,
-        y: object,
-        sample_weight: object = None,
-        accumulate: bool = False,
-    ) -> float | None: ...
-    def try_train_step(
-        self,
-        objective: Objective,
-        x: object,
-        y: object,
-        optimizer: Optimizer,
-        state: _OptimizerState[F],
-        sample_weight: object = None,
-        factors: tuple[float, float] | None = None,
-    ) -> float | None: ...
     def train_step_with(
         self,
         loss: Callable[[list[NDArray[F]]], tuple[float, Sequence[NDArray[F]]]],
-        x: Sequence[NDArray[Any]],
+        x: _Arrays,
         optimizer: Optimizer,
         state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,

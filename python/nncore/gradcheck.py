@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .model import Model
-from .model.objective import Losses, LossWeights, make_objective
+from .model.objective import Losses, LossWeights, Objective, make_objective
+from .model.reading import Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,14 +134,17 @@ def check_gradients(
     *,
     sample_weight: Any = None,
     loss_weights: LossWeights = None,
+    training: bool = False,
     max_entries: int | None = None,
     raise_error: bool = True,
 ) -> GradientCheck:
     """Compares the gradients of a float64 model with central differences of its loss.
 
     x, y, loss, sample_weight and loss_weights are those of `Model.loss_and_gradients`. All trainable
-    parameters are checked, or at most `max_entries` of each array, drawn always alike. Parameters end as they
-    were; `gradients` holds the gradients. An array is right if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within
+    parameters are checked, or at most `max_entries` of each array, drawn always alike. With `training` the
+    loss is that of training: dropout draws the same numbers every time, and batch normalization takes the
+    statistics of the batch. Parameters, running statistics and random numbers end as they were; `gradients`
+    holds the gradients. An array is right if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within
     rounding, where the gradient is that small) and each entry is within the rounding and truncation
     error of its difference quotient. Entries where the loss has a kink are counted and left out.
 
@@ -155,10 +159,15 @@ def check_gradients(
     if model.dtype != np.float64:
         raise ValueError(f"model must be float64, as model.copy(dtype='float64') is; got {model.dtype}")
     objective = make_objective(model, loss, loss_weights)
-    samples = model.as_samples(objective, x, y, sample_weight)
-    objective.loss_and_gradients(samples, False)
-    probe = _Probe(model, lambda: objective.loss(samples))
-    gradients = model.store.split(model.gradients, model.segments)
+    samples = objective.read(x, y, sample_weight)
+    if training:
+        probe = _Probe(model, lambda: _loss_in_training(model, objective, samples))
+        probe.loss()
+    else:
+        probe = _Probe(model, lambda: objective.loss(samples))
+        objective.loss_and_gradients(x, y, sample_weight, False, False)
+    found = model.gradients.copy()
+    gradients = model.store.split(found, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
     try:
@@ -171,10 +180,23 @@ def check_gradients(
         ]
     finally:
         model.parameters[:] = before
+        model.gradients[:] = found
     result = GradientCheck(tuple(blocks))
     if raise_error and not result.ok:
         raise AssertionError(f"the gradients differ from central differences:\n{result}")
     return result
+
+
+def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> float:
+    """The loss as a step sees it, and the gradients; the state stays, and so do the numbers drawn next."""
+    core = model.store.core
+    state, random_step = core.state.copy(), core.random_step
+    x, y = (arrays[0] if len(arrays) == 1 else arrays for arrays in samples[:2])
+    try:
+        return objective.loss_and_gradients(x, y, samples.sample_weight, False, True)
+    finally:
+        core.state[:] = state
+        core.random_step = random_step
 
 
 class _Probe:

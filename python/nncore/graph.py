@@ -324,10 +324,8 @@ class Add(Join):
         return moving[0] if len(moving) == 1 else Add()(*moving)
 
 
-class Subtract(Join):
-    """The difference of two values of one width; `a - b` is short for Subtract()(a, b)."""
-
-    kind = "subtract"
+class JoinTwo(Join):
+    """What joins two values of one width, element by element."""
 
     def output_features(self, widths: Sequence[int]) -> int:
         """The common width of two inputs."""
@@ -336,8 +334,24 @@ class Subtract(Join):
         return super().output_features(widths)
 
 
-class Multiply(Join):
-    """The elementwise product of two or more values of one width; `a * b` is short for Multiply()(a, b)."""
+class Subtract(JoinTwo):
+    """The difference of two values of one width; `a - b` is short for Subtract()(a, b)."""
+
+    kind = "subtract"
+
+    def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
+        """The difference of the tangents."""
+        first, second = tangents
+        if first is not None and second is not None:
+            return Subtract()(first, second)
+        if first is not None:
+            return first
+        assert second is not None
+        return Subtract()(second, Add()(second, second))  # -second, exactly
+
+
+class Multiply(JoinTwo):
+    """The elementwise product of two values of one width; `a * b` is short for Multiply()(a, b)."""
 
     kind = "multiply"
 

@@ -29,9 +29,12 @@ void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
       fail(node, "reads '" + nodes[static_cast<std::size_t>(input)].name +
                      "', which is itself or comes later: the graph has a cycle or is not in order");
     }
-    if (nodes[static_cast<std::size_t>(input)].is_integer && !node.operation->reads_integers()) {
-      fail(node, std::string("(") + node.operation->kind() + ") needs floats but reads the integer input '" +
-                     nodes[static_cast<std::size_t>(input)].name + "'");
+    const Node& read = nodes[static_cast<std::size_t>(input)];
+    const bool needs_integers = node.operation->reads_integers();
+    if (read.is_integer != needs_integers) {
+      const std::string what =
+          needs_integers ? "an integer input but reads the floats" : "floats but reads the integer input";
+      fail(node, std::string("(") + node.operation->kind() + ") needs " + what + " '" + read.name + "'");
     }
   }
 }

@@ -86,7 +86,8 @@ void check_integers(const Graph& graph, const Batch& batch) {
     const std::string argument = numbered("x", i, batch.inputs.size());
     if (!is_integer(batch.inputs[i].type))
       throw std::invalid_argument(argument + " must be of an integer dtype, as input '" + node.name +
-                                  "' is; got another");
+                                  "' is; got " +
+                                  (batch.inputs[i].type == ScalarType::boolean ? "bools" : "floats"));
     if (node.integers_below == 0) continue;
     check_elements<std::int64_t>(
         batch.inputs[i], batch.rows, batch.first, batch.count,

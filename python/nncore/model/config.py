@@ -30,7 +30,8 @@ def describe_nodes(
     nodes: list[dict[str, Any]] = []
     for place, value in enumerate(values):
         if value.layer is None:
-            nodes.append({"input": input_names[place], "features": value.features})
+            node: dict[str, Any] = {"input": input_names[place], "features": value.features}
+            nodes.append({**node, "is_integer": True} if value.is_integer else node)
             continue
         first = calls.setdefault(value.call, place)
         if first == place:
@@ -48,7 +49,8 @@ def connect(graph: Graph, layers: Mapping[str, Layer]) -> tuple[list[Value], lis
     calls: list[list[Value]] = []
     for node in graph["nodes"]:
         if "input" in node:
-            outputs = [Input(node["features"], name=node["input"])]
+            is_integer = node.get("is_integer", False)
+            outputs = [Input(node["features"], name=node["input"], is_integer=is_integer)]
         elif "of" in node:
             outputs = calls[node["of"]]
         else:

@@ -12,13 +12,8 @@ from .. import _core
 from .._arrays import (
     FeatureNames,
     Label,
-    as_inputs,
-    as_numbers,
-    as_sample_weight,
-    as_targets,
     assign,
     check_feature_names,
-    each,
     find_feature_names,
 )
 from .._errors import as_seed, unknown_name
@@ -28,9 +23,10 @@ from ..losses import Loss
 from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
 from .contents import check_tensors, contents, unknown_fields, write
 from .nodes import all_layers, make_nodes, name_layers, name_values, top_names
-from .objective import Losses, LossWeights, Objective, Samples, make_objective
+from .objective import Losses, LossWeights, Objective, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
 from .parameter_store import ParameterStore, find_place, shared_store, soft_update_arrays
+from .reading import Reader
 from .summary import summary
 
 if TYPE_CHECKING:
@@ -94,9 +90,14 @@ class Model(Layer):
         self.output_names = [self._value_names[value] for value in self._ends]
         self.metadata: dict[str, Any] = {}
         self.unknown_fields: dict[str, Any] = {}  # of the file it came from, kept for the next save
-        self._feature_names: dict[str, tuple[Label, ...]] = {}
         nested = [inner for layer in self.layers for inner in layer.names]
         place = find_place(self.names, nested, dtype, seed)
+        output_widths = [value.features for value in self.outputs]
+        self.reader = Reader(
+            self.input_names, self.input_widths, self.output_names, output_widths, place.store.dtype
+        )
+        # What the core calls for what it does not take; kept, as loops would make a bound method every time.
+        self._read_inputs, self._read_gradients = self.reader.inputs, self.reader.grad_outputs
         self.attach(place.store)
         place.settle()
 
@@ -235,11 +236,11 @@ class Model(Layer):
         >>> model.feature_names
         {'input': ('age', 'dose')}
         """
-        return dict(self._feature_names)
+        return dict(self.reader.feature_names)
 
     @feature_names.setter
     def feature_names(self, names: Mapping[str, Iterable[Label]]) -> None:
-        self._feature_names = check_feature_names(names, self.input_names, self.input_widths)
+        self.reader.feature_names = check_feature_names(names, self.input_names, self.input_widths)
 
     # Parameters ---------------------------------------------------------------------------------------
 
@@ -309,23 +310,19 @@ class Model(Layer):
         Raises TypeError for other dtypes, and ValueError for other shapes, for columns that are not those of
         `feature_names`, and for masked entries of numpy.ma arrays.
         """
-        output = self.network.try_predict(x, out)  # all of it, where x is one array that the core takes
-        if output is not None:
-            return output
-        tables = self._tables(x)
-        given = None if out is None else [out] if len(self.outputs) == 1 else list(out)
-        return self._unwrap(self.network.predict(tables, given))
+        return self.network.predict(x, out, self._read_inputs)
 
-    def forward(self, x: Any) -> Any:
-        """As predict, and keeps what `backward` needs."""
-        output = self.network.try_forward(x)
-        if output is not None:
-            return output
-        return self._unwrap(self.network.forward(self._tables(x)))
+    def forward(self, x: Any, *, training: bool = True) -> Any:
+        """As predict, and keeps what `backward` needs.
+
+        With `training`, dropout draws and batch normalization takes the statistics of the batch, which move
+        its running ones; without, they do as in predictions.
+        """
+        return self.network.forward(x, training, self._read_inputs)
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
         """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
-        returns dL/dx, (B, I) (a list for several outputs and inputs).
+        returns dL/dx, (B, I) (a list for several outputs and inputs; inputs of integers have none).
 
         Raises ValueError for other shapes, and RuntimeError where there was no forward.
 
@@ -336,13 +333,7 @@ class Model(Layer):
         >>> model[0].grad_weight
         array([[1., 2.]], dtype=float32)
         """
-        gradient = self.network.try_backward(grad_output, accumulate)
-        if gradient is not None:
-            return gradient
-        pairs = each(grad_output, self.output_names, "grad_output")
-        arrays = [np.asarray(as_numbers(item, label), dtype=self.dtype, order="C") for label, item in pairs]
-        gradients = self.network.backward(arrays, accumulate)
-        return gradients[0] if len(gradients) == 1 else gradients
+        return self.network.backward(grad_output, accumulate, True, self._read_gradients)
 
     def loss_and_gradients(
         self,
@@ -353,18 +344,17 @@ class Model(Layer):
         *,
         loss_weights: LossWeights = None,
         accumulate: bool = False,
+        training: bool = True,
     ) -> float:
         """The loss over a batch; fills `gradients` with its gradient (adds with `accumulate`: to what
         `loss_and_gradients` or `backward` left there, as a trainer leaves no whole gradient).
 
         x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
-        (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient).
+        (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient). `training` as for
+        `forward`.
         """
         objective = self._objective(loss, loss_weights)
-        value = objective.try_loss_and_gradients(x, y, sample_weight, accumulate)
-        if value is not None:
-            return value
-        return objective.loss_and_gradients(self.as_samples(objective, x, y, sample_weight), accumulate)
+        return objective.loss_and_gradients(x, y, sample_weight, accumulate, training)
 
     # Copies and files ---------------------------------------------------------------------------------
 
@@ -438,38 +428,9 @@ class Model(Layer):
             planned = self._objectives[loss] = make_objective(self, loss)
         return planned
 
-    # Helpers ------------------------------------------------------------------------------------------
-
     def feature_names_with(self, x: Any) -> FeatureNames:
         """`feature_names`, and those of x for inputs that have none yet."""
-        return {**find_feature_names(x, self.input_names), **self._feature_names}
-
-    def as_samples(
-        self,
-        objective: Objective,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        prefix: str = "",
-        feature_names: FeatureNames | None = None,
-    ) -> Samples:
-        """What a call is given, as the core takes it; `prefix` names it in messages. `feature_names` are the
-        model's own where None.
-        """
-        known = self._feature_names if feature_names is None else feature_names
-        tables = as_inputs(x, self.input_names, self.input_widths, known, f"{prefix}x")
-        rows = len(tables[0])
-        targets = as_targets(y, [term.name for term in objective.terms], rows, f"{prefix}y")
-        for place, term in enumerate(objective.terms):  # (B,) would broadcast against an output of (B, 1)
-            if targets[place].ndim == 1 and self.outputs[term.output].features == 1:
-                targets[place] = targets[place].reshape(-1, 1)
-        return Samples(tables, targets, as_sample_weight(sample_weight, rows, f"{prefix}sample_weight"))
-
-    def _tables(self, x: Any) -> list[NDArray[Any]]:
-        return as_inputs(x, self.input_names, self.input_widths, self._feature_names)
-
-    def _unwrap(self, outputs: list[NDArray[Any]]) -> Any:
-        return outputs[0] if len(self.outputs) == 1 else outputs
+        return {**find_feature_names(x, self.input_names), **self.reader.feature_names}
 
 
 # Making -----------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from ..losses import Loss, as_loss
 from ..losses.base import LossFunction
 from ..optimizers import Optimizer
 from .parameter_store import ParameterStore
+from .reading import Arrays, Reader, Samples, Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 LossSpec: TypeAlias = "str | Loss | LossFunction"
 Losses: TypeAlias = "LossSpec | Sequence[LossSpec | None] | Mapping[str, LossSpec]"
 LossWeights: TypeAlias = Sequence[float] | Mapping[str, float] | None
@@ -25,32 +26,11 @@ Order: TypeAlias = "NDArray[np.int64] | None"
 Tick: TypeAlias = Callable[[int, float], object]
 
 
-class Term(NamedTuple):
-    """The loss of one output and its weight in the sum."""
-
-    output: int
-    name: str
-    loss: Loss | LossFunction
-    weight: float
-
-
-class Samples(NamedTuple):
-    """Arrays for the core: one for each input, one for each term, and perhaps weights (B,)."""
-
-    x: Arrays
-    y: Arrays
-    sample_weight: NDArray[Any] | None
-
-    @property
-    def rows(self) -> int:
-        """How many samples there are."""
-        return len(self.x[0])
-
-
 class Planned(Protocol):
     """What an objective asks of a model."""
 
     output_names: list[str]
+    reader: Reader
 
     @property
     def network(self) -> _core.Network_float32:
@@ -65,23 +45,18 @@ class Objective(Protocol):
     """What a training step makes small."""
 
     terms: list[Term]
+    read: Callable[..., Samples]  # Reader.samples for the terms
 
     def loss(self, samples: Samples) -> float:
         """The loss, nothing else."""
 
-    def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
-        """The loss; the store's gradients are filled or added to."""
+    def loss_and_gradients(
+        self, x: Any, y: Any, sample_weight: Any, accumulate: bool, training: bool
+    ) -> float:
+        """The loss of what the user gives; the store's gradients are filled or added to."""
 
-    def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
-        """One whole step; returns its loss."""
-
-    # The same from what the user gives; None, and nothing done, where it is not arrays that the core takes.
-
-    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
-        """As loss_and_gradients."""
-
-    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
-        """As train_step."""
+    def train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float:
+        """One whole step on what the user gives; returns its loss."""
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
@@ -107,7 +82,7 @@ class PlannedObjective(Objective):
     """Losses of the core: a step, and a whole epoch, is one call without Python in between."""
 
     def __init__(self, model: Planned, terms: list[Term]) -> None:
-        self.terms = terms
+        self.terms, self.read = terms, partial(model.reader.samples, terms)
         self._store, self._network = model.store, model.network
         rows = [(term.loss.core, term.output, term.weight) for term in terms if isinstance(term.loss, Loss)]
         self._plan = self._network.plan(rows)
@@ -118,36 +93,27 @@ class PlannedObjective(Objective):
         self._store.check_not_moved()
         return self._network.loss(self._plan, *samples)
 
-    def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
-        """The loss; the store's gradients are filled or added to."""
-        self._store.check_not_moved()
-        return self._network.loss_and_gradients(self._plan, *samples, accumulate)
+    def loss_and_gradients(
+        self, x: Any, y: Any, sample_weight: Any, accumulate: bool, training: bool
+    ) -> float:
+        """The loss of what the user gives; the store's gradients are filled or added to."""
+        if self._store.moved:  # looked at here: loops come by, and a call takes 40 ns
+            self._store.check_not_moved()
+        return self._network.loss_and_gradients(
+            self._plan, x, y, sample_weight, accumulate, training, self.read
+        )
 
-    def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
-        """One whole step; returns its loss."""
-        self._store.check_not_moved()
-        x, y, weight = samples
-        state = optimizer.state(self._store)
-        factors = optimizer.factors(state.steps)
-        return self._network.train_step(self._plan, x, y, optimizer.core, state, None, weight, factors)
-
-    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
-        """As loss_and_gradients, of one array each."""
+    def train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float:
+        """One whole step on what the user gives; returns its loss."""
         if self._store.moved:
-            return None  # the slow way says so
-        return self._network.try_loss_and_gradients(self._plan, x, y, sample_weight, accumulate)
-
-    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
-        """As train_step, on one array each."""
-        if self._store.moved:
-            return None  # the slow way says so
+            self._store.check_not_moved()
         if self._stepping is None or self._stepping[0] is not optimizer:
             self._stepping = optimizer, optimizer.state(self._store)
         state = self._stepping[1]
-        if optimizer.schedule is None:
-            return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight)
-        factors = optimizer.factors(state.steps)
-        return self._network.try_train_step(self._plan, x, y, optimizer.core, state, sample_weight, factors)
+        factors = None if optimizer.schedule is None else optimizer.factors(state.steps)
+        return self._network.train_step(
+            self._plan, x, y, optimizer.core, state, sample_weight, factors, self.read
+        )
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
@@ -167,7 +133,7 @@ class PythonObjective(Objective):
     """Losses that are functions loss(output, y) -> (value, gradient with respect to the output)."""
 
     def __init__(self, model: Planned, terms: list[Term]) -> None:
-        self.terms = terms
+        self.terms, self.read = terms, partial(model.reader.samples, terms)
         self._store, self._network = model.store, model.network
 
     def loss(self, samples: Samples) -> float:
@@ -175,30 +141,26 @@ class PythonObjective(Objective):
         self._store.check_not_moved()
         _refuse_weights(samples)
         self._network.check_inputs(samples.x)
-        return self._evaluate(self._network.predict(samples.x), samples.y)[0]
+        return self._evaluate(as_list(self._network.predict(samples.x)), samples.y)[0]
 
-    def loss_and_gradients(self, samples: Samples, accumulate: bool) -> float:
-        """The loss; the store's gradients are filled or added to."""
+    def loss_and_gradients(
+        self, x: Any, y: Any, sample_weight: Any, accumulate: bool, training: bool
+    ) -> float:
+        """The loss of what the user gives; the store's gradients are filled or added to."""
         self._store.check_not_moved()
+        samples = self.read(x, y, sample_weight)
         _refuse_weights(samples)
         self._network.check_inputs(samples.x)
-        value, gradients = self._evaluate(self._network.forward(samples.x), samples.y)
+        value, gradients = self._evaluate(as_list(self._network.forward(samples.x, training)), samples.y)
         self._network.backward(gradients, accumulate, False)
         return value
 
-    def train_step(self, samples: Samples, optimizer: Optimizer) -> float:
-        """One whole step; returns its loss."""
+    def train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float:
+        """One whole step on what the user gives; returns its loss."""
         self._store.check_not_moved()
+        samples = self.read(x, y, sample_weight)
         _refuse_weights(samples)
         return self._step(samples.x, samples.y, optimizer, None)
-
-    def try_loss_and_gradients(self, x: Any, y: Any, sample_weight: Any, accumulate: bool) -> float | None:
-        """Python functions are given tables, as fit gives them."""
-        return None
-
-    def try_train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float | None:
-        """Likewise."""
-        return None
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
@@ -234,6 +196,11 @@ class PythonObjective(Objective):
             with np.errstate(over="ignore", invalid="ignore"):
                 gradients[term.output] = gradient * gradient.dtype.type(term.weight)
         return total, gradients
+
+
+def as_list(outputs: Any) -> list[NDArray[Any]]:
+    """What a network returns, which is the array itself where it has one output."""
+    return outputs if isinstance(outputs, list) else [outputs]
 
 
 def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float, NDArray[Any]]:

@@ -10,12 +10,15 @@ from contextlib import ExitStack, contextmanager
 from threading import Condition, get_ident
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from .. import _core
 from .._arrays import FeatureNames, check_same_order
 from .._errors import as_seed, check_size, unknown_name
 from ..metrics import Metric, as_metric
 from ..model import Model
-from ..model.objective import Losses, LossWeights, Samples, Term, make_objective
+from ..model.objective import Losses, LossWeights, as_list, make_objective
+from ..model.reading import Samples, Term
 from ..optimizers import Optimizer, as_optimizer
 from .callbacks import Callback, Logs, keyed
 from .checkpoint import ResumedFit, restore_checkpoint, save_checkpoint
@@ -146,7 +149,7 @@ class Trainer:
         finite. That and Ctrl-C leave all as after the last whole step, unless an on_fit_end changes it.
         """
         names = self.model.feature_names_with(x)
-        samples = self._samples(x, y, sample_weight, names=names)
+        samples = self.objective.read(x, y, sample_weight, feature_names=names)
         epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
         _check_rows(samples, "x")
         validation = self._validation(validation_data, x, names)
@@ -182,14 +185,10 @@ class Trainer:
         Raises FloatingPointError, and makes no step, where an input, the loss, a gradient or the update is
         not finite.
         """
-        loss = self.objective.try_train_step(x, y, sample_weight, self.optimizer)
-        if loss is not None:
-            return loss
-        names = self.model.feature_names_with(x)
-        samples = self._samples(x, y, sample_weight, names=names)
-        steps = self._steps
-        loss = self.objective.train_step(samples, self.optimizer)
-        self._remember(names, steps)
+        steps = None if isinstance(x, np.ndarray) else self._steps  # arrays have no names to remember
+        loss = self.objective.train_step(x, y, sample_weight, self.optimizer)
+        if steps is not None:
+            self._remember(self.model.feature_names_with(x), steps)
         return loss
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
@@ -200,7 +199,7 @@ class Trainer:
         >>> sorted(trainer.evaluate([[0, 0]], [2.0]).items())
         [('loss', 2.0)]
         """
-        samples = self._samples(x, y, sample_weight)
+        samples = self.objective.read(x, y, sample_weight)
         _check_rows(samples, "x")
         return {"loss": self.objective.loss(samples), **self._measure(samples)}
 
@@ -306,11 +305,6 @@ class Trainer:
         if names != self.model.feature_names and self._steps > steps:
             self.model.feature_names = dict(names)
 
-    def _samples(
-        self, x: Any, y: Any, sample_weight: Any, prefix: str = "", names: FeatureNames | None = None
-    ) -> Samples:
-        return self.model.as_samples(self.objective, x, y, sample_weight, prefix, names)
-
     def _validation(self, data: Sequence[Any] | None, x: Any, names: FeatureNames) -> Samples | None:
         """The validation data, tried once so that a mistake in them shows before training."""
         if data is None:
@@ -320,7 +314,7 @@ class Trainer:
                 f"validation_data must be (x, y) or (x, y, sample_weight); got {_described(data)}"
             )
         weight = data[2] if len(data) == 3 else None
-        samples = self._samples(data[0], data[1], weight, "validation ", names)
+        samples = self.objective.read(data[0], data[1], weight, "validation ", names)
         # Two tables for one call come from one place: where their orders differ, something went wrong there.
         check_same_order(data[0], x, self.model.input_names, "validation x")
         _check_rows(samples, "validation x")
@@ -335,7 +329,7 @@ class Trainer:
         """The metrics with the parameters as they are."""
         if not self._columns:
             return {}
-        outputs = self.model.network.predict(samples.x)
+        outputs = as_list(self.model.network.predict(samples.x))
         return {c.name: float(c.metric(samples.y[c.term], outputs[c.output])) for c in self._columns}
 
     def _column_names(self, has_validation: bool) -> list[str]:
