@@ -29,17 +29,6 @@ void read_parameters(Owner& owner, const Entry& entry, PyObject* const* given) {
   }
 }
 
-/// TypeError for parameters by name that an entry lacks.
-template <class Entry>
-void check_names(const Entry& entry, const py::kwargs& parameters) {
-  for (const auto& item : parameters) {
-    const auto name = item.first.cast<std::string>();
-    bool is_known = false;
-    for (std::size_t i = 0; i < parameter_count(entry); ++i) is_known |= name == entry.parameters[i].name;
-    if (!is_known) throw py::type_error(std::string(entry.name) + " has no parameter '" + name + "'");
-  }
-}
-
 /// ", negative_slope=0.01" for each parameter.
 template <class Entry>
 std::string parameters_text(const Entry& entry) {

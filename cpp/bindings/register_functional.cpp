@@ -274,7 +274,6 @@ void register_functional(py::module_& m) {
       [](const std::string& kind, const py::kwargs& parameters) {
         const ActivationEntry& entry = entry_named(kActivations, "activation", kind);
         Activation activation(entry.kind);
-        check_names(entry, parameters);
         for (std::size_t i = 0; i < parameter_count(entry); ++i) {
           const auto& parameter = entry.parameters[i];
           if (parameters.contains(parameter.name))

@@ -56,11 +56,21 @@ Loss make_loss(std::string_view kind, const py::kwargs& parameters) {
   const LossEntry* const entry = find_entry(kLosses, kind);
   if (entry == nullptr) refuse_name("loss", kind, loss_names());
   Loss loss(entry->kind);
-  check_names(*entry, parameters);
+  std::size_t used = 0;
   for (std::size_t i = 0; i < parameter_count(*entry); ++i) {
     const auto& parameter = entry->parameters[i];
-    if (parameters.contains(parameter.name))
-      loss.*parameter.field = as_numbers(parameters[parameter.name], parameter.name, parameter.is_vector);
+    if (!parameters.contains(parameter.name)) continue;
+    loss.*parameter.field = as_numbers(parameters[parameter.name], parameter.name, parameter.is_vector);
+    ++used;
+  }
+  for (const auto& item : parameters) {
+    const auto name = item.first.cast<std::string>();
+    if (used == parameters.size()) break;
+    const auto is_it = [&](const auto& parameter) {
+      return parameter.name != nullptr && name == parameter.name;
+    };
+    if (std::none_of(std::begin(entry->parameters), std::end(entry->parameters), is_it))
+      throw py::type_error(std::string(entry->name) + " has no parameter '" + name + "'");
   }
   validate(loss);
   return loss;
