@@ -282,7 +282,7 @@ def test_models_that_differ_cannot_be_copied():
         ValueError, match=r"other's 0.weight must have the shape of 0.weight, \(2, 3\); got \(2, 4\)"
     ):
         model.copy_from(nc.mlp([4, 2]))
-    with pytest.raises(ValueError, match="other must have 2 arrays of parameters; got 4"):
+    with pytest.raises(ValueError, match="other must have 2 arrays; got 4"):
         model.copy_from(nc.mlp([3, 2, 2]))
     with pytest.raises(ValueError, match="other must be float32, as this model is; got float64"):
         model.soft_update(nc.mlp([3, 2], dtype="float64"), 0.5)

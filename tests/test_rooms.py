@@ -40,6 +40,7 @@ OTHER_FORMS = {
     "RuntimeError": "a call at the wrong time has no argument to name",
     "KeyError": "what a Mapping raises",
     "AssertionError": "a table of gradients",
+    "AttributeError": "an array that a layer lacks is no argument",
     "DisagreementError": "no mistake of the user",
     "unknown_name": "words itself in the form",
     "type": "adds to the words of another error",

@@ -124,7 +124,7 @@ def test_a_resumed_run_goes_on_at_its_step(schedule: Callable[[int], float], tmp
 
 def test_a_learning_rate_that_a_tick_sets_applies_from_the_next_step() -> None:
     one, by_hand = trainer(nc.SGD(0.1)), trainer(nc.SGD(0.1))
-    samples = one.model.as_samples(one.objective, X, Y, None)
+    samples = one.objective.read(X, Y, None)
 
     def tick(steps: int, loss: float) -> None:
         if steps == 1:  # the first step is followed by a tick

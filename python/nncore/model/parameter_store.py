@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakSet
 
@@ -124,9 +125,14 @@ class ParameterStore:
         return views
 
     def replace(
-        self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int], names: Mapping[Layer, str]
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        segments: Mapping[str, int],
+        names: Mapping[Layer, str] = MappingProxyType({}),
     ) -> None:
-        """Takes over parameters and state, by name: all or, where Ctrl-C comes between, none."""
+        """Takes over the parameters of some segments and the state of the layers in `names`: all or, where
+        Ctrl-C comes between, none.
+        """
         flat, state = self.core.values.copy(), self.core.state.copy()
         for name, view in self.split(flat, segments).items():
             view[...] = arrays[name]
