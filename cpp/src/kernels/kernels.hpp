@@ -8,16 +8,16 @@
 #include "elementary.hpp"
 //
 #include "activations.hpp"
-#include "strip.hpp"
 #include "columns.hpp"
 #include "elementwise.hpp"
 #include "fused_sgd.hpp"
 #include "losses.hpp"
 #include "magnitude.hpp"
 #include "narrow.hpp"
-#include "rank1_update.hpp"
 #include "pack.hpp"
+#include "rank1_update.hpp"
 #include "sparse.hpp"
+#include "strip.hpp"
 #include "tile.hpp"
 #include "updates.hpp"
 
