@@ -36,6 +36,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "leaky_relu": lambda z, negative_slope: np.where(z > 0, z, negative_slope * z),
     "gelu": lambda z, approximate: z * (1 + {"none": erf, "tanh": tanh_of_gelu}[approximate](z)) / 2,
     "silu": lambda z: z / (1 + np.exp(-z)),
+    "softsign": lambda z: z / (1 + abs(z)),
 }
 
 #: The loss of every sample: (prediction (B, O), target, parameters by name) -> (B,).

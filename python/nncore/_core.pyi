@@ -139,6 +139,14 @@ def silu_backward[A: _FloatArray](
     out: A | None = None,
     accumulate: bool = False,
 ) -> A: ...
+def softsign[A: _FloatArray](z: A, *, out: A | None = None) -> A: ...
+def softsign_backward[A: _FloatArray](
+    grad_output: A,
+    output: A,
+    *,
+    out: A | None = None,
+    accumulate: bool = False,
+) -> A: ...
 @overload
 def half_squared_error[A: _FloatArray](
     prediction: A,

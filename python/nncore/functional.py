@@ -66,6 +66,8 @@ from ._core import (
     softmax_backward,
     softmax_cross_entropy,
     softmax_cross_entropy_and_gradient,
+    softsign,
+    softsign_backward,
     tanh,
     tanh_backward,
 )
@@ -109,6 +111,8 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_and_gradient",
+    "softsign",
+    "softsign_backward",
     "tanh",
     "tanh_backward",
 ]

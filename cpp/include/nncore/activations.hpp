@@ -8,7 +8,7 @@
 
 namespace nncore {
 
-enum class ActivationKind { identity, sigmoid, tanh, relu, softmax, log_softmax, leaky_relu, gelu, silu };
+enum class ActivationKind { identity, sigmoid, tanh, relu, softmax, log_softmax, leaky_relu, gelu, silu, softsign };
 
 /// A kind and its parameters; parameters that the kind does not have are 0.
 struct Activation {
@@ -118,6 +118,12 @@ inline constexpr ActivationEntry kActivations[] = {
      .summary = "a = z / (1 + e^-z), also called swish (Elfwing et al. 2018).",
      .formula = "a = z s with s = 1 / (1 + exp(-z))",
      .derivative = "f' = s (1 + z (1 - s))"},
+    {.kind = ActivationKind::softsign,
+     .name = "softsign",
+     .class_name = "Softsign",
+     .summary = "a = z / (1 + |z|), in (-1, 1).",
+     .formula = "a = z / (1 + |z|)",
+     .derivative = "f' = (1 - |a|)^2"},
 };
 static_assert(is_in_order(kActivations));
 inline constexpr int kActivationCount = static_cast<int>(std::size(kActivations));

@@ -165,6 +165,19 @@ struct ActivationKernel<T, ActivationKind::gelu> {
   }
 };
 
+template <class T>
+struct ActivationKernel<T, ActivationKind::softsign> {
+  NNCORE_INLINE explicit ActivationKernel(const Activation&) {}
+  NNCORE_INLINE Vec<T> value(Vec<T> z) const {
+    const Vec<T> finite = clamped<T>(z, Format<T>::largest);  // infinity over infinity is NaN
+    return finite / (1 + magnitude<T>(finite));
+  }
+  NNCORE_INLINE Vec<T> gradient(Vec<T> g, Vec<T> a) const {
+    const Vec<T> rest = 1 - magnitude<T>(a);
+    return g * (rest * rest);
+  }
+};
+
 // Rows -----------------------------------------------------------------------------------------------------
 
 /// grad_in (+)= F(g, a, s) with s = sum of terms(g, a) over the row.

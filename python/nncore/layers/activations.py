@@ -16,6 +16,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softsign",
     "Tanh",
 ]
 
@@ -88,6 +89,12 @@ class SiLU(Activation):
     kind = "silu"
 
 
+class Softsign(Activation):
+    """a = z / (1 + |z|), in (-1, 1)."""
+
+    kind = "softsign"
+
+
 ENTRIES: dict[str, type[Activation]] = {
     "identity": Identity,
     "sigmoid": Sigmoid,
@@ -98,4 +105,5 @@ ENTRIES: dict[str, type[Activation]] = {
     "leaky_relu": LeakyReLU,
     "gelu": GELU,
     "silu": SiLU,
+    "softsign": Softsign,
 }
