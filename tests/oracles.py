@@ -51,6 +51,7 @@ LOSSES: dict[str, Callable[..., Array]] = {
         abs(a - y) <= delta, (a - y) ** 2 / 2, delta * (abs(a - y) - delta / 2)
     ).mean(axis=1),
     "mean_absolute_error": lambda a, y: abs(a - y).mean(axis=1),
+    "log_cosh": lambda a, y: np.log(np.cosh(a - y)).mean(axis=1),
     "gaussian_nll": lambda a, y: sum((s + (m - y) ** 2 / np.exp(s)) / 2 for m, s in [np.split(a, 2, 1)]).sum(
         1
     ),

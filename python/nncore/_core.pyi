@@ -475,6 +475,42 @@ def gaussian_nll_and_gradient[A: _FloatArray](
     out: A | None = None,
     accumulate: bool = False,
 ) -> tuple[A, A]: ...
+@overload
+def log_cosh[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> float: ...
+@overload
+def log_cosh[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+) -> A: ...
+@overload
+def log_cosh_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[float, A]: ...
+@overload
+def log_cosh_and_gradient[A: _FloatArray](
+    prediction: A,
+    target: A,
+    *,
+    sample_weight: A | None = None,
+    reduction: Literal["none"],
+    out: A | None = None,
+    accumulate: bool = False,
+) -> tuple[A, A]: ...
 
 # Networks: one class a precision, the same methods ---------------------------------------------------
 

@@ -22,7 +22,8 @@ enum class LossKind {
   sigmoid_cross_entropy,
   huber,
   mean_absolute_error,
-  gaussian_nll
+  gaussian_nll,
+  log_cosh
 };
 
 /// A parameter: one number, or one for each output.
@@ -206,6 +207,15 @@ inline constexpr LossEntry kLosses[] = {
          "The negative log-likelihood of y under normal distributions, without its constant, for a model\n"
          "with 2 K outputs: K means, then K logarithms of variances, which may be any numbers. y (B, K), or\n"
          "(B,) where K is 1."},
+    {.kind = LossKind::log_cosh,
+     .name = "log_cosh",
+     .class_name = "LogCosh",
+     .averages_columns = true,
+     .value = "1/O sum_k log(cosh(a_k - y_k))",
+     .gradient = "1/O tanh(a - y)",
+     .summary =
+         "The mean over outputs of log(cosh(a - y)), which is a half square near the target and a straight\n"
+         "line far from it: y (B, O), or (B,) where O is 1."},
 };
 static_assert(is_in_order(kLosses));
 inline constexpr int kLossCount = std::size(kLosses);

@@ -129,6 +129,22 @@ struct LossKernel<LossKind::huber, T> {
   }
 };
 
+/// log(cosh(d)): half of log(1 + sinh^2 d) near 0, where it is small, and |d| + log(1 + e^(-2 |d|)) - log 2
+/// beyond.
+template <class T>
+struct LossKernel<LossKind::log_cosh, T> {
+  static constexpr double kScale = 1;
+  static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y) {
+    const Vec<T> slope = tanh<T>(a - y), distance = magnitude<T>(a - y);
+    const Vec<T> square = slope * slope / ((1 - slope) * (1 + slope));
+    const auto near = distance < T(0.875);
+    const Vec<T> rest = log1p<T>(near ? square : exp<T>(T(-2) * distance));
+    const Vec<T> value = near ? T(0.5) * rest : distance + (rest - Format<T>::ln2);
+    return element_loss<T>([=](int part) __attribute__((always_inline)) { return widen<T>(value, part); },
+                           slope);
+  }
+};
+
 /// |a - y|, whose gradient is 0 where that is.
 template <class T>
 struct LossKernel<LossKind::mean_absolute_error, T> {

@@ -11,6 +11,7 @@ __all__ = [
     "GaussianNLL",
     "HalfSquaredError",
     "Huber",
+    "LogCosh",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "SigmoidCrossEntropy",
@@ -91,6 +92,14 @@ class GaussianNLL(Loss):
     kind = "gaussian_nll"
 
 
+class LogCosh(Loss):
+    """The mean over outputs of log(cosh(a - y)), which is a half square near the target and a straight line
+    far from it: y (B, O), or (B,) where O is 1.
+    """
+
+    kind = "log_cosh"
+
+
 ENTRIES: dict[str, type[Loss]] = {
     "half_squared_error": HalfSquaredError,
     "mean_squared_error": MeanSquaredError,
@@ -101,4 +110,5 @@ ENTRIES: dict[str, type[Loss]] = {
     "huber": Huber,
     "mean_absolute_error": MeanAbsoluteError,
     "gaussian_nll": GaussianNLL,
+    "log_cosh": LogCosh,
 }
