@@ -16,7 +16,7 @@
 
 namespace nncore {
 
-enum class OptimizerKind { sgd, adam, adamw, rmsprop, adagrad };
+enum class OptimizerKind { sgd, adam, adamw, rmsprop, adagrad, adamax };
 
 /// What to do; OptimizerState is what to remember. Hyperparameters that the kind does not have are 0.
 struct Optimizer {
@@ -170,6 +170,15 @@ inline constexpr OptimizerEntry kOptimizers[] = {
      .summary = "Adagrad (Duchi et al. 2011): steps become smaller where gradients were large.",
      .formula =
          "v += g^2; p -= learning_rate g / (sqrt(v) + epsilon); v starts at initial_accumulator_value"},
+    {.kind = OptimizerKind::adamax,
+     .name = "adamax",
+     .class_name = "Adamax",
+     .parameters = {hyperparameters::learning_rate(2e-3), hyperparameters::kBeta1, hyperparameters::kBeta2,
+                    hyperparameters::epsilon(1e-8), hyperparameters::weight_decay(0.0), hyperparameters::kL2},
+     .slots = {{.name = "first_moment"}, {.name = "largest", .never_negative = true}},
+     .summary = "Adam with the largest magnitude of the gradients instead of their mean square.",
+     .formula = "m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + epsilon); "
+                "p -= learning_rate / (1 - beta1^t) m / u"},
 };
 static_assert(is_in_order(kOptimizers));
 inline constexpr int kOptimizerCount = static_cast<int>(std::size(kOptimizers));

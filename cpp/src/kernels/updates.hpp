@@ -193,6 +193,38 @@ struct UpdateRule<OptimizerKind::adagrad, T> {
   static double next_moment(const Optimizer&, double, double) { return 0.0; }
 };
 
+template <class T>
+struct UpdateRule<OptimizerKind::adamax, T> {
+  struct Numbers {
+    T beta1, one_minus_beta1, beta2, epsilon;
+  };
+  static Numbers numbers(const Optimizer& o, int64_t step, double& rate_divisor) {
+    rate_divisor = 1.0 - power(o.beta1, step);
+    return {static_cast<T>(o.beta1), static_cast<T>(1.0 - o.beta1), static_cast<T>(o.beta2),
+            rounded_epsilon<T>(o)};
+  }
+
+  static constexpr int kVariants = 1;
+  static int variant(const Optimizer&) { return 0; }
+  template <int, class Slots>
+  static NNCORE_INLINE Vec<T> direction(const Numbers& s, Vec<T> gradient, Slots slots) {
+    const Vec<T> first = without_subnormals<T>(s.beta1 * slots.load(0) + s.one_minus_beta1 * gradient);
+    const Vec<T> kept = s.beta2 * slots.load(1);
+    const Vec<T> here = (gradient < T{0} ? -gradient : gradient) + s.epsilon;
+    const Vec<T> largest = kept > here ? kept : here;
+    slots.store(0, first);
+    slots.store(1, largest);
+    return first / largest;
+  }
+
+  static double safe_gradient(const Optimizer& o, double direction, double moment, double limit) {
+    return UpdateRule<OptimizerKind::adam, T>::safe_gradient(o, direction, moment, limit);
+  }
+  static double next_moment(const Optimizer& o, double moment, double gradient) {
+    return UpdateRule<OptimizerKind::adam, T>::next_moment(o, moment, gradient);
+  }
+};
+
 // What is common to all ------------------------------------------------------------------------------------
 
 template <class Rule, class T>

@@ -13,6 +13,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "RMSprop",
 ]
 
@@ -249,10 +250,58 @@ class Adagrad(Optimizer):
         )
 
 
+class Adamax(Optimizer):
+    """Adam with the largest magnitude of the gradients instead of their mean square.
+
+    m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + epsilon); p -= learning_rate / (1 - beta1^t) m /
+    u.
+
+    learning_rate: the size of a step, a finite number of at least 0.
+
+    beta1: how much of the mean gradient a step keeps, a number of at least 0 and less than 1.
+
+    beta2: how much of the mean squared gradient a step keeps, a number of at least 0 and less than 1.
+
+    epsilon: added to the root, a finite number greater than 0.
+
+    weight_decay: decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases,
+    a finite number of at least 0.
+
+    l2: coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls
+    weight_decay), a finite number of at least 0.
+    """
+
+    kind = "adamax"
+
+    def __init__(
+        self,
+        learning_rate: float = 0.002,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-08,
+        weight_decay: float = 0.0,
+        l2: float = 0.0,
+        *,
+        schedule: Schedule | None = None,
+        transforms: Iterable[Transform] = (),
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            l2=l2,
+            schedule=schedule,
+            transforms=transforms,
+        )
+
+
 ENTRIES: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,
     "rmsprop": RMSprop,
     "adagrad": Adagrad,
+    "adamax": Adamax,
 }
