@@ -5,12 +5,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import activation_base, activations, dense, dropout, embedding, merge, normalization, parameter, prelu
+from . import (
+    activation_base,
+    activations,
+    dense,
+    dropout,
+    embedding,
+    layer_norm,
+    merge,
+    normalization,
+    parameter,
+    prelu,
+)
 from .activation_base import *
 from .activations import *
 from .dense import *
 from .dropout import *
 from .embedding import *
+from .layer_norm import *
 from .merge import *
 from .normalization import *
 from .parameter import *
@@ -23,6 +35,7 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
         *dense.__all__,
         *dropout.__all__,
         *embedding.__all__,
+        *layer_norm.__all__,
         *merge.__all__,
         *normalization.__all__,
         *parameter.__all__,

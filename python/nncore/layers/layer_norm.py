@@ -1,0 +1,58 @@
+"""Layer normalization."""
+
+from __future__ import annotations
+
+from .._errors import check_size
+from ..graph import ParameterSpec
+from ..initializers import Constant, Zeros
+from ._base import ArrayView, OneInput
+
+__all__ = ["LayerNorm"]
+
+
+class LayerNorm(OneInput):
+    """y = (x - mean) / sqrt(variance + eps) weight + bias, with the mean and variance of each row (Ba et al. 2016):
+    x and y (B, C), weight and bias (C,). As torch.nn.LayerNorm(C) has it; `elementwise_affine=False`: without
+    weight and bias.
+
+    >>> import nncore as nc
+    >>> model = nc.Sequential(nc.LayerNorm(2), dtype="float64")
+    >>> model.predict([[1.0, 3.0]]).round(4)
+    array([[-1.,  1.]])
+    """
+
+    kind = "layer_norm"
+    options = ("normalized_shape", "eps", "elementwise_affine")
+
+    weight = ArrayView("weight")
+    bias = ArrayView("bias")
+    grad_weight = ArrayView("weight", gradient=True)
+    grad_bias = ArrayView("bias", gradient=True)
+
+    def __init__(
+        self,
+        normalized_shape: int,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.normalized_shape = self.in_features = check_size(normalized_shape, "normalized_shape")
+        if not 0.0 < eps < float("inf"):
+            raise ValueError(f"eps must be greater than 0; got {eps}")
+        self.eps, self.elementwise_affine = float(eps), bool(elementwise_affine)
+
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """`weight` from 1 and `bias` from 0, where it is affine."""
+        shape = (self.normalized_shape,)
+        if not self.elementwise_affine:
+            return {}
+        return {"weight": ParameterSpec(shape, Constant(1.0)), "bias": ParameterSpec(shape, Zeros())}
+
+    def attributes(self) -> dict[str, bool | int | float | str]:
+        """Its size and epsilon."""
+        return {"normalized_shape": self.normalized_shape, "eps": self.eps}
+
+    def __repr__(self) -> str:
+        return f"LayerNorm({self.normalized_shape})"
