@@ -165,7 +165,8 @@ TEST(narrow_results_are_their_chains) {  // samples are lanes; those of 600 inpu
   });
 }
 
-TEST(weights_from_memory_are_walked_in_strips_or_packed) {  // more than 4 MB a chain; depths of no whole strips
+TEST(weights_from_memory_are_walked_in_strips_or_packed) {  // more than 4 MB a chain; depths of no whole
+                                                            // strips
   const int threads = nncore::num_threads();
   nncore::set_num_threads(1);  // so that one has all columns
   on_every_set([] {

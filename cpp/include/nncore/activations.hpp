@@ -8,7 +8,18 @@
 
 namespace nncore {
 
-enum class ActivationKind { identity, sigmoid, tanh, relu, softmax, log_softmax, leaky_relu, gelu, silu, softsign };
+enum class ActivationKind {
+  identity,
+  sigmoid,
+  tanh,
+  relu,
+  softmax,
+  log_softmax,
+  leaky_relu,
+  gelu,
+  silu,
+  softsign
+};
 
 /// A kind and its parameters; parameters that the kind does not have are 0.
 struct Activation {

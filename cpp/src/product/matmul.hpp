@@ -19,9 +19,9 @@
 
 namespace nncore {
 
-/// A borrowed callable, epilogue(tile, row, column): what is done to each tile of a result, whose first element
-/// is (row, column), once its sums are complete and while it is hot. Tiles have contiguous rows: they are
-/// those of the transpose where the result is laid out by columns.
+/// A borrowed callable, epilogue(tile, row, column): what is done to each tile of a result, whose first
+/// element is (row, column), once its sums are complete and while it is hot. Tiles have contiguous rows: they
+/// are those of the transpose where the result is laid out by columns.
 template <class T>
 class Epilogue {
  public:

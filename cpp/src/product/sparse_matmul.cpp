@@ -137,7 +137,7 @@ void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Extent rows, Exten
   const bool ends = options.epilogue && depth.first + depth.count == a.columns;
   // By columns, a tile has as many rows as columns: each row asks for one of the lines that it is stored to.
   const std::int64_t height = is_by_columns() ? whole_vectors(columns.count)
-                              : ends      ? kEpilogueRows
+                              : ends          ? kEpilogueRows
                                               : rows.count;
   for (std::int64_t r = 0; r < rows.count;) {
     const std::int64_t row = rows.first + r, count = std::min(height, rows.count - r);

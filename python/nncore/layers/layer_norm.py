@@ -11,9 +11,9 @@ __all__ = ["LayerNorm"]
 
 
 class LayerNorm(OneInput):
-    """y = (x - mean) / sqrt(variance + eps) weight + bias, with the mean and variance of each row (Ba et al. 2016):
-    x and y (B, C), weight and bias (C,). As torch.nn.LayerNorm(C) has it; `elementwise_affine=False`: without
-    weight and bias.
+    """y = (x - mean) / sqrt(variance + eps) weight + bias, with the mean and variance of each row (Ba et al.
+    2016): x and y (B, C), weight and bias (C,). As torch.nn.LayerNorm(C) has it; `elementwise_affine=False`:
+    without weight and bias.
 
     >>> import nncore as nc
     >>> model = nc.Sequential(nc.LayerNorm(2), dtype="float64")
