@@ -100,9 +100,11 @@ OPTIMIZERS: dict[str, Callable[[SimpleNamespace, int, Array, Kept], Array]] = {
     "sgd": lambda o, t, g, s: nesterov(o, g, s) if o.nesterov else add(s, "m", o.momentum, g),
     "adam": adam,
     "adamw": adam,
-    "adamax": lambda o, t, g, s: mean(s, "m", o.beta1, g)
-    / (1 - o.beta1**t)
-    / keep(s, "u", np.maximum(o.beta2 * s.get("u", 0.0), np.abs(g) + o.epsilon)),
+    "adamax": lambda o, t, g, s: (
+        mean(s, "m", o.beta1, g)
+        / (1 - o.beta1**t)
+        / keep(s, "u", np.maximum(o.beta2 * s.get("u", 0.0), np.abs(g) + o.epsilon))
+    ),
     "rmsprop": lambda o, t, g, s: add(s, "m", o.momentum, g / spread(o, g, s)),
     "adagrad": lambda o, t, g, s: (
         g / (np.sqrt(o.initial_accumulator_value + add(s, "v", 1.0, g * g)) + o.epsilon)
