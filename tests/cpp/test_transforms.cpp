@@ -11,6 +11,7 @@
 #include "functions/sum_of_squares.hpp"
 #include "nncore/network.hpp"
 #include "nncore/not_finite.hpp"
+#include "nodes.hpp"
 #include "numeric.hpp"
 
 using namespace nncore;
@@ -34,10 +35,10 @@ struct Model {
       weight_segment("other.weight", 7, 3), weight_segment("d.weight", kHidden, kIn),
       bias_segment("d.bias", kHidden), weight_segment("e.weight", 2, kHidden), bias_segment("e.bias", 2)});
   Network<T> network{
-      std::make_shared<Graph>(
-          std::vector<Node>{input_node("x", kIn), dense_node("d", 0, 1, 2, kIn, kHidden),
-                            activation_node("a", 1, Activation::tanh), dense_node("e", 2, 3, 4, kHidden, 2)},
-          std::vector<int>{3}),
+      std::make_shared<Graph>(std::vector<Node>{input_node("x", kIn), dense_node("d", 0, 1, 2, kIn, kHidden),
+                                                activation_node("a", 1, ActivationKind::tanh),
+                                                dense_node("e", 2, 3, 4, kHidden, 2)},
+                              std::vector<int>{3}),
       parameters};
   std::vector<T> x = numbers<T>(kRows * kIn, 1), y = numbers<T>(kRows * 2, 2);
   Table input{x.data(), scalar_type<T>(), kRows, kIn, kIn * kSize, kSize},
