@@ -44,7 +44,7 @@ struct Model {
   Table input{x.data(), scalar_type<T>(), kRows, kIn, kIn * kSize, kSize},
       target{y.data(), scalar_type<T>(), kRows, 2, 2 * kSize, kSize};
   Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, kRows};
-  LossTerm terms[1] = {{Loss::half_squared_error, 0, 1.0}};
+  LossTerm terms[1] = {{LossKind::half_squared_error, 0, 1.0}};
   std::shared_ptr<const Objective> objective = network.plan(terms);
   Workspace<T> workspace;
   Optimizer optimizer = OptimizerKind::sgd;
