@@ -96,16 +96,20 @@ class Parameters {
   const std::vector<Segment>& segments() const { return segments_; }
   const std::vector<Segment>& state_segments() const { return state_segments_; }
   /// Where segment `index` starts in values and gradients; in state.
-  std::int64_t offset(int index) const { return offsets_[static_cast<std::size_t>(index)]; }
+  std::int64_t offset(int index) const { return places_[static_cast<std::size_t>(index)].offset; }
   std::int64_t state_offset(int index) const { return state_offsets_[static_cast<std::size_t>(index)]; }
   /// The segment of that name; throws std::invalid_argument where there is none.
   int index_of(std::string_view segment_name) const;
 
   /// Segment `index` as the matrix (O, I) it stands for, or (O, 1); where it is several, that of number
   /// `group`. To write to it, as values().
-  Matrix<T> value(int index, std::int64_t group = 0);
-  Matrix<const T> value(int index, std::int64_t group = 0) const;
-  Matrix<T> gradient(int index, std::int64_t group = 0);
+  Matrix<T> value(int index, std::int64_t group = 0) { return matrix_of<T>(index, group, values()); }
+  Matrix<const T> value(int index, std::int64_t group = 0) const {
+    return matrix_of<const T>(index, group, values());
+  }
+  Matrix<T> gradient(int index, std::int64_t group = 0) {
+    return matrix_of<T>(index, group, gradients_.data());
+  }
   /// State segment `index`, (O): its elements.
   T* state_value(int index) { return state_.data() + state_offset(index); }
 
@@ -140,10 +144,27 @@ class Parameters {
   }
 
  private:
+  /// Where a segment starts, and the matrix that it is.
+  struct Place {
+    std::int64_t offset, rows, columns, row_stride, column_stride;
+  };
+
+  template <class U>
+  Matrix<U> matrix_of(int index, std::int64_t group, U* data) const {
+    check_index(index);
+    const Place& place = places_[static_cast<std::size_t>(index)];
+    return {data + place.offset + group * place.rows * place.columns, place.rows, place.columns,
+            place.row_stride, place.column_stride};
+  }
+  void check_index(int index) const {
+    if (index < 0 || static_cast<std::size_t>(index) >= places_.size()) refuse_index(index);
+  }
+  [[noreturn]] void refuse_index(int index) const;
   void check_same_layout(const Parameters& other) const;
 
   std::vector<Segment> segments_, state_segments_;
-  std::vector<std::int64_t> offsets_, state_offsets_;
+  std::vector<Place> places_;  ///< of the segments
+  std::vector<std::int64_t> state_offsets_;
   std::int64_t count_ = 0, state_count_ = 0;
   AlignedBuffer<T> values_, gradients_, state_;
   Usage usage_;

@@ -71,14 +71,6 @@ auto& pick(Segments& segments, int index) {
   return segments[at(index)];
 }
 
-/// The matrix of that number of a segment that begins at `data`.
-template <class T>
-Matrix<T> matrix_of(const Segment& segment, T* data, std::int64_t group) {
-  const std::int64_t rows = segment.rows(), columns = segment.columns();
-  const bool is_by_rows = segment.layout == SegmentLayout::by_rows;
-  return {data + group * rows * columns, rows, columns, is_by_rows ? columns : 1, is_by_rows ? 1 : rows};
-}
-
 /// How many forks lie between this process and the one that loaded the library. Of those who used a store in
 /// a parent, none lives in the child, but the thread that forked.
 std::atomic<std::uint32_t> forks{0};
@@ -172,7 +164,13 @@ template <class T>
 Parameters<T>::Parameters(std::vector<Segment> segments, std::vector<Segment> state_segments)
     : segments_(std::move(segments)), state_segments_(std::move(state_segments)) {
   std::set<std::string_view> names;
-  count_ = place(segments_, names, offsets_);
+  std::vector<std::int64_t> offsets;
+  count_ = place(segments_, names, offsets);
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    const std::int64_t rows = segments_[i].rows(), columns = segments_[i].columns();
+    const bool is_by_rows = segments_[i].layout == SegmentLayout::by_rows;
+    places_.push_back({offsets[i], rows, columns, is_by_rows ? columns : 1, is_by_rows ? 1 : rows});
+  }
   state_count_ = place(state_segments_, names, state_offsets_);
   values_ = AlignedBuffer<T>(count_);
   gradients_ = AlignedBuffer<T>(count_);
@@ -192,21 +190,8 @@ int Parameters<T>::index_of(std::string_view segment_name) const {
 }
 
 template <class T>
-Matrix<T> Parameters<T>::value(int index, std::int64_t group) {
-  const auto& segment = pick(segments_, index);  // before its offset is read
-  return matrix_of(segment, values() + offset(index), group);
-}
-
-template <class T>
-Matrix<const T> Parameters<T>::value(int index, std::int64_t group) const {
-  const auto& segment = pick(segments_, index);  // before its offset is read
-  return matrix_of(segment, values() + offset(index), group);
-}
-
-template <class T>
-Matrix<T> Parameters<T>::gradient(int index, std::int64_t group) {
-  const auto& segment = pick(segments_, index);  // before its offset is read
-  return matrix_of(segment, gradients_.data() + offset(index), group);
+void Parameters<T>::refuse_index(int index) const {
+  refuse("segment index", std::to_string(index), "in [0, " + std::to_string(places_.size()) + ")");
 }
 
 template <class T>
@@ -234,15 +219,14 @@ void Parameters<T>::initialize(std::uint64_t new_seed) {
   const FloatingPointMode mode;
   seed = new_seed;
   random_step = 0;
-  const auto fill_all = [&](const std::vector<Segment>& table, const std::vector<std::int64_t>& offsets,
-                            T* out, std::uint64_t first_stream) {
-    for (std::size_t i = 0; i < table.size(); ++i) {
-      nncore::initialize<T>(table[i].initializer, {seed, RandomPurpose::initialise, first_stream + i},
-                            table[i].columns(), table[i].rows(), out + offsets[i], table[i].size());
-    }
+  const auto fill = [&](const Segment& segment, std::uint64_t number, T* out) {
+    nncore::initialize<T>(segment.initializer, {seed, RandomPurpose::initialise, number}, segment.columns(),
+                          segment.rows(), out, segment.size());
   };
-  fill_all(segments_, offsets_, values(), 0);
-  fill_all(state_segments_, state_offsets_, state_.data(), segments_.size());
+  T* const all = values();
+  for (std::size_t i = 0; i < segments_.size(); ++i) fill(segments_[i], i, all + places_[i].offset);
+  for (std::size_t i = 0; i < state_segments_.size(); ++i)
+    fill(state_segments_[i], segments_.size() + i, state_.data() + state_offsets_[i]);
 }
 
 template <class T>

@@ -288,7 +288,8 @@ NNCORE_INLINE Vec<T> value_of(const ActivationKernel<T, kind>& kernel, Vec<T> z)
 
 /// out = f(in), or its derivative of that order; and the next derivative where somebody keeps it.
 template <class T, ActivationKind kind, int order>
-NNCORE_INLINE void activate(const ActivationCall<T>& call) {
+NNCORE_INLINE void activate(const ActivationCall<T>& callers_call) {
+  const ActivationCall<T> call = callers_call;  // nothing that is stored may change this copy
   const ActivationKernel<T, kind> kernel(*call.activation);
   Rows<const T> in = call.in;
   Rows<T> out = call.out, kept = call.derivative;
@@ -318,7 +319,8 @@ NNCORE_INLINE void activate(const ActivationCall<T>& call) {
 
 /// grad_in (+)= grad_out o f', from what the entry says.
 template <class T, ActivationKind kind, int order>
-NNCORE_INLINE void derive(const ActivationBackwardCall<T>& call) {
+NNCORE_INLINE void derive(const ActivationBackwardCall<T>& callers_call) {
+  const ActivationBackwardCall<T> call = callers_call;  // nothing that is stored may change this copy
   const ActivationKernel<T, kind> kernel(*call.activation);
   int64_t rows = call.rows, columns = call.columns;
   join_rows(rows, columns, call.grad_out, call.kept, call.grad_in);

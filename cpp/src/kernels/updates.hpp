@@ -209,9 +209,10 @@ struct UpdateRule<OptimizerKind::adamax, T> {
   template <int, class Slots>
   static NNCORE_INLINE Vec<T> direction(const Numbers& s, Vec<T> gradient, Slots slots) {
     const Vec<T> first = without_subnormals<T>(s.beta1 * slots.load(0) + s.one_minus_beta1 * gradient);
-    const Vec<T> kept = s.beta2 * slots.load(1);
-    const Vec<T> here = (gradient < T{0} ? -gradient : gradient) + s.epsilon;
-    const Vec<T> largest = kept > here ? kept : here;
+    const Vec<T> slot = s.beta2 * slots.load(1);
+    const Vec<T> kept = slot >= T{0} ? slot : slot - slot;  // NaN where the slot is, or is -infinity
+    const Vec<T> here = magnitude<T>(gradient) + s.epsilon;
+    const Vec<T> largest = here > kept ? here : kept;
     slots.store(0, first);
     slots.store(1, largest);
     return first / largest;
