@@ -10,9 +10,9 @@ HEAVY = ("tqdm", "safetensors", "matplotlib", "sklearn", "pandas")
 MEASURE = """
 import json, sys, time
 import numpy
-begin = time.process_time()
+begin = time.thread_time()
 import nncore
-seconds = time.process_time() - begin
+seconds = time.thread_time() - begin
 print(json.dumps({"seconds": seconds, "modules": sorted(sys.modules)}))
 """
 
@@ -32,4 +32,4 @@ def test_import_brings_in_nothing_heavy():
 
 def test_import_takes_less_than_30_ms_beyond_numpy():
     measure()  # compiles the bytecode
-    assert min(measure()["seconds"] for _ in range(9)) < 0.030  # what other processes take is not its cost
+    assert min(measure()["seconds"] for _ in range(9)) < 0.030  # of this thread: NumPy's others wait busily
