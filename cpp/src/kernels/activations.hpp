@@ -277,52 +277,78 @@ struct ActivationKernel<T, ActivationKind::log_softmax> {
 
 // The table ------------------------------------------------------------------------------------------------
 
-template <class T, ActivationKind kind, int order>
+template <class T, ActivationKind kind>
 NNCORE_INLINE Vec<T> value_of(const ActivationKernel<T, kind>& kernel, Vec<T> z) {
-  constexpr auto& entry = nncore::entry_of(kind);
-  if constexpr (order == 0 && entry.derivative_reads == nncore::DerivativeReads::output)
-    return kernel.value(z);
+  if constexpr (nncore::reads_input(kind, 0))
+    return kernel.template derivative<0>(kernel.parts(z));
   else
-    return kernel.template derivative<order>(kernel.parts(z));
+    return kernel.value(z);
 }
 
-/// out = f(in), or its derivative of that order; and the next derivative where somebody keeps it.
-template <class T, ActivationKind kind, int order>
+/// A derivative of a smooth activation, of order 1 to 3. Not inlined: the loops over them are many and rarely
+/// run.
+template <class T, ActivationKind kind>
+__attribute__((noinline)) Vec<T> derivative_of(const ActivationKernel<T, kind>& kernel, Vec<T> z, int order) {
+  const auto parts = kernel.parts(z);
+  switch (order) {
+    case 1:
+      return kernel.template derivative<1>(parts);
+    case 2:
+      return kernel.template derivative<2>(parts);
+    default:
+      return kernel.template derivative<3>(parts);
+  }
+}
+
+/// out = f(in), or of a kIsDerivative its derivative of the activation's order; and the next derivative where
+/// somebody keeps it.
+template <class T, ActivationKind kind, bool kIsDerivative>
 NNCORE_INLINE void activate(const ActivationCall<T>& callers_call) {
   const ActivationCall<T> call = callers_call;  // nothing that is stored may change this copy
   const ActivationKernel<T, kind> kernel(*call.activation);
   Rows<const T> in = call.in;
   Rows<T> out = call.out, kept = call.derivative;
   int64_t rows = call.rows, columns = call.columns;
+  [[maybe_unused]] const int order = call.activation->order;
   if (kept.data == nullptr) {
     join_rows(rows, columns, in, out);
     for (; rows > 0; --rows, in.data += in.row_stride, out.data += out.row_stride)
       for_each_vector<T>(
           columns,
           [=](auto load, auto store) __attribute__((always_inline)) {
-            store(out.data, value_of<T, kind, order>(kernel, load(in.data)));
+            if constexpr (kIsDerivative)
+              store(out.data, derivative_of<T, kind>(kernel, load(in.data), order));
+            else
+              store(out.data, value_of<T, kind>(kernel, load(in.data)));
           },
           unaligned_head(out.data, columns));
     return;
   }
-  if constexpr (nncore::reads_input(kind, order)) {
+  if constexpr (kIsDerivative || nncore::reads_input(kind, 0)) {
     join_rows(rows, columns, in, out, kept);
     for (; rows > 0;
          --rows, in.data += in.row_stride, out.data += out.row_stride, kept.data += kept.row_stride)
       for_each_vector<T>(columns, [=](auto load, auto store) __attribute__((always_inline)) {
-        const auto parts = kernel.parts(load(in.data));
-        store(out.data, kernel.template derivative<order>(parts));
-        store(kept.data, kernel.template derivative<order + 1>(parts));
+        if constexpr (kIsDerivative) {
+          const Vec<T> z = load(in.data);
+          store(out.data, derivative_of<T, kind>(kernel, z, order));
+          store(kept.data, derivative_of<T, kind>(kernel, z, order + 1));
+        } else {
+          const auto parts = kernel.parts(load(in.data));
+          store(out.data, kernel.template derivative<0>(parts));
+          store(kept.data, kernel.template derivative<1>(parts));
+        }
       });
   }
 }
 
 /// grad_in (+)= grad_out o f', from what the entry says.
-template <class T, ActivationKind kind, int order>
+template <class T, ActivationKind kind, bool kIsDerivative>
 NNCORE_INLINE void derive(const ActivationBackwardCall<T>& callers_call) {
   const ActivationBackwardCall<T> call = callers_call;  // nothing that is stored may change this copy
   const ActivationKernel<T, kind> kernel(*call.activation);
   int64_t rows = call.rows, columns = call.columns;
+  [[maybe_unused]] const int order = call.activation->order;
   join_rows(rows, columns, call.grad_out, call.kept, call.grad_in);
   for (int64_t row = 0; row < rows; ++row) {
     const T* g = call.grad_out.data + row * call.grad_out.row_stride;
@@ -332,8 +358,10 @@ NNCORE_INLINE void derive(const ActivationBackwardCall<T>& callers_call) {
         columns,
         [=, accumulate = call.accumulate](auto load, auto store) __attribute__((always_inline)) {
           Vec<T> gradient;
-          if constexpr (nncore::reads_input(kind, order))
-            gradient = load(g) * kernel.template derivative<order + 1>(kernel.parts(load(kept)));
+          if constexpr (kIsDerivative)
+            gradient = load(g) * derivative_of<T, kind>(kernel, load(kept), order + 1);
+          else if constexpr (nncore::reads_input(kind, 0))
+            gradient = load(g) * kernel.template derivative<1>(kernel.parts(load(kept)));
           else
             gradient = kernel.gradient(load(g), load(kept));
           store(to, accumulate ? load(to) + gradient : gradient);
@@ -347,16 +375,9 @@ void forward(const ActivationCall<T>& call) {
   if constexpr (!nncore::entry_of(kind).is_elementwise) {
     ActivationKernel<T, kind>::forward(call.in, call.out, call.rows, call.columns);
   } else if constexpr (nncore::entry_of(kind).orders > 1) {
-    switch (call.activation->order) {
-      case 0:
-        return activate<T, kind, 0>(call);
-      case 1:
-        return activate<T, kind, 1>(call);
-      default:
-        return activate<T, kind, 2>(call);
-    }
+    return call.activation->order > 0 ? activate<T, kind, true>(call) : activate<T, kind, false>(call);
   } else {
-    activate<T, kind, 0>(call);
+    activate<T, kind, false>(call);
   }
 }
 
@@ -366,16 +387,9 @@ void backward(const ActivationBackwardCall<T>& call) {
     ActivationKernel<T, kind>::backward(call.grad_out, call.kept, call.grad_in, call.rows, call.columns,
                                         call.accumulate);
   } else if constexpr (nncore::entry_of(kind).orders > 1) {
-    switch (call.activation->order) {
-      case 0:
-        return derive<T, kind, 0>(call);
-      case 1:
-        return derive<T, kind, 1>(call);
-      default:
-        return derive<T, kind, 2>(call);
-    }
+    return call.activation->order > 0 ? derive<T, kind, true>(call) : derive<T, kind, false>(call);
   } else {
-    derive<T, kind, 0>(call);
+    derive<T, kind, false>(call);
   }
 }
 
