@@ -1,7 +1,7 @@
 """Builds of the C++ side for tests: one tree a configuration in build/tests, kept and updated.
 
-The release tree starts from the object files that pip left in build/cp*, so that only the programs are
-compiled. Ninja compiles again what has changed since, and what was compiled with other options.
+The trees of FROM_PIP start from the object files that pip left in build/cp*, so that the kernels are not
+compiled again. Ninja compiles what has changed since, and what needs other options.
 """
 
 from __future__ import annotations
@@ -34,16 +34,27 @@ INSTRUCTION_SETS: dict[str, dict[str, set[str]]] = {
 _SANITIZED = ("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1")
 _PYTHON = ("-DNNCORE_BUILD_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}")
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {
-    "release": (),  # options that pip's build has not would compile everything again
+    "release": (),
     "address": ("-DNNCORE_SANITIZE=address;undefined", *_SANITIZED, *_PYTHON),
-    "thread": ("-DNNCORE_SANITIZE=thread", *_SANITIZED),
-    "openmp": ("-DNNCORE_OPENMP=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON", *_PYTHON),
+    "thread": ("-DNNCORE_SANITIZE=thread", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON", *_SANITIZED),
+    "openmp": ("-DNNCORE_OPENMP=ON", *_PYTHON),
 }
+
+#: Those whose kernels are pip's: options that pip's build has not would compile them again.
+FROM_PIP = ("release", "openmp")
 
 #: The C++ tests, and those of them in which threads meet: all that the last two configurations need.
 PROGRAMS = sorted(path.stem for path in (REPOSITORY / "tests" / "cpp").glob("test_*.cpp"))
 THREADED_PROGRAMS = ["test_network", "test_threads"]
 TARGETS = {"thread": THREADED_PROGRAMS, "openmp": [*THREADED_PROGRAMS, "_core"]}
+
+
+#: Any report ends the program.
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1",
+}
 
 
 def expected_instruction_sets() -> list[str]:
@@ -107,7 +118,7 @@ def _attempt(configuration: str) -> AssertionError | None:
     """Build once a session, also where that fails."""
     options = ("-DNNCORE_BUILD_TESTS=ON", *CONFIGURATIONS[configuration])
     targets = TARGETS.get(configuration, ["all"])
-    if configuration == "release":
+    if configuration in FROM_PIP:
         _start_from_pips_build(BUILDS / configuration)
     try:
         cmake(REPOSITORY, BUILDS / configuration, *options, targets=targets)
@@ -133,3 +144,21 @@ def installed(configuration: str) -> Path:
     if (prefix / "nncore").is_dir():
         shutil.copytree(REPOSITORY / "python" / "nncore", prefix / "nncore", dirs_exist_ok=True)
     return prefix
+
+
+def python_of(configuration: str, **environment: str) -> dict[str, str]:
+    """Variables with which Python imports the package of a build in place of the installed one."""
+    site = installed(configuration)
+    environment["PYTHONPATH"] = str(site)
+    which = "import nncore._core; print(nncore._core.__file__)"
+    assert run(sys.executable, "-c", which, **environment).startswith(str(site))
+    return environment
+
+
+def sanitized_python() -> dict[str, str]:
+    """Variables with which Python runs the package of the address and undefined behavior sanitizers."""
+    libraries = ("libasan.so", "libubsan.so", "libstdc++.so.6")
+    preload = " ".join(run("c++", f"-print-file-name={name}").strip() for name in libraries)
+    # CPython itself keeps memory until the process ends.
+    options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0"}
+    return python_of("address", LD_PRELOAD=preload, **options)

@@ -7,14 +7,17 @@ import sys
 
 import pytest
 
-from builds import PROGRAMS, REPOSITORY, THREADED_PROGRAMS, build, installed, run, runnable_instruction_sets
-
-#: Any report ends the program.
-SANITIZER_OPTIONS = {
-    "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1",
-}
+from builds import (
+    PROGRAMS,
+    REPOSITORY,
+    SANITIZER_OPTIONS,
+    THREADED_PROGRAMS,
+    build,
+    python_of,
+    run,
+    runnable_instruction_sets,
+    sanitized_python,
+)
 
 
 def run_program(
@@ -85,12 +88,8 @@ def test_program_with_openmp(program: str) -> None:
 NOTHING_NEW = ("bench", "demo", "examples", "import", "progress")
 
 
-def run_python_tests(configuration: str, *arguments: str, **environment: str) -> None:
-    """Run pytest on the package of another build, in place of the installed one."""
-    site = installed(configuration)
-    environment["PYTHONPATH"] = str(site)
-    which = "import nncore._core; print(nncore._core.__file__)"
-    assert run(sys.executable, "-c", which, **environment).startswith(str(site))
+def run_python_tests(*arguments: str, **environment: str) -> None:
+    """Run pytest in an environment that has the package of another build in place of the installed one."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     command += [f"--ignore=tests/test_{name}.py" for name in ("build", "cpp", *NOTHING_NEW)]
     run(*command, *arguments, timeout=1800, **environment)
@@ -98,14 +97,11 @@ def run_python_tests(configuration: str, *arguments: str, **environment: str) ->
 
 @pytest.mark.slow
 def test_python_under_address_and_undefined_sanitizers() -> None:
-    libraries = ("libasan.so", "libubsan.so", "libstdc++.so.6")
-    preload = " ".join(run("c++", f"-print-file-name={name}").strip() for name in libraries)
-    # CPython itself keeps memory until the process ends.
-    options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0"}
     # Left out: the same bits, which the other builds compare.
-    run_python_tests("address", "-k", "not same_bits", LD_PRELOAD=preload, **options)
+    run_python_tests("-k", "not same_bits", **sanitized_python())
 
 
 @pytest.mark.slow
 def test_python_with_openmp() -> None:
-    run_python_tests("openmp", "-k", "fork or hash or bits or thread", NNCORE_NUM_THREADS="3")
+    environment = python_of("openmp", NNCORE_NUM_THREADS="3")
+    run_python_tests("-k", "fork or hash or bits or thread", **environment)
