@@ -1,12 +1,8 @@
 #include "nncore/activations.hpp"
 
-#include <algorithm>
-#include <stdexcept>
-#include <string>
-
+#include "functions/blocks.hpp"
 #include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
-#include "nncore/runtime.hpp"
 
 namespace nncore {
 namespace {
@@ -33,10 +29,8 @@ void for_each_piece(ActivationKind kind, std::int64_t rows, std::int64_t columns
       run(std::int64_t{0}, begin, std::int64_t{1}, end - begin);
     });
   } else {
-    const std::int64_t grain_rows = std::max<std::int64_t>(1, grain / columns);
-    parallel_for(rows, grain_rows, [&](std::int64_t begin, std::int64_t end, int) {
-      run(begin, std::int64_t{0}, end - begin, columns);
-    });
+    for_rows(rows, columns, grain,
+             [&](std::int64_t first, std::int64_t count) { run(first, std::int64_t{0}, count, columns); });
   }
 }
 
@@ -46,9 +40,8 @@ void validate(const Activation& activation) {
   const ActivationEntry& entry = entry_of(activation.kind);
   check_parameters(activation, entry);
   if (activation.order < 0 || activation.order >= entry.orders)
-    throw std::invalid_argument(std::string("order must be at least 0 and less than ") +
-                                std::to_string(entry.orders) + " for " + entry.name + "; got " +
-                                std::to_string(activation.order));
+    throw invalid("order must be at least 0 and less than ", entry.orders, " for ", entry.name, "; got ",
+                  activation.order);
 }
 
 template <class T>

@@ -103,18 +103,25 @@ constexpr int kStreams = 8;
 constexpr std::int64_t kPiece = 16;
 constexpr std::int64_t kFarAhead = 1024, kNearAhead = 256;
 
+/// Elements of a row, `stride` bytes apart.
+template <class From, class Stride, class To>
+inline void convert_row(const std::byte* from, std::int64_t count, Stride stride, To* to) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    From value;
+    std::memcpy(&value, from + j * stride, sizeof value);
+    to[j] = convert<To>(value);
+  }
+}
+
+/// The stride of elements without gaps, known when compiled.
+template <class From>
+constexpr std::integral_constant<std::int64_t, sizeof(From)> kGapless{};
+
 /// kStreams rows whose elements have no gaps between them; `next` are read after them.
 template <class From, class To>
 void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::byte* const (&next)[kStreams],
                           std::int64_t columns, To* out) {
   constexpr auto size = static_cast<std::int64_t>(sizeof(From));
-  const auto convert_piece = [](const std::byte* from, std::int64_t count, To* to) {
-    for (std::int64_t j = 0; j < count; ++j) {
-      From value;
-      std::memcpy(&value, from + j * size, sizeof value);
-      to[j] = convert<To>(value);
-    }
-  };
   const auto ahead = [&](int row, std::int64_t offset) {
     const std::int64_t beyond = offset - columns * size;
     return beyond < 0 ? rows[row] + offset : next[row] + beyond;
@@ -130,7 +137,7 @@ void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::b
       if (std::is_same_v<From, To> && columns - j >= kPiece)
         std::memcpy(to, from, kPiece * size);
       else
-        convert_piece(from, std::min(kPiece, columns - j), to);
+        convert_row<From>(from, std::min(kPiece, columns - j), kGapless<From>, to);
     }
   }
 }
@@ -144,16 +151,9 @@ void convert_rows(const Selection& selection, To* out) {
   const bool is_gapless = stride == static_cast<std::int64_t>(sizeof(From));
   const bool is_anywhere = selection.rows != nullptr && is_gapless;
   const std::int64_t ahead = is_anywhere ? kPrefetchBytes / row_bytes : 0;
-  const auto convert_row = [](const std::byte* from, std::int64_t count, auto known_stride, To* to) {
-    for (std::int64_t j = 0; j < count; ++j) {
-      From value;
-      std::memcpy(&value, from + j * known_stride, sizeof value);
-      to[j] = convert<To>(value);
-    }
-  };
   std::int64_t i = selection.first;
   if (columns == 1) {  // labels, and targets of one output
-    for (; i < selection.last; ++i) convert_row(selection.row(i), 1, stride, out++);
+    for (; i < selection.last; ++i) convert_row<From>(selection.row(i), 1, stride, out++);
     return;
   }
   for (; is_anywhere && row_bytes >= kLongBytes && i + kStreams <= selection.last; i += kStreams) {
@@ -171,13 +171,13 @@ void convert_rows(const Selection& selection, To* out) {
     const std::byte* const from = selection.row(i);
     if (ahead > 0 && i + ahead < selection.last) prefetch(selection.row(i + ahead), row_bytes);
     if (!is_gapless)
-      convert_row(from, columns, stride, out);
+      convert_row<From>(from, columns, stride, out);
     else if (std::is_same_v<From, To> && row_bytes > kShortBytes)
       std::memcpy(out, from, static_cast<std::size_t>(row_bytes));
     else if (std::is_same_v<From, To>)
       copy_short(from, row_bytes, reinterpret_cast<std::byte*>(out));
     else
-      convert_row(from, columns, std::integral_constant<std::int64_t, sizeof(From)>{}, out);
+      convert_row<From>(from, columns, kGapless<From>, out);
   }
 }
 
