@@ -12,11 +12,6 @@ bool is_gapless(Matrix<T> m) {
   return m.row_stride == m.columns || m.rows == 1;
 }
 
-template <class T>
-kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column) {
-  return {&m(row, column), m.row_stride};
-}
-
 /// run(row, column, rows, columns) over all elements of a matrix, in blocks of whole rows, or, where
 /// `gapless`, of any number of elements of what is then one row.
 template <class Run>

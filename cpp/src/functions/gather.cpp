@@ -6,9 +6,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
+#include "functions/join.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -196,16 +195,14 @@ constexpr std::size_t kTypes = static_cast<std::size_t>(ScalarType::long_double)
 static_assert(std::size(kConvertRows<float>) == kTypes);
 
 void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
-  const auto refuse = [](const std::string& what, std::int64_t given, const std::string& allowed) {
-    throw std::invalid_argument(what + " is " + std::to_string(given) + "; it must be " + allowed);
-  };
   if (static_cast<std::size_t>(source.type) >= kTypes)
-    refuse("the table's type", static_cast<std::int64_t>(source.type), "a ScalarType");
-  if (source.rows < 0) refuse("the table's number of rows", source.rows, "at least 0");
-  if (source.columns < 0) refuse("the table's number of columns", source.columns, "at least 0");
-  if (count < 0) refuse("count", count, "at least 0");
+    throw invalid("the table's type must be a ScalarType; got ", static_cast<int>(source.type));
+  if (source.rows < 0) throw invalid("the table's number of rows must be at least 0; got ", source.rows);
+  if (source.columns < 0)
+    throw invalid("the table's number of columns must be at least 0; got ", source.columns);
+  if (count < 0) throw invalid("count must be at least 0; got ", count);
   if (rows == nullptr && count > source.rows)
-    refuse("count", count, "at most the table's " + std::to_string(source.rows) + " rows");
+    throw invalid("count must be at most the table's ", source.rows, " rows; got ", count);
   if (rows == nullptr) return;
   // Without a branch for each: small steps notice. As unsigned numbers, negative ones are the largest.
   std::uint64_t largest = 0;
@@ -213,7 +210,7 @@ void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
   if (count == 0 || largest < static_cast<std::uint64_t>(source.rows)) return;
   for (std::int64_t i = 0; i < count; ++i)
     if (rows[i] < 0 || rows[i] >= source.rows)
-      refuse("rows[" + std::to_string(i) + "]", rows[i], "in [0, " + std::to_string(source.rows) + ")");
+      throw invalid("rows[", i, "] must be in [0, ", source.rows, "); got ", rows[i]);
 }
 
 }  // namespace

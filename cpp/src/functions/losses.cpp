@@ -216,21 +216,16 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
     for (std::int64_t i = 0; request.weights && i < count; ++i) weights[i] = request.weights[first + i];
     for_rows(count, columns, kGrain, [&](std::int64_t begin, std::int64_t here) {
       const std::int64_t row = first + begin;
-      const auto at_row = [row](auto* data, std::int64_t stride) {
-        return data != nullptr ? data + row * stride : nullptr;
-      };
-      const Matrix<const T> values = request.target.values;
       kernels::RowLossCall<T> call{};
-      call.prediction = {&request.prediction(row, 0), request.prediction.row_stride};
-      call.values = {at_row(values.data, values.row_stride), values.row_stride};
-      call.labels = at_row(request.target.labels, 1);
+      call.prediction = rows_at(request.prediction, row);
+      call.values = rows_at(request.target.values, row);
+      call.labels = request.target.labels != nullptr ? request.target.labels + row : nullptr;
       call.weight = request.weights ? weights + begin : nullptr;
       std::copy_n(request.parameters, kernels::kMaxLossParameters, call.parameters);
       call.rows = here;
       call.columns = columns;
       call.coefficient = request.coefficient;
-      call.gradient = {at_row(request.gradient.data, request.gradient.row_stride),
-                       request.gradient.row_stride};
+      call.gradient = rows_at(request.gradient, row);
       call.accumulate = request.accumulate;
       kernel(call, losses + begin);
     });

@@ -20,11 +20,6 @@ constexpr std::int64_t kBlockRows = 256;        ///< rows that are added one aft
 constexpr std::int64_t kChunkColumns = 128;     ///< columns that one call of the kernel takes
 constexpr std::int64_t kColumnGrain = 1 << 15;  ///< elements that are too few to share among threads
 
-template <class T>
-kernels::Rows<const T> rows_at(Matrix<const T> m, std::int64_t row, std::int64_t column) {
-  return {m.data != nullptr ? &m(row, column) : nullptr, m.row_stride};
-}
-
 }  // namespace
 
 template <class T>

@@ -89,8 +89,8 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
     }
     const auto kernel = kernels::active<T>().normalize;
     for_rows(x.rows, features_, kGrain, [&](std::int64_t begin, std::int64_t rows) {
-      kernel({.x = {&x(begin, 0), x.row_stride},
-              .out = {&call.output(begin, 0), call.output.row_stride},
+      kernel({.x = rows_at(x, begin),
+              .out = rows_at(call.output, begin),
               .rows = rows,
               .columns = features_,
               .center = s.center,
@@ -121,9 +121,9 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
     }
     const auto kernel = kernels::active<T>().normalize_backward;
     for_rows(x.rows, features_, kGrain, [&](std::int64_t begin, std::int64_t count) {
-      kernel({.g = {&g(begin, 0), g.row_stride},
-              .x = {&x(begin, 0), x.row_stride},
-              .grad_in = {&to(begin, 0), to.row_stride},
+      kernel({.g = rows_at(g, begin),
+              .x = rows_at(x, begin),
+              .grad_in = rows_at(to, begin),
               .rows = count,
               .columns = features_,
               .center = s.center,

@@ -38,9 +38,9 @@ class DropoutOperation final : public OperationOf<DropoutOperation> {
     const Matrix<T> factors(reinterpret_cast<T*>(call.saved), in.rows, in.columns);
     for_rows(in.rows, in.columns, kGrain, [&](std::int64_t first, std::int64_t count) {
       kernel(
-          {.in = {&in(first, 0), in.row_stride},
-           .out = {&call.output(first, 0), call.output.row_stride},
-           .factors = {&factors(first, 0), factors.row_stride},
+          {.in = rows_at(in, first),
+           .out = rows_at(call.output, first),
+           .factors = rows_at(factors, first),
            .rows = count,
            .columns = in.columns,
            .seed = call.seed,

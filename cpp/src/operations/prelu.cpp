@@ -3,6 +3,7 @@
 #include <memory>
 #include <numeric>
 
+#include "functions/blocks.hpp"
 #include "functions/join.hpp"
 #include "functions/reductions.hpp"
 #include "kernels/table.hpp"
@@ -36,8 +37,7 @@ class PReluOperation final : public OperationOf<PReluOperation> {
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
     const Matrix<const T>& z = call.inputs[0];
-    kernels::active<T>().prelu({z.data, z.row_stride}, {call.output.data, call.output.row_stride}, z.rows,
-                               z.columns, slopes(call));
+    kernels::active<T>().prelu(rows_at(z, 0), rows_at(call.output, 0), z.rows, z.columns, slopes(call));
   }
 
   /// Sums over blocks of rows in float64, then over columns where they share a weight: on one thread, in
@@ -53,15 +53,14 @@ class PReluOperation final : public OperationOf<PReluOperation> {
     std::fill_n(sums, features, 0.0);
     for (std::int64_t row = 0; row < z.rows; row += kBlockRows) {
       std::fill_n(block, features, 0.0);
-      kernels::active<T>().prelu_backward(
-          {.g = {&g(row, 0), g.row_stride},
-           .z = {&z(row, 0), z.row_stride},
-           .grad_in = {to.data != nullptr ? &to(row, 0) : nullptr, to.row_stride},
-           .rows = std::min(kBlockRows, z.rows - row),
-           .columns = features,
-           .slope = slope,
-           .sums = block,
-           .accumulate = call.accumulate_input[0] != 0});
+      kernels::active<T>().prelu_backward({.g = rows_at(g, row),
+                                           .z = rows_at(z, row),
+                                           .grad_in = rows_at(to, row),
+                                           .rows = std::min(kBlockRows, z.rows - row),
+                                           .columns = features,
+                                           .slope = slope,
+                                           .sums = block,
+                                           .accumulate = call.accumulate_input[0] != 0});
       for (std::int64_t j = 0; j < features; ++j) sums[j] += block[j];
     }
     if (weights_ == 1 && features > 1) sums[0] = std::accumulate(sums, sums + features, 0.0);
