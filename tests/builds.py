@@ -14,8 +14,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+Key = TypeVar("Key")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILDS = REPOSITORY / "build" / "tests"
@@ -81,6 +85,14 @@ def run(*command: str | Path, timeout: float = 600, **environment: str) -> str:
     )
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout
+
+
+_POOL = ThreadPoolExecutor(os.cpu_count())  # of threads that wait for programs
+
+
+def side_by_side(function: Callable[[Key], None], keys: Iterable[Key]) -> dict[Key, Future[None]]:
+    """Calls with each of the keys, as many at once as there are processors: for tests that take minutes."""
+    return {key: _POOL.submit(function, key) for key in keys}
 
 
 def tool(name: str) -> str:

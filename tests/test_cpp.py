@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
+from concurrent.futures import Future
 
 import pytest
 
@@ -18,6 +20,7 @@ from builds import (
     run,
     runnable_instruction_sets,
     sanitized_python,
+    side_by_side,
 )
 
 
@@ -67,11 +70,19 @@ def test_elementary_functions_over_ten_million_float64() -> None:
     run_program("release", "test_elementary", "float64_accuracy", NNCORE_SWEEP_BLOCKS="2500")
 
 
+@functools.cache
+def sanitized_runs() -> dict[str, Future[None]]:
+    """All but the sweeps of millions of inputs, which take a minute where no element is special."""
+    build("address")
+    return side_by_side(
+        lambda program: run_program("address", program, *names_without(program, "accuracy")), PROGRAMS
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
-    """All but the sweeps of millions of inputs, which take a minute where no element is special."""
-    run_program("address", program, *names_without(program, "accuracy"))
+    sanitized_runs()[program].result()
 
 
 @pytest.mark.slow
@@ -89,22 +100,39 @@ def test_program_with_openmp(program: str) -> None:
 
 #: Tests of Python code or of speed, whose calls of the core others make too.
 NOTHING_NEW = ("bench", "demo", "examples", "import", "progress")
+#: The Python tests run in this many processes side by side.
+PARTS = 2
+
+
+def python_tests() -> list[str]:
+    """The files of the others, the longest ones apart from each other."""
+    files = (REPOSITORY / "tests").glob("test_*.py")
+    chosen = [path for path in files if path.stem.removeprefix("test_") not in ("build", "cpp", *NOTHING_NEW)]
+    return [str(path) for path in sorted(chosen, key=lambda path: path.stat().st_size)]
 
 
 def run_python_tests(*arguments: str, **environment: str) -> None:
     """Run pytest in an environment that has the package of another build in place of the installed one."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    command += [f"--ignore=tests/test_{name}.py" for name in ("build", "cpp", *NOTHING_NEW)]
-    run(*command, *arguments, timeout=1800, **environment)
+    run(*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments), timeout=1800, **environment)
+
+
+@functools.cache
+def sanitized_python_runs() -> dict[int, Future[None]]:
+    environment = sanitized_python()
+    # Left out: the same bits, which the other builds compare.
+    return side_by_side(
+        lambda part: run_python_tests("-k", "not same_bits", *python_tests()[part::PARTS], **environment),
+        range(PARTS),
+    )
 
 
 @pytest.mark.slow
-def test_python_under_address_and_undefined_sanitizers() -> None:
-    # Left out: the same bits, which the other builds compare.
-    run_python_tests("-k", "not same_bits", **sanitized_python())
+@pytest.mark.parametrize("part", range(PARTS))
+def test_python_under_address_and_undefined_sanitizers(part: int) -> None:
+    sanitized_python_runs()[part].result()
 
 
 @pytest.mark.slow
 def test_python_with_openmp() -> None:
     environment = python_of("openmp", NNCORE_NUM_THREADS="3")
-    run_python_tests("-k", "fork or hash or bits or thread", **environment)
+    run_python_tests("-k", "fork or hash or bits or thread", *python_tests(), **environment)
