@@ -56,6 +56,7 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
   if (nodes_.empty()) throw std::invalid_argument("the graph is empty: it has no nodes");
   if (outputs_.empty()) throw std::invalid_argument("the graph has no outputs");
   std::set<std::string> names;
+  std::int64_t total_features = 0;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
     if (!names.insert(node.name).second) fail(node, "has the name of another node");
@@ -65,6 +66,10 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     } else {
       node.features = derive_features(nodes_, node);
     }
+    if (node.features < 1 || node.features > kMostFeatures - total_features)
+      fail(node, "must have at least 1 feature, and all nodes together at most " +
+                     std::to_string(kMostFeatures) + "; got " + std::to_string(node.features));
+    total_features += node.features;
     for (const int input : node.inputs) {
       readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
       std::int64_t& below = nodes_[static_cast<std::size_t>(input)].integers_below;

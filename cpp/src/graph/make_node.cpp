@@ -40,6 +40,8 @@ std::int64_t size_attribute(const Attributes& attributes, std::string_view name)
   const auto* const size = std::get_if<std::int64_t>(found);
   if (size == nullptr) refuse(name, "an integer");
   if (*size < 1) refuse(name, "at least 1; got " + std::to_string(*size));
+  if (*size > kMostFeatures)
+    refuse(name, "at most " + std::to_string(kMostFeatures) + "; got " + std::to_string(*size));
   return *size;
 }
 

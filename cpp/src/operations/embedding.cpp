@@ -24,6 +24,10 @@ class EmbeddingOperation final : public OperationOf<EmbeddingOperation> {
   std::int64_t integers_below() const override { return rows_; }
   std::span<const int> segments() const override { return segment_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
+    if (in_features[0] > kMostFeatures / width_)
+      throw std::invalid_argument("must have at most " + std::to_string(kMostFeatures) +
+                                  " features; got an input of " + std::to_string(in_features[0]) + " times " +
+                                  std::to_string(width_));
     return in_features[0] * width_;
   }
   void check_segments(std::span<const Segment> all) const override {
