@@ -221,6 +221,7 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
   const auto kernel = kernels::active<T>().row_loss[static_cast<int>(request.loss.kind)];
   double sum = 0;
   for (std::int64_t first = 0; first < rows; first += kBlock) {
+    if (first > 0) check_interrupt();
     const std::int64_t count = std::min(kBlock, rows - first);
     double losses[kBlock];
     T weights[kBlock];
@@ -327,6 +328,7 @@ void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int
   double values[kChunk];
   bool is_any_positive = count == 0;
   for (std::int64_t start = 0; start < count; start += kChunk) {
+    if (start > 0) check_interrupt();
     const std::int64_t length = std::min(kChunk, count - start);
     if (rows != nullptr)
       gather_rows(weight, rows + start, length, values);

@@ -217,6 +217,7 @@ bool Parameters<T>::known_finite() {
 template <class T>
 void Parameters<T>::initialize(std::uint64_t new_seed) {
   const FloatingPointMode mode;
+  const Uninterruptible writing;
   seed = new_seed;
   random_step = 0;
   const auto fill = [&](const Segment& segment, std::uint64_t number, T* out) {
@@ -264,6 +265,7 @@ void Parameters<T>::check_same_layout(const Parameters& other) const {
 template <class T>
 void Parameters<T>::copy_from(const Parameters& other) {
   check_same_layout(other);
+  const Uninterruptible writing;
   std::copy_n(other.values(), count_, values());
   std::copy_n(other.state(), state_count_, state());
 }
@@ -275,6 +277,7 @@ void Parameters<T>::soft_update(const Parameters& other, double fraction) {
     refuse("fraction", std::to_string(fraction), "in [0, 1]");
   }
   const FloatingPointMode mode;
+  const Uninterruptible writing;
   const T part = static_cast<T>(fraction);
   const auto move_towards = [part](const T* theirs, std::int64_t count, T* ours) {
     for (std::int64_t i = 0; i < count; ++i) ours[i] += part * (theirs[i] - ours[i]);

@@ -14,27 +14,27 @@
 namespace nncore {
 namespace {
 
-std::string numbered(const char* what, std::size_t index, std::size_t count) {
-  return count == 1 ? what : std::string(what) + "[" + std::to_string(index) + "]";
-}
-
 std::string shape(const Table& table) {
   return "(" + std::to_string(table.rows) + ", " + std::to_string(table.columns) + ")";
 }
 
-void check_rows(const std::string& argument, const Table& table, const Batch& batch) {
+void check_rows(Numbered argument, const Table& table, const Batch& batch) {
+  if (table.data == nullptr && table.rows > 0)
+    throw std::invalid_argument(argument.text() + " must have data for " + std::to_string(table.rows) +
+                                " rows; got none");
   if (batch.rows == nullptr) {
-    if (batch.first < 0 || batch.count < 0 || batch.first + batch.count > table.rows) {
-      throw std::invalid_argument(argument + " has " + std::to_string(table.rows) + " rows; rows " +
-                                  std::to_string(batch.first) + " to " +
-                                  std::to_string(batch.first + batch.count) + " are asked for");
+    if (batch.first < 0 || batch.count < 0 || batch.first > table.rows ||
+        batch.count > table.rows - batch.first) {
+      throw std::invalid_argument(argument.text() + " has " + std::to_string(table.rows) + " rows; " +
+                                  std::to_string(batch.count) + " from row " + std::to_string(batch.first) +
+                                  " on are asked for");
     }
     return;
   }
   const auto is_outside = [&table](std::int64_t row) { return row < 0 || row >= table.rows; };
   if (const std::int64_t i = find_if_any(batch.rows, batch.count, is_outside); i < batch.count) {
     throw std::invalid_argument("rows[" + std::to_string(i) + "] is " + std::to_string(batch.rows[i]) + "; " +
-                                argument + " has rows 0 to " + std::to_string(table.rows - 1));
+                                argument.text() + " has rows 0 to " + std::to_string(table.rows - 1));
   }
 }
 
@@ -48,9 +48,9 @@ void check_rows(const std::string& argument, const Table& table, const Batch& ba
   throw NotFinite(message.str());
 }
 
-void check_target(const std::string& argument, const Objective::Term& term, const Table& target,
-                  const Batch& batch) {
-  check_rows(argument, target, batch);
+void check_target(Numbered numbered, const Objective::Term& term, const Table& target, const Batch& batch) {
+  check_rows(numbered, target, batch);
+  const std::string argument = numbered.text();
   if (holds_labels(term, target)) {
     const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
     check_elements<std::int64_t>(
@@ -77,13 +77,11 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
   check_target_values(term.loss.kind, argument.c_str(), target, batch.rows, batch.first, batch.count);
 }
 
-}  // namespace
-
 void check_integers(const Graph& graph, const Batch& batch) {
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const Node& node = graph.node(graph.inputs()[i]);
     if (!node.is_integer) continue;
-    const std::string argument = numbered("x", i, batch.inputs.size());
+    const std::string argument = Numbered{"x", i, batch.inputs.size()}.text();
     if (!is_integer(batch.inputs[i].type))
       throw std::invalid_argument(argument + " must be of an integer dtype, as input '" + node.name +
                                   "' is; got " +
@@ -101,6 +99,38 @@ void check_integers(const Graph& graph, const Batch& batch) {
   }
 }
 
+}  // namespace
+
+std::string Numbered::text() const {
+  return count == 1 ? what : std::string(what) + "[" + std::to_string(index) + "]";
+}
+
+void check_still_below(Numbered argument, const std::int64_t* indices, std::int64_t count,
+                       std::int64_t below) {
+  const auto is_outside = [below](std::int64_t index) { return index < 0 || index >= below; };
+  if (const std::int64_t i = find_if_any(indices, count, is_outside); i < count)
+    throw std::invalid_argument(
+        argument.text() + " must not change while a call reads it; got an index that is now " +
+        std::to_string(indices[i]) + " and not in [0, " + std::to_string(below) + ")");
+}
+
+void check_tables(const Graph& graph, const Batch& batch) {
+  if (batch.inputs.size() != graph.inputs().size()) {
+    throw std::invalid_argument("x has " + std::to_string(batch.inputs.size()) + " arrays; the graph has " +
+                                std::to_string(graph.inputs().size()) + " inputs");
+  }
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const Numbered argument{"x", i, batch.inputs.size()};
+    const Node& node = graph.node(graph.inputs()[i]);
+    if (batch.inputs[i].columns != node.features) {
+      throw std::invalid_argument(argument.text() + " has shape " + shape(batch.inputs[i]) + "; input '" +
+                                  node.name + "' takes (B, " + std::to_string(node.features) + ")");
+    }
+    check_rows(argument, batch.inputs[i], batch);
+  }
+  check_integers(graph, batch);
+}
+
 void check_training_rows(const Plan& plan, std::int64_t rows) {
   if (rows > 0 && rows < plan.fewest_training_rows)
     throw std::invalid_argument("a batch must have at least " + std::to_string(plan.fewest_training_rows) +
@@ -108,30 +138,17 @@ void check_training_rows(const Plan& plan, std::int64_t rows) {
 }
 
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch) {
-  if (batch.inputs.size() != graph.inputs().size()) {
-    throw std::invalid_argument("x has " + std::to_string(batch.inputs.size()) + " arrays; the graph has " +
-                                std::to_string(graph.inputs().size()) + " inputs");
-  }
-  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
-    const std::string argument = numbered("x", i, batch.inputs.size());
-    const Node& node = graph.node(graph.inputs()[i]);
-    if (batch.inputs[i].columns != node.features) {
-      throw std::invalid_argument(argument + " has shape " + shape(batch.inputs[i]) + "; input '" +
-                                  node.name + "' takes (B, " + std::to_string(node.features) + ")");
-    }
-    check_rows(argument, batch.inputs[i], batch);
-  }
-  check_integers(graph, batch);
+  check_tables(graph, batch);
   if (batch.targets.size() != objective.terms.size()) {
     throw std::invalid_argument("y has " + std::to_string(batch.targets.size()) + " arrays; there are " +
                                 std::to_string(objective.terms.size()) + " losses");
   }
   for (std::size_t i = 0; i < batch.targets.size(); ++i) {
-    check_target(numbered("y", i, batch.targets.size()), objective.terms[i], batch.targets[i], batch);
+    check_target({"y", i, batch.targets.size()}, objective.terms[i], batch.targets[i], batch);
   }
   if (batch.sample_weight == nullptr) return;
   if (batch.sample_weight->columns != 1) throw std::invalid_argument("sample_weight must have one column");
-  check_rows("sample_weight", *batch.sample_weight, batch);
+  check_rows({"sample_weight", 0, 1}, *batch.sample_weight, batch);
   check_sample_weight(*batch.sample_weight, batch.rows, batch.first, batch.count);
 }
 
@@ -142,7 +159,7 @@ void check_inputs(const Graph& graph, const Batch& batch) {
     if (graph.node(graph.inputs()[i]).is_integer || !is_floating(table.type)) continue;
     const auto is_bad = [](T value) { return !std::isfinite(value); };
     const auto refuse = [&](std::int64_t row, std::int64_t column, T) {
-      refuse_input(numbered("x", i, batch.inputs.size()), table, row_of(batch, row), column,
+      refuse_input(Numbered{"x", i, batch.inputs.size()}.text(), table, row_of(batch, row), column,
                    scalar_type<T>() == ScalarType::float32);
     };
     check_elements<T>(table, batch.rows, batch.first, batch.count, is_bad, refuse);
