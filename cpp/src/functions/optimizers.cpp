@@ -6,7 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "functions/magnitude.hpp"
+#include "functions/join.hpp"
+#include "functions/reductions.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -15,7 +16,7 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 15;  ///< parameters that are too few to share among threads
 
 std::string text_of(OptimizerKind kind, std::int64_t count, const std::vector<std::string>& slots) {
-  std::string text = std::string(entry_of(kind).name) + " with " + std::to_string(count) + " parameters and ";
+  std::string text = join(entry_of(kind).name, " with ", count, " parameters and ");
   for (std::size_t i = 0; i < slots.size(); ++i) text += (i == 0 ? "the slots " : ", ") + slots[i];
   return text + (slots.empty() ? "no slots" : "");
 }
@@ -41,8 +42,7 @@ OptimizerState<T>::OptimizerState(const Optimizer& optimizer, std::int64_t param
     : kind_(optimizer.kind), count_(parameter_count) {
   constexpr std::int64_t kMost = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(T);
   if (parameter_count < 0 || parameter_count > kMost)
-    throw std::invalid_argument("parameter_count must be in [0, " + std::to_string(kMost) + "]; got " +
-                                std::to_string(parameter_count));
+    throw invalid("parameter_count must be in [0, ", kMost, "]; got ", parameter_count);
   const OptimizerEntry& entry = entry_of(kind_);
   for (std::size_t i = 0; i < own_.size(); ++i) {
     const Slot& slot = entry.slots[i];
@@ -104,8 +104,7 @@ template <class T>
 void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count) {
   validate(optimizer);
   if (state.steps < 0 || state.steps >= kMostSteps)
-    throw std::invalid_argument("steps must be at least 0 and less than 2^53; got " +
-                                std::to_string(state.steps));
+    throw invalid("steps must be at least 0 and less than 2^53; got ", state.steps);
   const OptimizerEntry& entry = entry_of(optimizer.kind);
   bool fits = state.kind_ == optimizer.kind && state.count_ == parameter_count;
   for (std::size_t i = 0; i < state.own_.size(); ++i)
@@ -114,8 +113,8 @@ void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::i
   std::vector<std::string> slots;
   for (const Slot& slot : entry.slots)
     if (slot.exists(optimizer)) slots.emplace_back(slot.name);
-  throw std::invalid_argument("state must be of " + text_of(optimizer.kind, parameter_count, slots) +
-                              "; got one of " + text_of(state.kind_, state.count_, state.slot_names()));
+  throw invalid("state must be of ", text_of(optimizer.kind, parameter_count, slots), "; got one of ",
+                text_of(state.kind_, state.count_, state.slot_names()));
 }
 
 // A step ---------------------------------------------------------------------------------------------------
@@ -152,7 +151,10 @@ kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multipl
 
 template <class T>
 double OptimizerStep<T>::safe_gradient(const kernels::UpdateScalars<T>& s, double moment) const {
-  constexpr double kLargest = kHarmlessChange<T>;
+  // Added to a finite number of T, what is no larger leaves it finite: a quarter of the last place of the
+  // largest number, which rounds away.
+  constexpr double kLargest =
+      0.125 * std::numeric_limits<T>::epsilon() * static_cast<double>(std::numeric_limits<T>::max());
   const double rate = std::abs(static_cast<double>(s.learning_rate));
   const bool is_known = kernel_.safe_gradient != nullptr && std::isfinite(moment);
   if (!is_known || !(rate <= kLargest) || !(std::abs(s.decay_factor) <= T{1})) return 0.0;
@@ -183,13 +185,11 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
                       const std::array<T*, kMaxSlots>& slots, std::int64_t count,
                       double learning_rate_multiplier, double weight_decay_multiplier) {
   validate(optimizer);
-  if (step < 1 || step > kMostSteps)
-    throw std::invalid_argument("step must be in [1, 2^53]; got " + std::to_string(step));
+  if (step < 1 || step > kMostSteps) throw invalid("step must be in [1, 2^53]; got ", step);
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = entry_of(optimizer.kind).slots[i];
     if (slot.exists(optimizer) && slots[i] == nullptr && count > 0)
-      throw std::invalid_argument(std::string(slot.name) +
-                                  " must be an array as long as the parameters; got none");
+      throw invalid(slot.name, " must be an array as long as the parameters; got none");
   }
   const FloatingPointMode mode;
   const OptimizerStep<T> one(optimizer, step);

@@ -4,6 +4,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "functions/join.hpp"
 #include "nncore/operation.hpp"
 
 namespace nncore {
@@ -17,8 +18,6 @@ void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
   const Node& node = nodes[index];
   if (node.operation == nullptr) {
     if (!node.inputs.empty()) fail(node, "is an input of the graph but reads other nodes");
-    if (node.features < 1)
-      fail(node, "has features = " + std::to_string(node.features) + "; at least 1 is needed");
     return;
   }
   for (const int input : node.inputs) {
@@ -66,9 +65,11 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     } else {
       node.features = derive_features(nodes_, node);
     }
-    if (node.features < 1 || node.features > kMostFeatures - total_features)
-      fail(node, "must have at least 1 feature, and all nodes together at most " +
-                     std::to_string(kMostFeatures) + "; got " + std::to_string(node.features));
+    if (node.features < 1) fail(node, join("must have at least 1 feature; got ", node.features));
+    if (node.features > kMostFeatures - total_features)
+      fail(node,
+           join("must have at most ", kMostFeatures - total_features,
+                " features, as all nodes together have ", kMostFeatures, " at most; got ", node.features));
     total_features += node.features;
     for (const int input : node.inputs) {
       readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));

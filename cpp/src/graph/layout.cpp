@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <string>
 
+#include "functions/join.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
 
@@ -22,8 +22,8 @@ void check_size(const Graph& graph, std::int64_t rows) {
   for (const Node& node : graph.nodes())
     row_bytes += node.features * static_cast<std::int64_t>(sizeof(double));
   if (rows > kMostBytes / row_bytes)
-    throw std::length_error("a batch must have at most " + std::to_string(kMostBytes / row_bytes) +
-                            " rows, of which a computer could have the values; got " + std::to_string(rows));
+    throw std::length_error(join("a batch must have at most ", kMostBytes / row_bytes,
+                                 " rows, of which a computer could have the values; got ", rows));
 }
 
 /// Hands out aligned pieces one after the other; without memory (base null) it only counts.

@@ -63,11 +63,9 @@ void check_matrix(Numbered argument, const Matrix<T>& matrix, std::int64_t rows,
   const bool has_data = matrix.data != nullptr && (matrix.column_stride == 1 || columns == 1) &&
                         (matrix.row_stride >= columns || rows == 1);
   if (has_shape && (has_data || rows == 0)) return;
-  throw std::invalid_argument(
-      argument.text() + " must be a matrix of shape " + shape_text(Matrix<T>(nullptr, rows, columns)) +
-      " with contiguous rows; got shape " + shape_text(matrix) + ", strides (" +
-      std::to_string(matrix.row_stride) + ", " + std::to_string(matrix.column_stride) + ")" +
-      (matrix.data == nullptr ? " and no data" : ""));
+  throw invalid(argument.text(), " must be a matrix of shape ", shape_text(Matrix<T>(nullptr, rows, columns)),
+                " with contiguous rows; got shape ", shape_text(matrix), ", strides (", matrix.row_stride,
+                ", ", matrix.column_stride, matrix.data == nullptr ? ") and no data" : ")");
 }
 
 /// The same of the matrices of all outputs of a graph.
@@ -75,9 +73,8 @@ template <class T>
 void check_outputs(const char* name, const Graph& graph, std::span<const Matrix<T>> matrices,
                    std::int64_t rows) {
   if (matrices.size() != graph.outputs().size())
-    throw std::invalid_argument(std::string(name) + " must hold " + std::to_string(graph.outputs().size()) +
-                                " matrices, as the graph has outputs; got " +
-                                std::to_string(matrices.size()));
+    throw invalid(name, " must hold ", graph.outputs().size(), " matrices, as the graph has outputs; got ",
+                  matrices.size());
   for (std::size_t i = 0; i < matrices.size(); ++i)
     check_matrix({name, i, matrices.size()}, matrices[i], rows, graph.node(graph.outputs()[i]).features);
 }
@@ -86,16 +83,15 @@ void check_outputs(const char* name, const Graph& graph, std::span<const Matrix<
 template <class T>
 void check_grad_inputs(const Graph& graph, std::span<const Matrix<T>> gradients, std::int64_t rows) {
   if (!gradients.empty() && gradients.size() != graph.inputs().size())
-    throw std::invalid_argument("grad_inputs must be empty or hold " + std::to_string(graph.inputs().size()) +
-                                " matrices, as the graph has inputs; got " +
-                                std::to_string(gradients.size()));
+    throw invalid("grad_inputs must be empty or hold ", graph.inputs().size(),
+                  " matrices, as the graph has inputs; got ", gradients.size());
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     if (gradients[i].data == nullptr) continue;
     const Node& node = graph.node(graph.inputs()[i]);
     const Numbered argument{"grad_inputs", i, gradients.size()};
     if (node.is_integer)
-      throw std::invalid_argument(argument.text() + " must have no data, as input '" + node.name +
-                                  "' holds integers; got a matrix");
+      throw invalid(argument.text(), " must have no data, as input '", node.name,
+                    "' holds integers; got a matrix");
     check_matrix(argument, gradients[i], rows, node.features);
   }
 }
@@ -253,10 +249,10 @@ template <class T>
 Matrix<const T> Network<T>::output(int index, const Workspace<T>& workspace) const {
   const Arena<T>& arena = *workspace.arena_;
   if (index < 0 || at(index) >= graph_->outputs().size())
-    throw std::invalid_argument("index must be in [0, " + std::to_string(graph_->outputs().size()) +
-                                "), one of the graph's outputs; got " + std::to_string(index));
+    throw invalid("index must be in [0, ", graph_->outputs().size(), "), one of the graph's outputs; got ",
+                  index);
   if (arena.layout.plan != plan_->id)
-    throw std::invalid_argument("workspace must be one that this network's forward used last; got another");
+    throw invalid("workspace must be one that this network's forward used last; got another");
   return arena.values[at(graph_->outputs()[at(index)])];
 }
 
@@ -305,7 +301,7 @@ std::shared_ptr<const Objective> Network<T>::plan(std::span<const LossTerm> term
 template <class T>
 void Network<T>::check_objective(const Objective& objective) const {
   if (objective.graph != graph_)
-    throw std::invalid_argument("objective must be planned for this network's graph; got one of another");
+    throw invalid("objective must be planned for this network's graph; got one of another");
 }
 
 template <class T>
