@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "functions/join.hpp"
+#include "guards.hpp"
 
 namespace nncore::bindings {
 namespace {
@@ -297,7 +298,8 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
     target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
     Table values = table(target.values.data, prediction.rows, columns);
     values.row_stride = target.values.row_stride * static_cast<std::int64_t>(sizeof(T));
-    check_target_values(loss.kind, "target", values, nullptr, 0, values.rows);
+    compute(static_cast<double>(values.rows) * static_cast<double>(values.columns),
+            [&] { check_target_values(loss.kind, "target", values, nullptr, 0, values.rows); });
     return;
   }
   const Table labels = as_table(

@@ -19,6 +19,7 @@
 #include "bound_optimizer.hpp"
 #include "call_pool.hpp"
 #include "calls.hpp"
+#include "functions/join.hpp"
 #include "guards.hpp"
 #include "made.hpp"
 #include "network_call.hpp"
@@ -104,9 +105,12 @@ py::object with_batch(PyObject* x, PyObject* y, PyObject* sample_weight, PyObjec
     if (py::object result = call(Items(&x, 1), Items(&y, 1), sample_weight, Misfits::leave)) return result;
   const py::handle weight = is_weighted ? sample_weight : Py_None;
   const py::object samples = call_python(convert, py::handle(x), py::handle(y), weight);
-  if (PyTuple_Check(samples.ptr()) == 0 || py::len(samples) != 3)
+  if (PyTuple_Check(samples.ptr()) == 0)
     throw py::type_error(std::string("convert must return a tuple of x, y and sample_weight; got ") +
                          Py_TYPE(samples.ptr())->tp_name);
+  if (py::len(samples) != 3)
+    throw py::value_error(
+        join("convert must return x, y and sample_weight; got ", py::len(samples), " objects"));
   PyObject* const* const items = PySequence_Fast_ITEMS(samples.ptr());
   return call(OneOrSeveral(items[0], "x"), OneOrSeveral(items[1], "y"), items[2], Misfits::raise);
 }
@@ -247,11 +251,9 @@ class BoundNetwork {
       call->read_rows(rows, count);
       batch.rows = call->rows.data();
       batch.count = std::ssize(call->rows);
-      network_.check_inputs(batch);  // before the rows are taken: it names them
-      count = call->take_rows(graph(), rows);
-    } else {
-      network_.check_inputs(batch);
     }
+    compute(flops(kForward, batch.count), [&] { network_.check_inputs(batch); });
+    if (!rows.is_none()) count = call->take_rows(graph(), rows);  // once they were named if they are wrong
     run_forward(count, true, *call);
     const py::object answer = call_python(loss, call->list_of_results());
     if (!py::isinstance<py::tuple>(answer) || py::len(answer) != 2)
@@ -269,9 +271,9 @@ class BoundNetwork {
     }
     const Sequence gradients(answer[py::int_(1)], "gradient of loss");
     call->read_grad_outputs(graph(), "gradient of loss", gradients, count);
-    for (const Matrix<const T>& gradient : call->grad_outputs)
-      check_gradient(gradient, "the gradient of the loss", state.steps + 1);
     compute(flops(kStep, count), [&] {
+      for (const Matrix<const T>& gradient : call->grad_outputs)
+        check_gradient(gradient, "the gradient of the loss", state.steps + 1);
       network_.backward(call->grad_outputs, {}, false, call->workspace);
       if (count > 0) network_.update(optimizer.settings, state, options);
     });
