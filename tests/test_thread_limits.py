@@ -50,7 +50,6 @@ def test_affinity() -> None:
 
 
 def test_workers_of_joblib(tmp_path: Path) -> None:
-    pytest.importorskip("joblib")
     script = tmp_path / "work.py"
     script.write_text(
         "import sys, joblib\n"
@@ -95,7 +94,6 @@ print(counts, info["num_threads"], info["version"] == nc.__version__)
     ],
 )
 def test_threadpoolctl(imports: str) -> None:
-    pytest.importorskip("threadpoolctl")
     assert answer(imports + "\n" + LIMIT, NNCORE_NUM_THREADS="4") == "[4, 1, 2, 1, 4, 4] 4 True"
 
 

@@ -26,9 +26,14 @@ inline constexpr std::int64_t kOneThreadFlops = 800'000;
 /// As many blocks on the calling thread are done before anybody need be asked whether to go on.
 inline constexpr std::int64_t kFewTasks = 4;
 
-/// Whether a block of a product is so much work (in multiplications) that it is interrupted in its middle.
+/// Whether a block of a product is so much work that it is interrupted in its middle. In narrow blocks, to
+/// read is the work: a line of the cache for each step.
 constexpr bool is_long_block(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
-  return static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(depth) > 5e7;
+  constexpr std::int64_t kNarrow = 8;
+  constexpr double kLong = 5e7;  // multiplications
+  return static_cast<double>(std::max(rows, kNarrow)) * static_cast<double>(std::max(columns, kNarrow)) *
+             static_cast<double>(depth) >
+         kLong;
 }
 
 /// Threads for a product (M, K) (K, N), of at most so many workers.
