@@ -5,6 +5,7 @@ that were never made, and what Python functions return.
 import itertools
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 
 from nncore import _core
+from nncore import functional as F
 from small_networks import CROSS_ENTROPY, DTYPES, chain, draw, snapshot, train_epoch, train_step, unchanged
 
 # Arrays in the store ------------------------------------------------------------------------------------
@@ -102,6 +104,33 @@ def test_integer_inputs_that_change_between_steps_are_refused(bad: int) -> None:
 
     with pytest.raises(ValueError, match="x must not change while a call reads it"):
         network.train_epoch(plan, x, y, 1, optimizer, state, tick=spoil)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+def test_labels_of_a_function_may_change_in_another_thread(dtype: DTypeLike) -> None:
+    prediction, labels = draw(50_000, 4), np.zeros(50_000, dtype)
+    stop = threading.Event()
+
+    def spoil() -> None:
+        while not stop.is_set():
+            labels[:] = 2**30
+            labels[:] = 1
+
+    thread = threading.Thread(target=spoil)
+    thread.start()
+    outcomes, messages = set(), set()
+    try:
+        for _ in range(200):
+            try:
+                value, gradient = F.softmax_cross_entropy_and_gradient(prediction, labels)
+                outcomes.add(bool(np.isfinite(value) and np.isfinite(gradient).all()))
+            except ValueError as error:
+                messages.add(str(error))
+    finally:
+        stop.set()
+        thread.join()
+    assert outcomes <= {True}
+    assert all("label 1073741824 in row" in message for message in messages)
 
 
 # Plans ----------------------------------------------------------------------------------------------------
@@ -213,6 +242,7 @@ def test_what_an_arrays_own_take_returns(answer: Any) -> None:
 
 UNMADE = """
 from nncore import _core
+from nncore import functional as F
 for name in dir(_core):
     kind = getattr(_core, name)
     if not isinstance(kind, type): continue

@@ -89,6 +89,8 @@ print(counts, info["num_threads"], info["version"] == nc.__version__)
         "import threadpoolctl; import nncore as nc",
         "import nncore as nc; import threadpoolctl",
         "import nncore as nc; import importlib; threadpoolctl = importlib.import_module('threadpoolctl')",
+        "import nncore as nc; from importlib import util; assert util.find_spec('threadpoolctl'); "
+        "import threadpoolctl",
         "from threadpoolctl import threadpool_limits; threadpool_limits(2).restore_original_limits(); "
         "import nncore as nc, threadpoolctl",
     ],
