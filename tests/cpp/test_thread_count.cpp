@@ -24,14 +24,15 @@ TEST(thread_count_is_checked) {
 TEST(environment_sets_the_thread_count) {
   const auto run = [](const std::string& settings) { return line_of_child(settings, "report_num_threads"); };
   CHECK(run("NNCORE_NUM_THREADS=5") == "5\n");
-  for (const char* bad : {"0", "-1", "two", "2x", " 2", "99999999999", "1025", "2,2"}) {
+  for (const char* bad : {"0", "-1", "two", "2x", " 2", "99999999999", "1025", "2,2", "2 "}) {
     const std::string message = run("NNCORE_NUM_THREADS='" + std::string(bad) + "'");
     for (const std::string& part : {std::string("NNCORE_NUM_THREADS"), '"' + std::string(bad) + '"'})
       CHECK(message.find(part) != std::string::npos);
   }
   // OpenMP's variable counts where ours says nothing; what OpenMP would not understand is as if not there.
   CHECK(run("OMP_NUM_THREADS=7") == "7\n");
-  CHECK(run("OMP_NUM_THREADS=3,2,1") == "3\n");
+  for (const char* list : {"3,2,1", " 3", "3 ", "3 , 2"})
+    CHECK(run("OMP_NUM_THREADS='" + std::string(list) + "'") == "3\n");
   CHECK(run("OMP_NUM_THREADS=7 NNCORE_NUM_THREADS=") == "7\n");
   CHECK(run("OMP_NUM_THREADS=7 NNCORE_NUM_THREADS=2") == "2\n");
   CHECK(run("OMP_NUM_THREADS=5000") == "1024\n");

@@ -90,8 +90,9 @@ class Network {
   const Graph& graph() const { return *graph_; }
   Parameters<T>& parameters() const { return *parameters_; }
 
-  // Each call checks its arguments once, before anything is written, and throws std::invalid_argument. Long
-  // calls may be made to end early (Interruptible in nncore/runtime.hpp).
+  // Each call checks its arguments once, before anything is written, and throws std::invalid_argument, or
+  // std::length_error for a batch whose values no memory holds. Long calls may be made to end early
+  // (Interruptible in nncore/runtime.hpp).
 
   /// outputs[i] (count, features), contiguous rows, from the tables' first `count` rows; computed in chunks
   /// of rows that fit the cache. What they hold where the call ends early is not specified.

@@ -5,6 +5,7 @@
 //   NNCORE_THREADS_NONE    the calling thread
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
@@ -46,25 +47,27 @@ thread_local int thread_limit = kMostThreads;
 void check_thread_count(const std::string& what, const std::string& given, int count) {
   if (count < 1 || count > kMostThreads)
     throw std::invalid_argument(what + " must be a number from 1 to " + std::to_string(kMostThreads) +
-                                ", not " + given);
+                                "; got " + given);
 }
 
-/// The number that a text begins with, before its end or a comma; 0 where there is none.
+/// The number that a text begins with, before its end, a space or a comma; 0 where there is none.
 int leading_number(const char* text) {
   const char* const end = text + std::strlen(text);
   int count = 0;
   const auto [stop, error] = std::from_chars(text, end, count);
-  return error == std::errc{} && (stop == end || *stop == ',') ? count : 0;
+  return error == std::errc{} && (stop == end || *stop == ',' || *stop == ' ') ? count : 0;
 }
 
 int initial_num_threads() {
   if (const char* text = std::getenv("NNCORE_NUM_THREADS"); text != nullptr && *text != '\0') {
-    const int count = std::strchr(text, ',') == nullptr ? leading_number(text) : 0;
+    const int count = std::strpbrk(text, ", ") == nullptr ? leading_number(text) : 0;
     check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
     return count;
   }
-  // It is other libraries' variable, so that what they do not understand is their error, not ours.
+  // It is other libraries' variable, so that what they do not understand is their error, not ours. They skip
+  // spaces.
   if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr) {
+    while (std::isspace(static_cast<unsigned char>(*text)) != 0) ++text;
     if (const int count = leading_number(text); count >= 1) return std::min(count, kMostThreads);
   }
   return std::min(usable_processors(), kMostThreads);
