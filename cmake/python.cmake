@@ -18,6 +18,7 @@ pybind11_add_module(
   cpp/bindings/arrays.cpp
   cpp/bindings/calls.cpp
   cpp/bindings/entries.cpp
+  cpp/bindings/gil.cpp
   cpp/bindings/module.cpp
   cpp/bindings/network_call.cpp
   cpp/bindings/register_functional.cpp

@@ -29,6 +29,12 @@ def fill_uniform(out: _FloatArray, low: float, high: float, seed: int, index: in
 def fill_normal(out: _FloatArray, mean: float, standard_deviation: float, seed: int, index: int) -> None: ...
 def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
+# Changes of several things ---------------------------------------------------------------------------
+
+type Change = Callable[[], object]  # a partial of a function written in C
+
+def call_together(functions: list[Change]) -> None: ...
+
 # The core's tables -----------------------------------------------------------------------------------
 
 entries: dict[str, list[dict[str, Any]]]  # what each kind is, has and means

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "functions/join.hpp"
+#include "guards.hpp"
 
 namespace nncore::bindings {
 namespace {
@@ -283,15 +284,6 @@ Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
   return table;
 }
 
-const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64_t row_count) {
-  const auto* indices = input_vector<std::int64_t>(rows, argument);
-  for (py::ssize_t i = 0; i < rows.shape(0); ++i)
-    if (indices[i] < 0 || indices[i] >= row_count)
-      refuse(argument,
-             join("holds ", indices[i], " at index ", i, "; there are ", row_count, " rows, counted from 0"));
-  return indices;
-}
-
 template <class T>
 LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction) {
   const bool takes_labels = entry_of(loss.kind).takes_labels;
@@ -306,22 +298,16 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
     target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
     Table values = table(target.values.data, prediction.rows, columns);
     values.row_stride = target.values.row_stride * static_cast<std::int64_t>(sizeof(T));
-    check_target_values(loss.kind, "target", values, nullptr, 0, values.rows);
+    compute(static_cast<double>(values.rows) * static_cast<double>(values.columns),
+            [&] { check_target_values(loss.kind, "target", values, nullptr, 0, values.rows); });
     return;
   }
   const Table labels = as_table(
       array, "target", {.rows = prediction.rows, .columns = 1, .integers = true, .vector_allowed = true});
-  const bool in_place = labels.type == ScalarType::int64 &&
-                        (labels.rows <= 1 || labels.row_stride == sizeof(std::int64_t)) &&
-                        reinterpret_cast<std::uintptr_t>(labels.data) % alignof(std::int64_t) == 0;
-  if (!in_place || labels.rows == 0) {
-    // One element even for no rows: labels that are null would mean values.
-    converted.resize(static_cast<std::size_t>(std::max<std::int64_t>(labels.rows, 1)));
-    gather_rows(labels, nullptr, labels.rows, converted.data());
-    target.labels = converted.data();
-  } else {
-    target.labels = static_cast<const std::int64_t*>(labels.data);
-  }
+  // One element even for no rows: labels that are null would mean values.
+  copied.resize(static_cast<std::size_t>(std::max<std::int64_t>(labels.rows, 1)));
+  gather_rows(labels, nullptr, labels.rows, copied.data());
+  target.labels = copied.data();
 }
 
 template struct LossTarget<float>;

@@ -128,18 +128,15 @@ struct TableWanted {
 
 Table as_table(const py::array& array, Argument argument, TableWanted wanted);
 
-/// Contiguous int64 row indices, each checked to be in [0, row_count).
-const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64_t row_count);
-
 /// A loss's target: values, checked as check_target_values does, or class labels (B,) or (B, 1) of any
-/// integer dtype. int64 labels are used in place; other integers are the one thing that is converted, into
-/// `converted`.
+/// integer dtype. Labels are the one thing that is copied: another thread may change an array after they were
+/// checked.
 template <class T>
 struct LossTarget {
   LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction);
 
   Target<T> target;
-  std::vector<std::int64_t> converted;
+  std::vector<std::int64_t> copied;
 };
 
 }  // namespace nncore::bindings

@@ -6,9 +6,9 @@
 // use, and the call goes on with the arrays that it returns: it also words what is wrong with what was given.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,13 +19,18 @@
 #include "bound_optimizer.hpp"
 #include "call_pool.hpp"
 #include "calls.hpp"
+#include "functions/join.hpp"
 #include "guards.hpp"
+#include "made.hpp"
 #include "network_call.hpp"
 #include "nncore/network.hpp"
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
 
 namespace nncore::bindings {
+
+/// Networks of both precisions that there have been.
+inline std::atomic<std::uint64_t> networks_made{0};
 
 /// Loss terms planned for one network, by its number, which no other network ever has.
 struct PlannedObjective {
@@ -48,9 +53,10 @@ void check_gradient(Matrix<const T> gradient, const std::string& name, std::int6
 /// Floating-point operations of a forward pass for one row: only decides whether the GIL is released.
 template <class T>
 double forward_flops(const Graph& graph, const Parameters<T>& store) {
-  constexpr double kPerParameter = 2.0, kPerActivation = 20.0;
+  constexpr double kPerParameter = 2.0, kPerActivation = 20.0, kPerValue = 1.0;
   double flops = 0.0;
   for (const Node& node : graph.nodes()) {
+    flops += kPerValue * static_cast<double>(node.features);
     if (node.operation == nullptr) continue;
     for (const int segment : node.operation->segments())
       flops +=
@@ -85,7 +91,7 @@ py::object with_arrays(const char* name, PyObject* given, PyObject* convert, Cal
   if (!is_given(convert)) return call(OneOrSeveral(given, name), Misfits::raise);
   if (is_array(given))
     if (py::object result = call(Items(&given, 1), Misfits::leave)) return result;
-  const py::object arrays = py::handle(convert)(py::handle(given));
+  const py::object arrays = call_python(convert, py::handle(given));
   return call(OneOrSeveral(arrays, name), Misfits::raise);
 }
 
@@ -98,12 +104,15 @@ py::object with_batch(PyObject* x, PyObject* y, PyObject* sample_weight, PyObjec
   if (is_array(x) && is_array(y) && (!is_weighted || is_array(sample_weight)))
     if (py::object result = call(Items(&x, 1), Items(&y, 1), sample_weight, Misfits::leave)) return result;
   const py::handle weight = is_weighted ? sample_weight : Py_None;
-  const py::tuple samples = py::handle(convert)(py::handle(x), py::handle(y), weight);
-  if (samples.size() != 3)
-    throw py::value_error("convert must return x, y and sample_weight; got " +
-                          std::to_string(samples.size()) + " objects");
-  return call(OneOrSeveral(samples[0], "x"), OneOrSeveral(samples[1], "y"), py::object(samples[2]).ptr(),
-              Misfits::raise);
+  const py::object samples = call_python(convert, py::handle(x), py::handle(y), weight);
+  if (PyTuple_Check(samples.ptr()) == 0)
+    throw py::type_error(std::string("convert must return a tuple of x, y and sample_weight; got ") +
+                         Py_TYPE(samples.ptr())->tp_name);
+  if (py::len(samples) != 3)
+    throw py::value_error(
+        join("convert must return x, y and sample_weight; got ", py::len(samples), " objects"));
+  PyObject* const* const items = PySequence_Fast_ITEMS(samples.ptr());
+  return call(OneOrSeveral(items[0], "x"), OneOrSeveral(items[1], "y"), items[2], Misfits::raise);
 }
 
 template <class T>
@@ -214,9 +223,9 @@ class BoundNetwork {
     const Batch batch = read_training_batch(objective, inputs, targets, rows, sample_weight, *call);
     BoundOptimizer now = optimizer;
     const auto between_steps = [&](std::int64_t steps, double mean_loss) {
-      const py::gil_scoped_acquire gil;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      if (!tick.is_none()) tick(steps, mean_loss);
+      const GilAcquire gil;
+      handle_signals();
+      if (!tick.is_none()) call_python(tick, steps, mean_loss);
       now.settings = optimizer.settings;
       return true;
     };
@@ -239,28 +248,32 @@ class BoundNetwork {
     batch.inputs = call->inputs;
     batch.count = count;
     if (!rows.is_none()) {
-      const py::array indices = as_array(rows, "rows");
-      batch.rows = as_rows(indices, "rows", count);
-      batch.count = indices.shape(0);
-      network_.check_inputs(batch);  // before the rows are taken: it names them
-      count = call->take_rows(rows, count);
-    } else {
-      network_.check_inputs(batch);
+      call->read_rows(rows, count);
+      batch.rows = call->rows.data();
+      batch.count = std::ssize(call->rows);
     }
+    compute(flops(kForward, batch.count), [&] { network_.check_inputs(batch); });
+    if (!rows.is_none()) count = call->take_rows(graph(), rows);  // once they were named if they are wrong
     run_forward(count, true, *call);
-    const py::object answer = loss(call->list_of_results());
+    const py::object answer = call_python(loss, call->list_of_results());
     if (!py::isinstance<py::tuple>(answer) || py::len(answer) != 2)
       throw py::type_error("loss must return a pair: its value, and a list of one gradient an output");
-    const double value = py::object(answer[py::int_(0)]).cast<double>();
+    const py::object given = answer[py::int_(0)];
+    const double value = PyFloat_AsDouble(given.ptr());
+    if (PyErr_Occurred() != nullptr) {
+      PyErr_Clear();
+      throw py::type_error(std::string("the value that loss returns must be a number; got ") +
+                           Py_TYPE(given.ptr())->tp_name);
+    }
     if (!std::isfinite(value)) {
       throw NotFinite("the loss is " + std::to_string(value) + " in step " + std::to_string(state.steps + 1) +
                       "; that step was not made");
     }
     const Sequence gradients(answer[py::int_(1)], "gradient of loss");
     call->read_grad_outputs(graph(), "gradient of loss", gradients, count);
-    for (const Matrix<const T>& gradient : call->grad_outputs)
-      check_gradient(gradient, "the gradient of the loss", state.steps + 1);
     compute(flops(kStep, count), [&] {
+      for (const Matrix<const T>& gradient : call->grad_outputs)
+        check_gradient(gradient, "the gradient of the loss", state.steps + 1);
       network_.backward(call->grad_outputs, {}, false, call->workspace);
       if (count > 0) network_.update(optimizer.settings, state, options);
     });
@@ -322,9 +335,12 @@ class BoundNetwork {
     const Batch batch = call.read_batch(graph(), x, y, objective.terms, rows, sample_weight, row_allowed);
     const Parameters<T>& store = network_.parameters();
     const std::int64_t bytes = store.count() * static_cast<std::int64_t>(sizeof(T));
-    for (std::size_t i = 0; i < x.size(); ++i)
+    for (std::size_t i = 0; i < call.arrays.size(); ++i)
       if (touches(call.arrays[i], store.values(), bytes) || touches(call.arrays[i], store.gradients(), bytes))
-        throw py::value_error("x shares memory with the model's parameters or gradients; give a copy of it");
+        throw py::value_error(std::string(i < x.size()              ? "x"
+                                          : i < x.size() + y.size() ? "y"
+                                                                    : "sample_weight") +
+                              " shares memory with the model's parameters or gradients; give a copy of it");
     return batch;
   }
 
@@ -351,26 +367,23 @@ class BoundNetwork {
   /// A forward pass in the training workspace; its outputs are copied out.
   void run_forward(std::int64_t rows, bool training, NetworkCall<T>& call) {
     call.new_outputs(graph(), rows);
+    forward_rows_ = -1;
     compute(flops(kForward, rows), [&] {
       network_.forward(call.inputs, rows, training, call.workspace);
       for (std::size_t i = 0; i < call.outputs.size(); ++i) {
         const Matrix<const T> from = network_.output(static_cast<int>(i), call.workspace);
-        const auto bytes = static_cast<std::size_t>(from.columns) * sizeof(T);
-        for (std::int64_t row = 0; row < rows; ++row)
-          std::memcpy(&call.outputs[i](row, 0), &from(row, 0), bytes);
+        for (std::int64_t row = 0; row < rows; ++row) {
+          if (row % 1024 == 1023) check_interrupt();
+          std::copy_n(&from(row, 0), from.columns, &call.outputs[i](row, 0));
+        }
       }
     });
     forward_rows_ = rows;
   }
 
-  static std::uint64_t next_number() {
-    static std::atomic<std::uint64_t> last{0};
-    return ++last;
-  }
-
   Network<T> network_;
   double forward_flops_;  ///< for one row
-  std::uint64_t number_ = next_number();
+  std::uint64_t number_ = ++networks_made;
   NetworkCall<T> training_;
   std::int64_t forward_rows_ = -1;  ///< of the last forward pass; -1: there was none
   CallPool<T> idle_;

@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "gil.hpp"
+
 namespace nncore::bindings {
 
 namespace py = pybind11;
@@ -102,7 +104,7 @@ Class& as_object(py::handle object, const char* name) {
 template <class Body>
 PyObject* answer(Body body) {
   try {
-    return body().release().ptr();
+    return or_wait_for_the_end(body).release().ptr();
   } catch (...) {
     py::detail::try_translate_exceptions();
     return nullptr;

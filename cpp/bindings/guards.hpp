@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "gil.hpp"
 #include "nncore/parameters.hpp"
 #include "nncore/runtime.hpp"
 
@@ -15,22 +16,21 @@ namespace nncore::bindings {
 
 namespace py = pybind11;
 
-/// Lets other Python threads run while it lives, if `flops` are worth it (about 20 us of work). A short call
-/// that gives up the GIL waits a whole switch interval to get it back beside a busy thread.
-class GilRelease {
- public:
-  explicit GilRelease(double flops) {
-    if (flops > 1e6) release_.emplace();
-  }
+/// Work of more floating-point operations (about 20 us) is worth giving up the GIL. A short call that does so
+/// waits a whole switch interval to get it back beside a busy thread.
+inline constexpr double kLongFlops = 1e6;
 
- private:
-  std::optional<py::gil_scoped_release> release_;
-};
-
-/// Runs `body`, which touches no Python object, under the floating-point mode that all results assume.
+/// Runs `body`, which touches no Python object, under the floating-point mode that all results assume. Long
+/// work lets other Python threads run, and looks at signals.
 template <class Body>
 auto compute(double flops, Body&& body) {
-  const GilRelease release(flops);
+  constexpr auto kAsk = [] { return handle_signals(); };
+  std::optional<GilRelease> release;
+  std::optional<Interruptible> interruptible;
+  if (flops > kLongFlops) {
+    release.emplace();
+    interruptible.emplace(kAsk);
+  }
   const FloatingPointMode mode;
   return std::forward<Body>(body)();
 }
@@ -59,7 +59,7 @@ class Writing {
  public:
   explicit Writing(Usage& usage) : usage_(usage) {
     while (!usage_.try_begin_write()) {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   }

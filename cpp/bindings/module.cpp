@@ -3,7 +3,8 @@
 #include "nncore/runtime.hpp"
 #include "register.hpp"
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+// Python asks for PyInit__core, below.
+PYBIND11_MODULE(_core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled core of nncore. Use it through the package: nncore, nncore.functional.";
   m.attr("__version__") = nncore::version();
   nncore::bindings::register_runtime(m);
@@ -12,4 +13,14 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   nncore::bindings::register_parameters(m);
   nncore::bindings::register_optimizers(m);
   nncore::bindings::register_network(m);
+}
+
+/// Looks first where it is: pybind11 hangs in an interpreter that is not the main one.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main_interpreter();
+  PyErr_SetString(
+      PyExc_ImportError,
+      "nncore must be imported in the main interpreter; got a sub-interpreter (with mod_wsgi, set "
+      "WSGIApplicationGroup %{GLOBAL})");
+  return nullptr;
 }

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "calls.hpp"
 #include "functions/join.hpp"
 
 namespace nncore::bindings {
@@ -49,8 +50,8 @@ std::int64_t NetworkCall<T>::read_inputs(const Graph& graph, Items x, bool row_a
 }
 
 template <class T>
-Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size_t terms, py::handle rows,
-                                 py::handle weight, bool row_allowed) {
+Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size_t terms,
+                                 py::handle given_rows, py::handle weight, bool row_allowed) {
   Batch batch;
   const std::int64_t row_count = read_inputs(graph, x, row_allowed);
   check_count("y", y.size(), terms);
@@ -62,10 +63,10 @@ Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size
   batch.inputs = inputs;
   batch.targets = targets;
   batch.count = row_count;
-  if (OptionalArray indices = as_optional_array(rows, "rows")) {
-    batch.rows = as_rows(*indices, "rows", row_count);
-    batch.count = indices->shape(0);
-    arrays.push_back(std::move(*indices));
+  if (is_given(given_rows)) {
+    read_rows(given_rows, row_count);
+    batch.rows = rows.data();
+    batch.count = std::ssize(rows);
   }
   if (OptionalArray weights = as_optional_array(weight, "sample_weight")) {
     sample_weight =
@@ -79,14 +80,26 @@ Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size
 }
 
 template <class T>
-std::int64_t NetworkCall<T>::take_rows(py::handle rows, std::int64_t row_count) {
-  const py::array indices = as_array(rows, "rows");
-  as_rows(indices, "rows", row_count);
+void NetworkCall<T>::read_rows(py::handle given, std::int64_t row_count) {
+  const py::array indices = as_array(given, "rows");
+  const auto* const first = input_vector<std::int64_t>(indices, "rows");
+  rows.assign(first, first + indices.shape(0));
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i] < 0 || rows[i] >= row_count)
+      throw py::value_error(
+          join("rows holds ", rows[i], " at index ", i, "; there are ", row_count, " rows, counted from 0"));
+}
+
+template <class T>
+std::int64_t NetworkCall<T>::take_rows(const Graph& graph, py::handle given) {
+  const std::int64_t count = std::ssize(rows);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    arrays[i] = arrays[i].attr("take")(indices, 0);
-    inputs[i] = as_table(arrays[i], element("x", inputs.size(), i), {});
+    const Argument argument = element("x", inputs.size(), i);
+    const std::int64_t features = graph.node(graph.inputs()[i]).features;
+    arrays[i] = as_array(arrays[i].attr("take")(given, 0), argument);  // which subclasses may have changed
+    inputs[i] = as_table(arrays[i], argument, {.rows = count, .columns = features});
   }
-  return indices.shape(0);
+  return count;
 }
 
 template <class T>
@@ -163,6 +176,7 @@ void NetworkCall<T>::forget_arguments() {
   targets.clear();
   outputs.clear();
   grad_outputs.clear();
+  rows.clear();
   arrays.clear();
   results.clear();
 }

@@ -44,6 +44,7 @@ struct NetworkCall {
   Workspace<T> workspace;
   std::vector<Table> inputs, targets;
   Table sample_weight;
+  std::vector<std::int64_t> rows;  ///< a copy: whoever has the array may change it meanwhile
   std::vector<Matrix<T>> outputs;
   std::vector<Matrix<const T>> grad_outputs;
   std::vector<py::array> arrays;   ///< what the tables and matrices point into
@@ -56,8 +57,11 @@ struct NetworkCall {
   Batch read_batch(const Graph& graph, Items x, Items y, std::size_t terms, py::handle rows,
                    py::handle weight, bool row_allowed = false);
 
-  /// Replaces `inputs` by the rows that are asked for, and returns their number.
-  std::int64_t take_rows(py::handle rows, std::int64_t row_count);
+  /// Fills `rows` with contiguous int64 indices, each in [0, row_count).
+  void read_rows(py::handle given, std::int64_t row_count);
+
+  /// Replaces `inputs` by the rows that were read, and returns their number. `given` is what read_rows had.
+  std::int64_t take_rows(const Graph& graph, py::handle given);
 
   /// Fills `outputs` and `results` with new arrays.
   void new_outputs(const Graph& graph, std::int64_t rows);

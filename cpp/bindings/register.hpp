@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include "made.hpp"
+
 namespace nncore::bindings {
 
 /// What the core's tables say of each kind, as dicts.

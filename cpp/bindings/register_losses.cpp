@@ -63,7 +63,8 @@ py::object run_loss(LossKind kind, std::span<PyObject* const> given, bool with_g
     const T* weights = nullptr;
     if (sample_weight) {
       weights = input_vector<T>(*sample_weight, "sample_weight", a.rows);
-      check_sample_weight(table(weights, a.rows, 1), nullptr, 0, a.rows);
+      compute(static_cast<double>(a.rows),
+              [&] { check_sample_weight(table(weights, a.rows, 1), nullptr, 0, a.rows); });
     }
     OptionalArray values, result;
     if (reduction == Reduction::none) values = new_array<T>(a.rows);

@@ -13,6 +13,8 @@
 #include "bound_optimizer.hpp"
 #include "entries.hpp"
 #include "functions/join.hpp"
+#include "functions/optimizers.hpp"
+#include "gil.hpp"
 #include "nncore/parameters.hpp"
 #include "register.hpp"
 #include "views.hpp"
@@ -36,11 +38,15 @@ void set(BoundOptimizer& optimizer, const std::string& name, const py::handle& v
 
 // Transforms -------------------------------------------------------------------------------------------
 
+}  // namespace
+
 /// One of the core's.
 struct BoundTransform {
   std::shared_ptr<const Transform> transform;
   std::string text;
 };
+
+namespace {
 
 /// A function of the flat gradients, which it changes in place. It is let go with the GIL, as all copies of
 /// an optimizer's transforms are.
@@ -53,10 +59,10 @@ class PythonTransform final : public Transform {
  private:
   template <class T>
   void run(const TransformCall<T>& call) const {
-    const py::gil_scoped_acquire gil;
+    const GilAcquire gil;
     const py::object owner = py::cast(call.parameters, py::return_value_policy::reference);
     const py::object answer =
-        function_(flat_view(call.parameters.gradients(), call.parameters.count(), owner));
+        call_python(function_, flat_view(call.parameters.gradients(), call.parameters.count(), owner));
     if (!answer.is_none())
       throw py::type_error(join("a transform must change the gradients in place and return None; got ",
                                 Py_TYPE(answer.ptr())->tp_name));
@@ -156,8 +162,13 @@ void register_state(py::module_& m, const char* name) {
           "Makes the slots of the optimizer's transforms now, which the next step would make.")
       .def_property(
           "steps", [](const State& state) { return state.steps; },
-          [](State& state, std::int64_t steps) {
-            if (steps < 0) throw py::value_error("steps must be at least 0; got " + std::to_string(steps));
+          [](State& state, const py::int_& given) {
+            const long long steps = PyLong_AsLongLong(given.ptr());
+            const bool is_larger = PyErr_Occurred() != nullptr;
+            PyErr_Clear();
+            if (is_larger || steps < 0 || steps >= kMostSteps)
+              throw py::value_error("steps must be at least 0 and less than 2^53; got " +
+                                    py::str(given).cast<std::string>());
             state.steps = steps;
           })
       .def_property_readonly("slots", &slots<T>, "Writable flat views by name, as long as the parameters.");

@@ -139,6 +139,8 @@ auto segment_setter(void (Parameters<T>::*set)(int, Value)) {
   };
 }
 
+}  // namespace
+
 /// `with` over a store: nobody trains it meanwhile (a copy is made), or nobody uses it at all (it is
 /// changed).
 class StoreGuard {
@@ -168,6 +170,8 @@ class StoreGuard {
   std::optional<Copying> copying_;
   std::optional<Writing> changing_;
 };
+
+namespace {
 
 void register_guard(py::module_& m) {
   py::class_<StoreGuard>(m, "StoreGuard", "What Parameters.copying and Parameters.changing give to `with`.")

@@ -93,6 +93,16 @@ void register_runtime(py::module_& m) {
   m.def("shuffled_rows", &shuffled, py::arg("count"), py::arg("seed"), py::arg("epoch"),
         "A random permutation of 0 .. count - 1 as int64, the same one for the same seed and epoch.");
 
+  m.def(
+      "call_together",
+      [](const py::list& functions) {
+        for (const py::handle function : functions) function();
+      },
+      py::arg("functions"),
+      "Calls functions written in C, without arguments. Python runs the handlers of signals, such as that "
+      "of\n"
+      "Ctrl-C, between instructions of Python code: here it runs none between the first call and the last.");
+
   py::dict entries;
   entries["activations"] = activation_entries();
   entries["losses"] = loss_entries();

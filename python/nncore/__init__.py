@@ -11,6 +11,7 @@ and keeps them (save, load). `nncore.functional` has the formulas one by one.
 
 from typing import TYPE_CHECKING
 
+from . import _threads as _threads
 from . import functional as functional
 from ._core import __version__ as __version__
 from ._core import num_threads as num_threads

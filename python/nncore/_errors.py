@@ -33,8 +33,8 @@ def entry(argument: str, name: str, entries: Mapping[str, T]) -> T:
 def check_size(given: int, name: str) -> int:
     """A count: an integer of at least 1."""
     size = _as_integer(given, name, "an integer")
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1; got {size}")
+    if not 1 <= size < 2**63:
+        raise ValueError(f"{name} must be at least 1{' and less than 2**63' * (size > 0)}; got {size}")
     return size
 
 

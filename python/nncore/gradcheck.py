@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from operator import setitem
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import _core
 from .model import Model
 from .model.objective import Losses, LossWeights, Objective, make_objective
 from .model.reading import Samples
@@ -170,6 +173,10 @@ def check_gradients(
     gradients = model.store.split(found, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
+    put_back: list[_core.Change] = [
+        partial(setitem, model.parameters, ..., before),
+        partial(setitem, model.gradients, ..., found),
+    ]
     try:
         noise = probe.noise()
         model.parameters[:] = before
@@ -179,8 +186,7 @@ def check_gradients(
             if segments[model.segments[name]].trainable
         ]
     finally:
-        model.parameters[:] = before
-        model.gradients[:] = found
+        _core.call_together(put_back)
     result = GradientCheck(tuple(blocks))
     if raise_error and not result.ok:
         raise AssertionError(f"the gradients differ from central differences:\n{result}")
@@ -190,13 +196,15 @@ def check_gradients(
 def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> float:
     """The loss as a step sees it, and the gradients; the state stays, and so do the numbers drawn next."""
     core = model.store.core
-    state, random_step = core.state.copy(), core.random_step
+    put_back: list[_core.Change] = [
+        partial(setitem, core.state, ..., core.state.copy()),
+        partial(setattr, core, "random_step", core.random_step),
+    ]
     x, y = (arrays[0] if len(arrays) == 1 else arrays for arrays in samples[:2])
     try:
         return objective.loss_and_gradients(x, y, samples.sample_weight, False, True)
     finally:
-        core.state[:] = state
-        core.random_step = random_step
+        _core.call_together(put_back)
 
 
 class _Probe:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -171,8 +172,8 @@ class Store(Protocol):
     def view(self, layer: Layer, key: str, *, gradient: bool) -> NDArray[Any]:
         """A writable view of one array of the layer, or of its gradient."""
 
-    def set_trainable(self, layer: Layer, trainable: bool) -> None:
-        """Whether optimizers change the arrays of the layer."""
+    def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core.Change]:
+        """What tells whether optimizers change the arrays of the layer."""
 
     def changing(self) -> AbstractContextManager[Any]:
         """For `with`: RuntimeError if another call uses the store."""
@@ -286,10 +287,12 @@ class Layer:
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
-        trainable = bool(trainable)
-        if self._store is not None:
-            self._store.set_trainable(self, trainable)
-        self._trainable = trainable
+        _core.call_together(self.trainable_changes(bool(trainable)))
+
+    def trainable_changes(self, trainable: bool) -> list[_core.Change]:
+        """What sets it, for `_core.call_together`."""
+        arrays = [] if self._store is None else self._store.trainable_changes(self, trainable)
+        return [*arrays, partial(setattr, self, "_trainable", trainable)]
 
     def bind(self, store: Store) -> None:
         """Tells it which store holds its parameters."""

@@ -4,6 +4,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <string>
+
 /// The child's exit status of body(), which must come within ten seconds.
 template <class F>
 int status_in_child(F body) {
@@ -15,4 +18,18 @@ int status_in_child(F body) {
   int status = -1;
   waitpid(child, &status, 0);
   return status;
+}
+
+/// The first line that this program prints of a test, in a fresh image whose environment has these settings
+/// and says nothing else about threads.
+inline std::string line_of_child(const std::string& settings, const char* test) {
+  char self[4096] = {};
+  if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0) return "";
+  const std::string command = "env -u NNCORE_NUM_THREADS -u OMP_NUM_THREADS " + settings + " '" + self +
+                              "' " + test + " 2>&1 | head -1";
+  FILE* process = popen(command.c_str(), "r");
+  char line[4096] = {};
+  const bool any = std::fgets(line, sizeof line, process) != nullptr;
+  pclose(process);
+  return any ? line : "";
 }

@@ -19,7 +19,7 @@ TEST(refuses_what_is_not_a_network) {
   CHECK_THROWS(graph_of({}, {}), std::invalid_argument, "empty");
   CHECK_THROWS(graph_of({x}, {}), std::invalid_argument, "no outputs");
   CHECK_THROWS(graph_of({x}, {1}), std::invalid_argument, "output 1 is not a node");
-  CHECK_THROWS(graph_of({input_node("x", 0)}, {0}), std::invalid_argument, "features = 0");
+  CHECK_THROWS(graph_of({input_node("x", 0)}, {0}), std::invalid_argument, "at least 1 feature; got 0");
   CHECK_THROWS(graph_of({x, activation_node("a", 1, ActivationKind::tanh)}, {1}), std::invalid_argument,
                "cycle");
   CHECK_THROWS(graph_of({x, activation_node("a", 2, ActivationKind::tanh),

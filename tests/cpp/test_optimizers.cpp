@@ -253,7 +253,7 @@ TEST(bad_updates_change_nothing) {
     double p = 1, g = 1;
     Slots<double> slots(optimizer, 1);
     CHECK_THROWS(nncore::optimizer_update(optimizer, 0, &p, &g, slots.at(), 1), std::invalid_argument,
-                 "step must be at least 1; got 0");
+                 "step must be in [1, 2^53]; got 0");
     for (std::size_t i = 0; i < kMaxSlots; ++i) {
       auto pointers = slots.at();
       if (pointers[i] == nullptr) continue;

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <thread>
 
@@ -61,7 +63,28 @@ bool two_workers_meet() {
   return met;
 }
 
+/// The same as covers(1000, 1), without memory of its own.
+bool covers_without_memory() {
+  static int visits[1000];
+  std::fill(std::begin(visits), std::end(visits), 0);
+  parallel_for(1000, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) ++visits[i];
+  });
+  return std::all_of(std::begin(visits), std::end(visits), [](int n) { return n == 1; });
+}
+
+std::atomic<bool> is_out_of_memory{false};
+
 }  // namespace
+
+// Not inlined: the compiler would see malloc meet delete and warn.
+#define NOT_INLINED __attribute__((noinline))
+NOT_INLINED void* operator new(std::size_t size) {
+  if (void* memory = is_out_of_memory ? nullptr : std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+NOT_INLINED void operator delete(void* memory) noexcept { std::free(memory); }
+NOT_INLINED void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 TEST(every_element_once) {
   for (const int threads : {1, 2, 3, 8}) {
@@ -194,39 +217,63 @@ TEST(body_may_bound_its_workers) {
   }
 }
 
-TEST(thread_count_is_checked) {
-  const int before = num_threads();
-  for (const int count : {0, -1, 1025, std::numeric_limits<int>::min()})
-    CHECK_THROWS(set_num_threads(count), std::invalid_argument, std::to_string(count));
-  CHECK(num_threads() == before);
-}
-
-TEST(environment_sets_the_thread_count) {
-  // A child that has not asked yet: this test runs in a fresh image, named on the command line.
-  char self[4096] = {};
-  CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
-  const auto run = [&](const char* value) {
-    const std::string command =
-        "NNCORE_NUM_THREADS='" + std::string(value) + "' '" + self + "' report_num_threads 2>&1 | head -1";
-    FILE* process = popen(command.c_str(), "r");
-    char line[4096] = {};
-    const bool any = std::fgets(line, sizeof line, process) != nullptr;
-    pclose(process);
-    return std::string(any ? line : "");
-  };
-  CHECK(run("5") == "5\n");
-  for (const char* bad : {"0", "-1", "two", "2x", " 2", "99999999999", "1025"}) {
-    const std::string message = run(bad);
-    for (const std::string& part : {std::string("NNCORE_NUM_THREADS"), '"' + std::string(bad) + '"'})
-      CHECK(message.find(part) != std::string::npos);
+TEST(what_a_body_throws_is_its_callers) {
+  for (const int threads : {1, 2, 3, 8}) {
+    const ThreadCount use(threads);
+    for (const std::int64_t bad : {0, 1, 57, 99}) {
+      std::atomic<int> done{0};
+      const auto run = [&] {
+        parallel_for(100, 1, [&](std::int64_t begin, std::int64_t end, int) {
+          if (begin <= bad && bad < end) throw std::domain_error("number " + std::to_string(bad));
+          ++done;
+        });
+      };
+      CHECK_THROWS(run(), std::domain_error, "number " + std::to_string(bad));
+      CHECK(done < 100);
+      CHECK(covers(1000, 1));
+    }
+    const auto all = [](std::int64_t, std::int64_t, int) { throw std::bad_alloc(); };
+    for (int round = 0; round < 100; ++round)
+      CHECK_THROWS(parallel_for(100, 1, all), std::bad_alloc, "alloc");
+    const auto nested = [&] {
+      parallel_for(8, 1, [&](std::int64_t, std::int64_t, int) { parallel_for(8, 1, all); });
+    };
+    CHECK_THROWS(nested(), std::bad_alloc, "alloc");
+    CHECK(covers(1000, 1));
   }
 }
 
-TEST(report_num_threads) {
+TEST(threads_that_could_not_be_started_are_started_later) {
+  if (!is("pool")) return;
+  constexpr int kMany = 16;  // more than any test before
+  const ThreadCount use(kMany);
+  for (int round = 0; round < 3; ++round) {
+    is_out_of_memory = true;
+    CHECK(covers_without_memory());
+    is_out_of_memory = false;
+  }
+  CHECK(covers(1000, 1));
+  CHECK(two_workers_meet());
+  std::atomic<int> present{0};
+  parallel_for(kMany, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    present += static_cast<int>(end - begin);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (present < kMany && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+  });
+  CHECK(present == kMany);
+}
+
+TEST(a_set_that_does_not_exist_is_the_callers_error) {
+  const std::string message = line_of_child("NNCORE_ISA=garbage NNCORE_NUM_THREADS=4", "report_a_region");
+  CHECK(message.find("NNCORE_ISA: \"garbage\"") != std::string::npos);
+  CHECK(line_of_child("NNCORE_NUM_THREADS=4", "report_a_region") == "1000\n");
+}
+
+TEST(report_a_region) {
   try {
-    const int count = num_threads();
-    std::printf("%d\n", count);
-    CHECK(count >= 1 && count <= 1024);
+    std::atomic<std::int64_t> sum{0};
+    parallel_for(1000, 1, [&](std::int64_t begin, std::int64_t end, int) { sum += end - begin; });
+    std::printf("%d\n", static_cast<int>(sum));
   } catch (const std::invalid_argument& error) {
     std::printf("%s\n", error.what());
   }

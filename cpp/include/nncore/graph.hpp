@@ -15,6 +15,10 @@ namespace nncore {
 
 class Operation;  // nncore/operation.hpp
 
+/// All nodes of a graph together are at most as wide: products with a number of rows or bytes then fit 64
+/// bits wherever there is memory for them.
+inline constexpr std::int64_t kMostFeatures = std::int64_t{1} << 40;
+
 struct Node {
   std::string name;
   std::shared_ptr<const Operation> operation;  ///< null: an input of the graph
@@ -49,8 +53,8 @@ class Graph {
  public:
   /// Checks everything that can be wrong before there are numbers, and derives widths. Throws
   /// std::invalid_argument, naming the node, for: no nodes or no outputs, a node that reads itself or a
-  /// later one (a cycle), an input or value that no output depends on, widths that do not fit, two
-  /// nodes of one name, integers where floats belong.
+  /// later one (a cycle), an input or value that no output depends on, widths that do not fit or are more
+  /// than kMostFeatures together, two nodes of one name, integers where floats belong.
   Graph(std::vector<Node> nodes, std::vector<int> outputs);
 
   const std::vector<Node>& nodes() const { return nodes_; }

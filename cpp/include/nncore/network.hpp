@@ -90,21 +90,26 @@ class Network {
   const Graph& graph() const { return *graph_; }
   Parameters<T>& parameters() const { return *parameters_; }
 
+  // Each call checks its arguments once, before anything is written, and throws std::invalid_argument, or
+  // std::length_error for a batch whose values no memory holds. Long calls may be made to end early
+  // (Interruptible in nncore/runtime.hpp).
+
   /// outputs[i] (count, features), contiguous rows, from the tables' first `count` rows; computed in chunks
-  /// of rows that fit the cache.
+  /// of rows that fit the cache. What they hold where the call ends early is not specified.
   void predict(std::span<const Table> inputs, std::int64_t count, std::span<const Matrix<T>> outputs,
                Workspace<T>& workspace) const;
 
   /// The pieces of a step. forward copies its inputs and keeps what backward needs in the workspace.
   /// `training`: with dropout and the statistics of the batch, which move the running ones where it
-  /// `commits`; output(i) is valid until the workspace's next use.
+  /// `commits`; output(i) is valid until the workspace's next use, and throws std::invalid_argument after it.
   void forward(std::span<const Table> inputs, std::int64_t count, bool training,
                Workspace<T>& workspace) const;
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
 
   /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's
-  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. Throws
-  /// std::logic_error where this network's forward was not the workspace's last use.
+  /// gradients, all of them or, where the call ends early, none. grad_inputs: one per graph input, or none;
+  /// those with null data are not computed. Throws std::logic_error where this network's forward was not the
+  /// workspace's last use.
   void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
                 bool accumulate, Workspace<T>& workspace) const;
 
@@ -113,7 +118,8 @@ class Network {
 
   /// Checks what train_step and train_epoch rely on: widths, labels in range, no NaN among targets, those
   /// of binary cross-entropy in [0, 1], weights as check_sample_weight has them. Throws
-  /// std::invalid_argument, naming the row.
+  /// std::invalid_argument, naming the row. This and all that follows throw it for an objective that was
+  /// planned for another graph, too.
   void check_batch(const Objective& objective, const Batch& batch) const;
 
   /// Throws NotFinite, naming the row and column, for an input that is not finite as a T.
@@ -121,8 +127,8 @@ class Network {
 
   /// The loss over a checked batch: sum of the terms' weighted means. As check_inputs.
   double loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const;
-  /// The same, and fills (or adds to) the store's gradients. `training`: as a step sees it, with dropout and
-  /// the statistics of the batch, which move the running ones; else as predictions do.
+  /// The same, and fills (or adds to) the store's gradients, as backward does. `training`: as a step sees it,
+  /// with dropout and the statistics of the batch, which move the running ones; else as predictions do.
   double loss_and_gradients(const Objective& objective, const Batch& batch, bool training, bool accumulate,
                             Workspace<T>& workspace) const;
 
@@ -147,6 +153,8 @@ class Network {
   void update(const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options = {}) const;
 
  private:
+  void check_objective(const Objective& objective) const;
+
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<Parameters<T>> parameters_;
   std::unique_ptr<const Plan> plan_;  ///< of all outputs

@@ -23,6 +23,19 @@ inline constexpr std::int64_t kEpilogueRows = 40;
 /// A product of less work stays on the calling thread; half of it is worth a thread.
 inline constexpr std::int64_t kOneThreadFlops = 800'000;
 
+/// As many blocks on the calling thread are done before anybody need be asked whether to go on.
+inline constexpr std::int64_t kFewTasks = 4;
+
+/// Whether a block of a product is so much work that it is interrupted in its middle. In narrow blocks, to
+/// read is the work: a line of the cache for each step.
+constexpr bool is_long_block(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
+  constexpr std::int64_t kNarrow = 8;
+  constexpr double kLong = 5e7;  // multiplications
+  return static_cast<double>(std::max(rows, kNarrow)) * static_cast<double>(std::max(columns, kNarrow)) *
+             static_cast<double>(depth) >
+         kLong;
+}
+
 /// Threads for a product (M, K) (K, N), of at most so many workers.
 inline int threads_for(std::int64_t m, std::int64_t n, std::int64_t k, int workers) {
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
@@ -65,7 +78,7 @@ void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns
           worker);
     }
   };
-  if (threads == 1)
+  if (threads == 1 && tasks <= kFewTasks)
     run_tasks(0, tasks, 0);
   else
     parallel_for(tasks, 1, run_tasks, threads);

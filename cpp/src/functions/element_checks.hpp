@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "nncore/dataset.hpp"
+#include "nncore/runtime.hpp"
 
 namespace nncore {
 
@@ -25,10 +26,13 @@ void check_elements(const Table& table, const std::int64_t* rows, std::int64_t f
   std::array<To, 512> block;
   const std::int64_t width = std::min<std::int64_t>(table.columns, block.size());
   const std::int64_t height = width > 0 ? static_cast<std::int64_t>(block.size()) / width : 0;
+  constexpr std::int64_t kBlocks = 256;  ///< that are looked at before somebody may end the call
+  std::int64_t blocks = 0;
   for (std::int64_t column = 0; column < table.columns; column += width) {
     const Table part = table.column_range(column, std::min(width, table.columns - column));
     for (std::int64_t row = 0; row < count; row += height) {
       const std::int64_t length = std::min(height, count - row);
+      if (++blocks % kBlocks == 0) check_interrupt();
       if (rows != nullptr)
         gather_rows<To>(part, rows + row, length, block.data());
       else

@@ -210,6 +210,7 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
   const auto kernel = kernels::active<T>().row_loss[static_cast<int>(request.loss.kind)];
   double sum = 0;
   for (std::int64_t first = 0; first < rows; first += kBlock) {
+    if (first > 0) check_interrupt();
     const std::int64_t count = std::min(kBlock, rows - first);
     double losses[kBlock];
     T weights[kBlock];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +40,9 @@ void validate(const Factors& factors) {
 template <class T>
 OptimizerState<T>::OptimizerState(const Optimizer& optimizer, std::int64_t parameter_count)
     : kind_(optimizer.kind), count_(parameter_count) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(T);
+  if (parameter_count < 0 || parameter_count > kMost)
+    throw invalid("parameter_count must be in [0, ", kMost, "]; got ", parameter_count);
   const OptimizerEntry& entry = entry_of(kind_);
   for (std::size_t i = 0; i < own_.size(); ++i) {
     const Slot& slot = entry.slots[i];
@@ -99,6 +103,8 @@ double OptimizerState<T>::largest_moment() {
 template <class T>
 void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::int64_t parameter_count) {
   validate(optimizer);
+  if (state.steps < 0 || state.steps >= kMostSteps)
+    throw invalid("steps must be at least 0 and less than 2^53; got ", state.steps);
   const OptimizerEntry& entry = entry_of(optimizer.kind);
   bool fits = state.kind_ == optimizer.kind && state.count_ == parameter_count;
   for (std::size_t i = 0; i < state.own_.size(); ++i)
@@ -179,7 +185,7 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
                       const std::array<T*, kMaxSlots>& slots, std::int64_t count,
                       double learning_rate_multiplier, double weight_decay_multiplier) {
   validate(optimizer);
-  if (step < 1) throw invalid("step must be at least 1; got ", step);
+  if (step < 1 || step > kMostSteps) throw invalid("step must be in [1, 2^53]; got ", step);
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = entry_of(optimizer.kind).slots[i];
     if (slot.exists(optimizer) && slots[i] == nullptr && count > 0)

@@ -9,6 +9,9 @@
 
 namespace nncore {
 
+/// Numbers of steps are exact in float64, and counting on makes none that is too large.
+inline constexpr std::int64_t kMostSteps = std::int64_t{1} << 53;
+
 /// The slots of some parameters, in the order of the entry; null where there is none.
 template <class T>
 using SlotPointers = std::array<T*, kMaxSlots>;

@@ -203,9 +203,14 @@ class BitSequence {
 
 void shuffled_rows(std::uint64_t seed, std::uint64_t epoch, std::int64_t* rows, std::int64_t count) {
   check_count(count);
-  for (std::int64_t i = 0; i < count; ++i) rows[i] = i;
+  constexpr std::int64_t kPiece = 1 << 18;  ///< that is done before somebody may end the call
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (i % kPiece == kPiece - 1) check_interrupt();
+    rows[i] = i;
+  }
   BitSequence bits({seed, RandomPurpose::shuffle, epoch});
   for (std::int64_t i = count - 1; i > 0; --i) {
+    if (i % kPiece == 0) check_interrupt();
     const auto other = static_cast<std::int64_t>(bits.next_below(static_cast<std::uint64_t>(i) + 1));
     std::swap(rows[i], rows[other]);
   }

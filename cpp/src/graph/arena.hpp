@@ -44,6 +44,8 @@ struct Arena {
   // per graph input: the largest magnitude in it
   std::vector<double> largest_input;
 
+  AlignedBuffer<T> gradients_before;  ///< of a long backward pass that may end early
+
   double* user_weight = nullptr;  ///< sample weights as they are given
   T* sample_weight = nullptr;     ///< the same, over the largest of them
   Scratch scratch;

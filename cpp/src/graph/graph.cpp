@@ -4,6 +4,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "functions/join.hpp"
 #include "nncore/operation.hpp"
 
 namespace nncore {
@@ -17,8 +18,6 @@ void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
   const Node& node = nodes[index];
   if (node.operation == nullptr) {
     if (!node.inputs.empty()) fail(node, "is an input of the graph but reads other nodes");
-    if (node.features < 1)
-      fail(node, "has features = " + std::to_string(node.features) + "; at least 1 is needed");
     return;
   }
   for (const int input : node.inputs) {
@@ -56,6 +55,7 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
   if (nodes_.empty()) throw std::invalid_argument("the graph is empty: it has no nodes");
   if (outputs_.empty()) throw std::invalid_argument("the graph has no outputs");
   std::set<std::string> names;
+  std::int64_t total_features = 0;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
     if (!names.insert(node.name).second) fail(node, "has the name of another node");
@@ -65,6 +65,12 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     } else {
       node.features = derive_features(nodes_, node);
     }
+    if (node.features < 1) fail(node, join("must have at least 1 feature; got ", node.features));
+    if (node.features > kMostFeatures - total_features)
+      fail(node,
+           join("must have at most ", kMostFeatures - total_features,
+                " features, as all nodes together have ", kMostFeatures, " at most; got ", node.features));
+    total_features += node.features;
     for (const int input : node.inputs) {
       readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
       std::int64_t& below = nodes_[static_cast<std::size_t>(input)].integers_below;

@@ -1,7 +1,9 @@
 #include "graph/layout.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
+#include "functions/join.hpp"
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
 
@@ -9,6 +11,20 @@ namespace nncore {
 namespace {
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+/// More bytes than any memory has, and few enough for sums of several such numbers.
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 55;
+
+/// Throws std::length_error where the values of all nodes need more: what is laid out for each of them, and
+/// for each row, then fits 64 bits.
+void check_size(const Graph& graph, std::int64_t rows) {
+  std::int64_t row_bytes = 0;
+  for (const Node& node : graph.nodes())
+    row_bytes += node.features * static_cast<std::int64_t>(sizeof(double));
+  if (rows > kMostBytes / row_bytes)
+    throw std::length_error(join("a batch must have at most ", kMostBytes / row_bytes,
+                                 " rows, of which a computer could have the values; got ", rows));
+}
 
 /// Hands out aligned pieces one after the other; without memory (base null) it only counts.
 class Pieces {
@@ -83,6 +99,7 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const std::int64_t>
   const typename Arena<T>::Layout layout{plan.id, rows, num_threads(), gradients};
   arena.ran_forward = false;
   if (arena.layout == layout) return false;
+  check_size(graph, rows);
   arena.layout = {};  // until all pointers are right: memory may run out before
   arena.values.resize(graph.nodes().size());
   arena.gradients.resize(graph.nodes().size());

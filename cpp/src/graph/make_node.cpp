@@ -41,6 +41,7 @@ std::int64_t size_attribute(const Attributes& attributes, std::string_view name)
   const auto* const size = std::get_if<std::int64_t>(found);
   if (size == nullptr) refuse(name, "an integer");
   if (*size < 1) refuse(name, join("at least 1; got ", *size));
+  if (*size > kMostFeatures) refuse(name, join("at most ", kMostFeatures, "; got ", *size));
   return *size;
 }
 

@@ -212,6 +212,7 @@ bool Parameters<T>::known_finite() {
 template <class T>
 void Parameters<T>::initialize(std::uint64_t new_seed) {
   const FloatingPointMode mode;
+  const Uninterruptible writing;
   seed = new_seed;
   random_step = 0;
   const auto fill = [&](const Segment& segment, std::uint64_t number, T* out) {
@@ -259,6 +260,7 @@ void Parameters<T>::check_same_layout(const Parameters& other) const {
 template <class T>
 void Parameters<T>::copy_from(const Parameters& other) {
   check_same_layout(other);
+  const Uninterruptible writing;
   std::copy_n(other.values(), count_, values());
   std::copy_n(other.state(), state_count_, state());
 }
@@ -268,6 +270,7 @@ void Parameters<T>::soft_update(const Parameters& other, double fraction) {
   check_same_layout(other);
   check_parameter("fraction", {.low = 0.0, .high = 1.0, .text = "a number from 0 to 1"}, fraction);
   const FloatingPointMode mode;
+  const Uninterruptible writing;
   const T part = static_cast<T>(fraction);
   const auto move_towards = [part](const T* theirs, std::int64_t count, T* ours) {
     for (std::int64_t i = 0; i < count; ++i) ours[i] += part * (theirs[i] - ours[i]);

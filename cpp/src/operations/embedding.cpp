@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "functions/blocks.hpp"
+#include "functions/join.hpp"
 #include "kernels/table.hpp"
 #include "operations/entry.hpp"
 
@@ -21,6 +22,9 @@ class EmbeddingOperation final : public OperationOf<EmbeddingOperation> {
   std::int64_t integers_below() const override { return rows_; }
   std::span<const int> segments() const override { return segment_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
+    if (in_features[0] > kMostFeatures / width_)
+      throw invalid("must have at most ", kMostFeatures, " features; got an input of ", in_features[0],
+                    " times ", width_);
     return in_features[0] * width_;
   }
   void check_segments(std::span<const Segment> all) const override {

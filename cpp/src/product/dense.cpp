@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "functions/row_checks.hpp"
 #include "nncore/aligned_buffer.hpp"
@@ -35,12 +36,28 @@ Matrix<T> with_unit_stride(Matrix<T> matrix) {
 }
 
 /// Scratch of a call from outside, which has no workspace to take it from: kept by each thread that calls.
-Scratch own_scratch(std::int64_t bytes_per_worker) {
-  thread_local AlignedBuffer<std::byte> buffer;
-  const int workers = num_threads();
-  buffer.reserve(bytes_per_worker * workers);
-  return {buffer.data(), bytes_per_worker, workers};
-}
+/// The call has it to itself: who is asked whether to go on with the call may make another one.
+class OwnScratch {
+ public:
+  explicit OwnScratch(std::int64_t bytes_per_worker)
+      : buffer_(std::move(kept())), bytes_per_worker_(bytes_per_worker), workers_(num_threads()) {
+    buffer_.reserve(bytes_per_worker * workers_);
+  }
+  ~OwnScratch() { kept() = std::move(buffer_); }
+  OwnScratch(const OwnScratch&) = delete;
+  OwnScratch& operator=(const OwnScratch&) = delete;
+
+  operator Scratch() { return {buffer_.data(), bytes_per_worker_, workers_}; }
+
+ private:
+  static AlignedBuffer<std::byte>& kept() {
+    thread_local AlignedBuffer<std::byte> buffer;
+    return buffer;
+  }
+  AlignedBuffer<std::byte> buffer_;
+  std::int64_t bytes_per_worker_;
+  int workers_;
+};
 
 }  // namespace
 
@@ -56,6 +73,7 @@ void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch sc
   const auto sum_rows = kernels::active<T>().sum_rows;  // the same chains, without the products
   const std::int64_t chain = chain_length(rows);
   for (std::int64_t row = 0; row < rows; row += chain) {
+    if (row > 0) check_interrupt();
     sum_rows(&grad_output(row, 0), grad_output.row_stride, std::min(chain, rows - row), columns, sums,
              accumulate || row > 0);
   }
@@ -156,7 +174,7 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
   output = with_unit_stride(output);
   if (output.column_stride != 1) throw std::invalid_argument("output must have contiguous rows");
   const FloatingPointMode mode;
-  const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
+  OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output,
                    activation.kind == ActivationKind::identity ? nullptr : &activation, {}, scratch);
 }
@@ -172,7 +190,7 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
     check_shape<T>("grad_weight", grad_weight, weight.rows, weight.columns, "(O, I)");
   }
   const FloatingPointMode mode;
-  const Scratch scratch = own_scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
+  OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   const DenseGradients<T> gradients{.x = with_unit_stride(grad_x),
                                     .weight = with_unit_stride(grad_weight),
                                     .bias = grad_bias,

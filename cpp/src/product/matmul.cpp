@@ -115,7 +115,9 @@ void Product<T>::run_chain(kernels::TileCall<T> call, Extent rows, Extent column
                            T* panel) const {
   const kernels::TileCall<T> chain = call;
   call.ahead_stride = b.row_stride;
+  const bool is_long = is_long_block(rows.count, columns.count, call.depth);
   for (std::int64_t column = 0; column < columns.count; column += panel_width) {
+    if (is_long) check_interrupt();
     call.b = chain.b + column * b.column_stride;
     call.b_depth_stride = b.row_stride;
     call.c = chain.c + column;
@@ -176,7 +178,9 @@ void Product<T>::run_task(Extent rows, Extent columns, int worker) const {
   call.c = &c(rows.first, columns.first);
   call.c_row_stride = c.row_stride;
   call.scale = options.scale;
+  const bool is_long = is_long_block(rows.count, columns.count, a.columns);
   for (std::int64_t k = 0; k < a.columns; k += chain) {
+    if (is_long) check_interrupt();
     call.depth = std::min(chain, a.columns - k);
     call.a = &a(rows.first, k);
     call.a_row_stride = a.row_stride;

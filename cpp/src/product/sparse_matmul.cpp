@@ -75,8 +75,11 @@ void SparseProduct<T>::run_task(Extent rows, Extent columns, int worker) const {
                    width);
       left = {packed, rows.count, depth.count, width};
     }
-    for (std::int64_t j = 0; j < columns.count; j += panel_width)
+    const bool is_long = is_long_block(rows.count, columns.count, depth.count);
+    for (std::int64_t j = 0; j < columns.count; j += panel_width) {
+      if (is_long) check_interrupt();
       run_chain(left, rows, {columns.first + j, std::min(panel_width, columns.count - j)}, depth, worker);
+    }
   }
 }
 

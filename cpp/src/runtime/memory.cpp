@@ -1,8 +1,11 @@
 // Memory for arrays.
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <new>
 
 #include "nncore/aligned_buffer.hpp"
+#include "nncore/runtime.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -18,6 +21,8 @@ constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
 constexpr std::size_t kLarge = 2 * kLargePage;
 
+constexpr std::size_t kPiece = std::size_t{16} << 20;  ///< that is cleared before somebody may end the call
+
 std::align_val_t alignment_of(std::size_t bytes) {
   return std::align_val_t{bytes >= kLarge ? kLargePage : kCacheLine};
 }
@@ -29,7 +34,15 @@ void* allocate(std::size_t bytes) {
 #if defined(__linux__)
   if (bytes >= kLarge) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // a wish
 #endif
-  std::memset(memory, 0, bytes);
+  try {  // the system hands out pages while they are cleared, which takes long where there are many
+    for (std::size_t done = 0; done < bytes; done += std::min(kPiece, bytes - done)) {
+      if (done > 0) check_interrupt();
+      std::memset(static_cast<std::byte*>(memory) + done, 0, std::min(kPiece, bytes - done));
+    }
+  } catch (...) {
+    release(memory, bytes);
+    throw;
+  }
   return memory;
 }
 

@@ -5,20 +5,21 @@
 //   NNCORE_THREADS_NONE    the calling thread
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
 
 #include "nncore/runtime.hpp"
+#include "runtime/interrupts.hpp"
+#include "runtime/processors.hpp"
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
@@ -33,67 +34,82 @@
 namespace nncore {
 namespace {
 
-constexpr int kMaxThreads = 1024;
 constexpr std::size_t kCacheLine = 64;
+
+/// As many grains are done before anybody need be asked whether to go on.
+constexpr std::int64_t kFewGrains = 4;
 
 /// Zero until first asked for.
 std::atomic<int> thread_count{0};
 
-thread_local int thread_limit = kMaxThreads;
-
-int processors() {
-  int count = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
-#endif
-  return std::clamp(count, 1, kMaxThreads);
-}
+thread_local int thread_limit = kMostThreads;
 
 void check_thread_count(const std::string& what, const std::string& given, int count) {
-  if (count < 1 || count > kMaxThreads)
-    throw std::invalid_argument(what + " must be a number from 1 to " + std::to_string(kMaxThreads) +
-                                ", not " + given);
+  if (count < 1 || count > kMostThreads)
+    throw std::invalid_argument(what + " must be a number from 1 to " + std::to_string(kMostThreads) +
+                                "; got " + given);
+}
+
+/// The number that a text begins with, before its end, a space or a comma; 0 where there is none.
+int leading_number(const char* text) {
+  const char* const end = text + std::strlen(text);
+  int count = 0;
+  const auto [stop, error] = std::from_chars(text, end, count);
+  return error == std::errc{} && (stop == end || *stop == ',' || *stop == ' ') ? count : 0;
 }
 
 int initial_num_threads() {
-  const char* text = std::getenv("NNCORE_NUM_THREADS");
-  if (text == nullptr || *text == '\0') return processors();
-  const char* end = text + std::strlen(text);
-  int count = 0;
-  const auto [stop, error] = std::from_chars(text, end, count);
-  if (error != std::errc{} || stop != end) count = 0;
-  check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
-  return count;
+  if (const char* text = std::getenv("NNCORE_NUM_THREADS"); text != nullptr && *text != '\0') {
+    const int count = std::strpbrk(text, ", ") == nullptr ? leading_number(text) : 0;
+    check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
+    return count;
+  }
+  // It is other libraries' variable, so that what they do not understand is their error, not ours. They skip
+  // spaces.
+  if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr) {
+    while (std::isspace(static_cast<unsigned char>(*text)) != 0) ++text;
+    if (const int count = leading_number(text); count >= 1) return std::min(count, kMostThreads);
+  }
+  return std::min(usable_processors(), kMostThreads);
 }
 
 /// One parallel_for at work. Ranges are whole multiples of a quarter of the grain, about eight for each
-/// worker. Each worker has a share of them, the same one in every region of a shape, since it is the one
-/// whose caches hold the data; done with that, it takes what is left of the others', whom the system may have
-/// delayed.
+/// worker, and at most a grain where the call may be interrupted. Each worker has a share of them, the same
+/// one in every region of a shape, since it is the one whose caches hold the data; done with that, it takes
+/// what is left of the others', whom the system may have delayed.
 class Region {
  public:
   Region(const ParallelBody& body, std::int64_t count, std::int64_t grain, int workers)
-      : body_(body), count_(count), share_count_(std::min(workers, kMaxShares)) {
-    constexpr std::int64_t kRangesPerWorker = 8;
-    const std::int64_t quarter = std::max<std::int64_t>(1, grain / 4), quarters = (count - 1) / quarter + 1;
-    range_ = quarter * std::max<std::int64_t>(1, quarters / (kRangesPerWorker * workers));
+      : body_(body),
+        count_(count),
+        share_count_(std::min(workers, kMaxShares)),
+        is_interruptible_(is_interruptible()) {
+    constexpr std::int64_t kRangesPerWorker = 8, kQuarters = 4;
+    const std::int64_t quarter = std::max<std::int64_t>(1, grain / kQuarters);
+    const std::int64_t quarters = (count - 1) / quarter + 1;
+    const std::int64_t most = is_interruptible_ ? std::min(kQuarters, grain) : quarters;
+    range_ = quarter * std::clamp<std::int64_t>(quarters / (kRangesPerWorker * workers), 1, most);
     const std::int64_t ranges = (count - 1) / range_ + 1;
     for (int i = 0; i < share_count_; ++i) {
-      shares_[i].next.store(ranges * i / share_count_, std::memory_order_relaxed);
-      shares_[i].end = ranges * (i + 1) / share_count_;
+      shares_[i].next.store(first_range(ranges, i), std::memory_order_relaxed);
+      shares_[i].end = first_range(ranges, i + 1);
     }
   }
 
-  void work(int worker) {
-    for (int i = 0; i < share_count_; ++i) {
-      Share& share = shares_[(worker + i) % share_count_];
-      for (;;) {
-        const std::int64_t range = share.next.fetch_add(1, std::memory_order_relaxed);
-        if (range >= share.end) break;
-        body_(range * range_, std::min((range + 1) * range_, count_), worker);
-      }
+  void work(int worker) noexcept {
+    const StopSignal signal(worker == 0 ? nullptr : &has_ended_);
+    try {
+      run_ranges(worker);
+    } catch (const Stopped&) {  // by the exception of another worker
+    } catch (...) {
+      if (!has_ended_.exchange(true)) error_ = std::current_exception();
+      for (int i = 0; i < share_count_; ++i) shares_[i].next.store(shares_[i].end, std::memory_order_relaxed);
     }
+  }
+
+  /// Once all workers have finished: throws what a body has thrown.
+  void end() const {
+    if (error_) std::rethrow_exception(error_);
   }
 
  private:
@@ -104,9 +120,29 @@ class Region {
     std::int64_t end;
   };
 
+  /// ranges i / shares, without a product that could be too large.
+  std::int64_t first_range(std::int64_t ranges, int i) const {
+    return ranges / share_count_ * i + ranges % share_count_ * i / share_count_;
+  }
+
+  void run_ranges(int worker) {
+    for (int i = 0; i < share_count_; ++i) {
+      Share& share = shares_[(worker + i) % share_count_];
+      for (;;) {
+        const std::int64_t range = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (range >= share.end) break;
+        body_(range * range_, range_ < count_ - range * range_ ? (range + 1) * range_ : count_, worker);
+        if (is_interruptible_ && worker == 0) check_interrupt();
+      }
+    }
+  }
+
   const ParallelBody& body_;
   std::int64_t count_, range_;
   int share_count_;
+  bool is_interruptible_;
+  std::atomic<bool> has_ended_{false};  ///< by an exception
+  std::exception_ptr error_;
   Share shares_[kMaxShares];
 };
 
@@ -129,9 +165,9 @@ struct alignas(kCacheLine) Worker {
   std::atomic<std::uint32_t> state{idle};
 };
 
-Worker workers[kMaxThreads];  // workers[0] is the caller's place and not used
-Region* region;               // written by the owner of the pool while no worker is posted or running
-int started = 1;              // of workers, counting the caller; the owner's
+Worker workers[kMostThreads];  // workers[0] is the caller's place and not used
+Region* region;                // written by the owner of the pool while no worker is posted or running
+int started = 1;               // of workers, counting the caller; the owner's
 std::atomic<bool> owned{false};
 
 /// Waiting without sleep, for a while: a sleeping thread takes about 50 us to wake on a virtual machine, so
@@ -213,17 +249,18 @@ void retire(Worker& worker) {
     worker.state.wait(awaited, std::memory_order_acquire);
 }
 
-/// Workers that can be had, at most `wanted`, counting the caller: the system may refuse threads.
-int start_workers(int wanted) {
+/// Workers that can be had, at most `wanted`, counting the caller: the system may refuse threads, or memory
+/// for them. The next region asks for them again.
+int start_workers(int wanted) noexcept {
   try {
     for (; started < wanted; ++started) std::thread(run_worker, started).detach();
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
   }
   return std::min(started, wanted);
 }
 
 /// False where the pool is taken, by another thread or by the region that this one is part of.
-bool run_on_workers(Region& work, int wanted) {
+bool run_on_workers(Region& work, int wanted) noexcept {
   if (owned.load(std::memory_order_relaxed) || owned.exchange(true, std::memory_order_acquire)) return false;
   region = &work;
   const int used = start_workers(wanted);
@@ -309,10 +346,17 @@ void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body, int
   const std::int64_t most = std::min<std::int64_t>(grains, most_workers);
   const int wanted = most > 1 ? static_cast<int>(std::min<std::int64_t>(usable_threads(), most)) : 1;
   if (wanted > 1) {
+    active_instruction_set();  // chosen before threads need it: there may be none of the name that is wanted
     Region region(body, count, grain, wanted);
-    if (run_on_workers(region, wanted)) return;
+    if (run_on_workers(region, wanted)) return region.end();
   }
-  body(0, count, 0);
+  if (grains <= kFewGrains || !is_interruptible()) return body(0, count, 0);
+  for (std::int64_t first = 0; first < count;) {
+    const std::int64_t size = std::min(grain, count - first);
+    body(first, first + size, 0);
+    first += size;
+    check_interrupt();
+  }
 }
 
 }  // namespace nncore

@@ -10,28 +10,29 @@
 #include "functions/row_checks.hpp"
 #include "nncore/losses.hpp"
 #include "nncore/not_finite.hpp"
+#include "nncore/runtime.hpp"
 
 namespace nncore {
 namespace {
 
-std::string numbered(const char* what, std::size_t index, std::size_t count) {
-  return count == 1 ? what : join(what, "[", index, "]");
-}
-
 /// Of a table that has no integers.
 const char* numbers_in(const Table& table) { return table.type == ScalarType::boolean ? "bools" : "floats"; }
 
-void check_rows(const std::string& argument, const Table& table, const Batch& batch) {
+void check_rows(Numbered argument, const Table& table, const Batch& batch) {
+  if (table.data == nullptr && table.rows > 0)
+    throw invalid(argument.text(), " must have data for ", table.rows, " rows; got none");
   if (batch.rows == nullptr) {
-    const std::int64_t end = batch.first + batch.count;
-    if (batch.first < 0 || batch.count < 0 || end > table.rows)
-      throw invalid(argument, " has ", table.rows, " rows; rows ", batch.first, " to ", end,
-                    " are asked for");
+    const bool is_inside = batch.first >= 0 && batch.count >= 0 && batch.first <= table.rows &&
+                           batch.count <= table.rows - batch.first;
+    if (!is_inside)
+      throw invalid(argument.text(), " has ", table.rows, " rows; ", batch.count, " from row ", batch.first,
+                    " on are asked for");
     return;
   }
   const auto is_outside = [&table](std::int64_t row) { return row < 0 || row >= table.rows; };
   if (const std::int64_t i = find_if_any(batch.rows, batch.count, is_outside); i < batch.count)
-    throw invalid("rows[", i, "] is ", batch.rows[i], "; ", argument, " has rows 0 to ", table.rows - 1);
+    throw invalid("rows[", i, "] is ", batch.rows[i], "; ", argument.text(), " has rows 0 to ",
+                  table.rows - 1);
 }
 
 [[noreturn]] void refuse_input(const std::string& argument, const Table& table, std::int64_t row,
@@ -44,9 +45,9 @@ void check_rows(const std::string& argument, const Table& table, const Batch& ba
   throw NotFinite(message.str());
 }
 
-void check_target(const std::string& argument, const Objective::Term& term, const Table& target,
-                  const Batch& batch) {
-  check_rows(argument, target, batch);
+void check_target(Numbered numbered, const Objective::Term& term, const Table& target, const Batch& batch) {
+  check_rows(numbered, target, batch);
+  const std::string argument = numbered.text();
   if (holds_labels(term, target)) {
     const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
     const auto refuse = [&](std::int64_t row, std::int64_t, std::int64_t label) {
@@ -67,13 +68,11 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
   check_target_values(term.loss.kind, argument.c_str(), target, batch.rows, batch.first, batch.count);
 }
 
-}  // namespace
-
 void check_integers(const Graph& graph, const Batch& batch) {
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const Node& node = graph.node(graph.inputs()[i]);
     if (!node.is_integer) continue;
-    const std::string argument = numbered("x", i, batch.inputs.size());
+    const std::string argument = Numbered{"x", i, batch.inputs.size()}.text();
     if (!is_integer(batch.inputs[i].type))
       throw invalid(argument, " must be of an integer dtype, as input '", node.name, "' is; got ",
                     numbers_in(batch.inputs[i]));
@@ -87,6 +86,32 @@ void check_integers(const Graph& graph, const Batch& batch) {
   }
 }
 
+}  // namespace
+
+std::string Numbered::text() const { return count == 1 ? what : join(what, "[", index, "]"); }
+
+void check_still_below(Numbered argument, const std::int64_t* indices, std::int64_t count,
+                       std::int64_t below) {
+  const auto is_outside = [below](std::int64_t index) { return index < 0 || index >= below; };
+  if (const std::int64_t i = find_if_any(indices, count, is_outside); i < count)
+    throw invalid(argument.text(), " must not change while a call reads it; got an index that is now ",
+                  indices[i], " and not in [0, ", below, ")");
+}
+
+void check_tables(const Graph& graph, const Batch& batch) {
+  if (batch.inputs.size() != graph.inputs().size())
+    throw invalid("x has ", batch.inputs.size(), " arrays; the graph has ", graph.inputs().size(), " inputs");
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const Numbered argument{"x", i, batch.inputs.size()};
+    const Node& node = graph.node(graph.inputs()[i]);
+    if (batch.inputs[i].columns != node.features)
+      throw invalid(argument.text(), " has shape ", shape_text(batch.inputs[i]), "; input '", node.name,
+                    "' takes (B, ", node.features, ")");
+    check_rows(argument, batch.inputs[i], batch);
+  }
+  check_integers(graph, batch);
+}
+
 void check_training_rows(const Plan& plan, std::int64_t rows) {
   if (rows > 0 && rows < plan.fewest_training_rows)
     throw invalid("a batch must have at least ", plan.fewest_training_rows,
@@ -94,24 +119,14 @@ void check_training_rows(const Plan& plan, std::int64_t rows) {
 }
 
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch) {
-  if (batch.inputs.size() != graph.inputs().size())
-    throw invalid("x has ", batch.inputs.size(), " arrays; the graph has ", graph.inputs().size(), " inputs");
-  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
-    const std::string argument = numbered("x", i, batch.inputs.size());
-    const Node& node = graph.node(graph.inputs()[i]);
-    if (batch.inputs[i].columns != node.features)
-      throw invalid(argument, " has shape ", shape_text(batch.inputs[i]), "; input '", node.name,
-                    "' takes (B, ", node.features, ")");
-    check_rows(argument, batch.inputs[i], batch);
-  }
-  check_integers(graph, batch);
+  check_tables(graph, batch);
   if (batch.targets.size() != objective.terms.size())
     throw invalid("y has ", batch.targets.size(), " arrays; there are ", objective.terms.size(), " losses");
   for (std::size_t i = 0; i < batch.targets.size(); ++i)
-    check_target(numbered("y", i, batch.targets.size()), objective.terms[i], batch.targets[i], batch);
+    check_target({"y", i, batch.targets.size()}, objective.terms[i], batch.targets[i], batch);
   if (batch.sample_weight == nullptr) return;
   if (batch.sample_weight->columns != 1) throw invalid("sample_weight must have one column");
-  check_rows("sample_weight", *batch.sample_weight, batch);
+  check_rows({"sample_weight", 0, 1}, *batch.sample_weight, batch);
   check_sample_weight(*batch.sample_weight, batch.rows, batch.first, batch.count);
 }
 
@@ -122,7 +137,7 @@ void check_inputs(const Graph& graph, const Batch& batch) {
     if (graph.node(graph.inputs()[i]).is_integer || !is_floating(table.type)) continue;
     const auto is_bad = [](T value) { return !std::isfinite(value); };
     const auto refuse = [&](std::int64_t row, std::int64_t column, T) {
-      refuse_input(numbered("x", i, batch.inputs.size()), table, row_of(batch, row), column,
+      refuse_input(Numbered{"x", i, batch.inputs.size()}.text(), table, row_of(batch, row), column,
                    scalar_type<T>() == ScalarType::float32);
     };
     check_elements<T>(table, batch.rows, batch.first, batch.count, is_bad, refuse);
@@ -137,6 +152,7 @@ double largest_weight(const Batch& batch) {
   double largest = 0.0;
   std::array<double, 512> block;
   for (std::int64_t start = 0; start < batch.count; start += std::ssize(block)) {
+    if (start > 0) check_interrupt();
     const Batch piece = rows_of(batch, start, std::ssize(block));
     gather<double>(*batch.sample_weight, piece, block.data());
     largest = std::max(largest, *std::max_element(block.data(), block.data() + piece.count));

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "nncore/dataset.hpp"
 #include "nncore/graph.hpp"
@@ -45,8 +47,21 @@ const T* as_gathered(const Table& table) {
 /// See Network::check_batch.
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
 
-/// Throws std::invalid_argument, naming the row, for an integer that an input does not take.
-void check_integers(const Graph& graph, const Batch& batch);
+/// "x", or "x[1]" where there are several.
+struct Numbered {
+  const char* what;
+  std::size_t index, count;
+  std::string text() const;
+};
+
+/// Throws std::invalid_argument, naming the row, where inputs are not those of the graph, or do not have the
+/// rows that are asked for, and for an integer that an input does not take.
+void check_tables(const Graph& graph, const Batch& batch);
+
+/// Throws std::invalid_argument for indices, checked before and now gathered, that are not in [0, below):
+/// another thread has changed what they come from.
+void check_still_below(Numbered argument, const std::int64_t* indices, std::int64_t count,
+                       std::int64_t below);
 
 /// Throws std::invalid_argument where a batch has fewer rows than `plan` can be trained on.
 void check_training_rows(const Plan& plan, std::int64_t rows);

@@ -9,6 +9,7 @@
 #include "graph/layout.hpp"
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
+#include "nncore/runtime.hpp"
 #include "operations/fused_sgd.hpp"
 #include "product/dense.hpp"
 #include "runtime/thread_turn.hpp"
@@ -17,6 +18,9 @@
 
 namespace nncore {
 namespace {
+
+/// As many small operations run before anybody need be asked whether to go on.
+constexpr int kFewSteps = 32;
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
@@ -35,6 +39,9 @@ void Executor<T>::load_inputs(const Plan& plan, const Source& source) {
       table = table.row_range(source.rows != nullptr ? source.rows[0] : source.first, source.count);
     if (graph_.node(node).is_integer) {
       gather_rows<std::int64_t>(table, rows, source.count, arena_.integers[at(node)]);
+      if (const std::int64_t below = graph_.node(node).integers_below; below > 0)
+        check_still_below({"x", i, source.inputs.size()}, arena_.integers[at(node)],
+                          source.count * table.columns, below);
       continue;
     }
     const bool in_place = !source.keep && in_order && as_gathered<T>(table) != nullptr &&
@@ -55,7 +62,9 @@ void Executor<T>::load_inputs(const Plan& plan, const Source& source) {
 template <class T>
 void Executor<T>::run_forward(const Plan& plan, Pass pass) {
   arena_.training = pass.training;
+  int steps = 0;
   for (const PlannedStep& step : plan.steps) {
+    if (++steps % kFewSteps == 0) check_interrupt();
     if (step.value == pass.ready) continue;
     NodeCall<T> call = make_call<T>({graph_, plan, parameters_, arena_}, step);
     call.finite_values = pass.finite_values;
@@ -83,8 +92,10 @@ void Executor<T>::run_backward(const Plan& plan, bool input_gradients, bool accu
     }
   }
   const std::vector<char>& accumulate_segment = accumulate ? plan.accumulate_all : plan.accumulate_segment;
+  int steps = 0;
   for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
     if (!wanted(step->value)) continue;
+    if (++steps % kFewSteps == 0) check_interrupt();
     const Matrix<T>& gradient = arena_.gradients[at(step->value)];
     const Operation& operation = *graph_.node(step->node).operation;
     NodeCall<T> call = make_call<T>({graph_, plan, parameters_, arena_}, *step);
@@ -132,6 +143,7 @@ WeightedLoss Executor<T>::step(const Objective& objective, const Batch& batch, c
   PlanUpdate<T> update({graph_, plan, parameters_, arena_}, optimizer, options, state);
   run_backward(plan, false, false, &update);
   update.approve();
+  const Uninterruptible writing;
   commit_state(graph_, plan, parameters_, arena_);  // before what it was computed from may change
   ready = update.run(batch, next);
   return result;

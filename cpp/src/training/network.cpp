@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "functions/row_checks.hpp"
 #include "graph/layout.hpp"
 #include "graph/plan.hpp"
 #include "kernels/table.hpp"
@@ -43,10 +44,79 @@ void redirect(const Plan& plan, int node, Matrix<T> value, Arena<T>& arena) {
   }
 }
 
+/// Rows that are copied before somebody may end the call.
+constexpr std::int64_t kCopiedRows = 1024;
+
 template <class T>
 void copy_rows(Matrix<const T> from, Matrix<T> to) {
   if (from.data == to.data) return;
-  for (std::int64_t row = 0; row < from.rows; ++row) std::copy_n(&from(row, 0), from.columns, &to(row, 0));
+  for (std::int64_t row = 0; row < from.rows; ++row) {
+    if (row % kCopiedRows == kCopiedRows - 1) check_interrupt();
+    std::copy_n(&from(row, 0), from.columns, &to(row, 0));
+  }
+}
+
+/// Throws std::invalid_argument unless `matrix` has that shape, and rows without gaps in them.
+template <class T>
+void check_matrix(Numbered argument, const Matrix<T>& matrix, std::int64_t rows, std::int64_t columns) {
+  const bool has_shape = matrix.rows == rows && matrix.columns == columns;
+  const bool has_data = matrix.data != nullptr && (matrix.column_stride == 1 || columns == 1) &&
+                        (matrix.row_stride >= columns || rows == 1);
+  if (has_shape && (has_data || rows == 0)) return;
+  throw invalid(argument.text(), " must be a matrix of shape ", shape_text(Matrix<T>(nullptr, rows, columns)),
+                " with contiguous rows; got shape ", shape_text(matrix), ", strides (", matrix.row_stride,
+                ", ", matrix.column_stride, matrix.data == nullptr ? ") and no data" : ")");
+}
+
+/// The same of the matrices of all outputs of a graph.
+template <class T>
+void check_outputs(const char* name, const Graph& graph, std::span<const Matrix<T>> matrices,
+                   std::int64_t rows) {
+  if (matrices.size() != graph.outputs().size())
+    throw invalid(name, " must hold ", graph.outputs().size(), " matrices, as the graph has outputs; got ",
+                  matrices.size());
+  for (std::size_t i = 0; i < matrices.size(); ++i)
+    check_matrix({name, i, matrices.size()}, matrices[i], rows, graph.node(graph.outputs()[i]).features);
+}
+
+/// The same of the gradients that are wanted of the inputs.
+template <class T>
+void check_grad_inputs(const Graph& graph, std::span<const Matrix<T>> gradients, std::int64_t rows) {
+  if (!gradients.empty() && gradients.size() != graph.inputs().size())
+    throw invalid("grad_inputs must be empty or hold ", graph.inputs().size(),
+                  " matrices, as the graph has inputs; got ", gradients.size());
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    if (gradients[i].data == nullptr) continue;
+    const Node& node = graph.node(graph.inputs()[i]);
+    const Numbered argument{"grad_inputs", i, gradients.size()};
+    if (node.is_integer)
+      throw invalid(argument.text(), " must have no data, as input '", node.name,
+                    "' holds integers; got a matrix");
+    check_matrix(argument, gradients[i], rows, node.features);
+  }
+}
+
+/// Runs a backward pass. Where it ends early, gradients are as they were before it: copied, where that takes
+/// little of its time; a shorter pass does not end early.
+template <class T, class Run>
+void run_whole_backward(const Graph& graph, Parameters<T>& parameters, Arena<T>& arena, Run run) {
+  if (!is_interruptible()) return run();
+  constexpr double kPerParameter = 4.0, kPerValue = 20.0, kShort = 4e9;  // operations
+  double of_row = kPerParameter * static_cast<double>(parameters.count());
+  for (const Node& node : graph.nodes()) of_row += kPerValue * static_cast<double>(node.features);
+  if (of_row * static_cast<double>(arena.layout.rows) < kShort) {
+    const Uninterruptible writing;
+    return run();
+  }
+  arena.gradients_before.reserve(parameters.count());
+  T* const before = arena.gradients_before.data();
+  std::copy_n(parameters.gradients(), parameters.count(), before);
+  try {
+    run();
+  } catch (...) {
+    std::copy_n(before, parameters.count(), parameters.gradients());
+    throw;
+  }
 }
 
 /// The first `count` rows of some inputs.
@@ -126,11 +196,13 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
   const FloatingPointMode mode;
   Arena<T>& arena = *workspace.arena_;
   Executor<T> executor(*graph_, *parameters_, arena);
-  check_integers(*graph_, inputs_of(inputs, count));
+  check_tables(*graph_, inputs_of(inputs, count));
+  check_outputs<T>("outputs", *graph_, outputs, count);
   std::int64_t row_bytes = 0;
   for (const Node& node : graph_->nodes()) row_bytes += node.features * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t most = std::clamp(kChunkBytes / row_bytes, kFewestChunkRows, kMostChunkRows);
   for (std::int64_t first = 0; first < count; first += most) {
+    if (first > 0) check_interrupt();
     const std::int64_t rows = std::min(most, count - first);
     lay_out<T>(*graph_, *plan_, {}, rows, false, arena);
     const auto layout = std::exchange(arena.layout, {});  // until all of its pointers are its own again
@@ -160,13 +232,14 @@ void Network<T>::forward(std::span<const Table> inputs, std::int64_t count, bool
   const FloatingPointMode mode;
   Arena<T>& arena = *workspace.arena_;
   Executor<T> executor(*graph_, *parameters_, arena);
-  check_integers(*graph_, inputs_of(inputs, count));
+  check_tables(*graph_, inputs_of(inputs, count));
   if (training) check_training_rows(*plan_, count);
   lay_out<T>(*graph_, *plan_, {}, count, true, arena);
   executor.load_inputs(*plan_, {inputs, nullptr, 0, count, true});
   executor.run_forward(*plan_, {.training = training});
   if (training) {
     check_staged_state(*graph_, *plan_, *parameters_, arena);
+    const Uninterruptible writing;
     commit_state(*graph_, *plan_, *parameters_, arena);
   }
   arena.ran_forward = true;
@@ -174,7 +247,13 @@ void Network<T>::forward(std::span<const Table> inputs, std::int64_t count, bool
 
 template <class T>
 Matrix<const T> Network<T>::output(int index, const Workspace<T>& workspace) const {
-  return workspace.arena_->values[at(graph_->outputs()[at(index)])];
+  const Arena<T>& arena = *workspace.arena_;
+  if (index < 0 || at(index) >= graph_->outputs().size())
+    throw invalid("index must be in [0, ", graph_->outputs().size(), "), one of the graph's outputs; got ",
+                  index);
+  if (arena.layout.plan != plan_->id)
+    throw invalid("workspace must be one that this network's forward used last; got another");
+  return arena.values[at(graph_->outputs()[at(index)])];
 }
 
 template <class T>
@@ -185,12 +264,15 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
   if (!arena.ran_forward || arena.layout.plan != plan_->id) {
     throw std::logic_error("backward needs the forward of the same batch just before it");
   }
+  check_outputs<const T>("grad_outputs", *graph_, grad_outputs, arena.layout.rows);
+  check_grad_inputs<T>(*graph_, grad_inputs, arena.layout.rows);
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, arena);
   const kernels::Kernels<T>& kernels = kernels::active<T>();
   for (std::size_t i = 0; i < grad_outputs.size(); ++i) {
     const Matrix<T>& gradient = arena.gradients[at(plan_->sinks[i])];
     for (std::int64_t row = 0; gradient.data != nullptr && row < gradient.rows; ++row) {
+      if (row % kCopiedRows == kCopiedRows - 1) check_interrupt();
       const T* from = &grad_outputs[i](row, 0);
       if (plan_->accumulate_sink[i] != 0)
         kernels.add(&gradient(row, 0), from, &gradient(row, 0), gradient.columns);
@@ -201,8 +283,9 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
   const bool input_gradients =
       std::any_of(grad_inputs.begin(), grad_inputs.end(),
                   [](const Matrix<T>& gradient) { return gradient.data != nullptr; });
-  executor.run_backward(*plan_, input_gradients, accumulate);
-  arena.ran_forward = false;  // gradients of fused activations were multiplied in place
+  arena.ran_forward = false;  // gradients of fused activations are multiplied in place
+  run_whole_backward(*graph_, *parameters_, arena,
+                     [&] { executor.run_backward(*plan_, input_gradients, accumulate); });
   for (std::size_t i = 0; i < grad_inputs.size(); ++i) {
     if (grad_inputs[i].data != nullptr) {
       copy_rows<T>(arena.gradients[at(graph_->inputs()[i])], grad_inputs[i]);
@@ -212,11 +295,18 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
 
 template <class T>
 std::shared_ptr<const Objective> Network<T>::plan(std::span<const LossTerm> terms) const {
-  return make_objective(*graph_, terms);
+  return make_objective(graph_, terms);
+}
+
+template <class T>
+void Network<T>::check_objective(const Objective& objective) const {
+  if (objective.graph != graph_)
+    throw invalid("objective must be planned for this network's graph; got one of another");
 }
 
 template <class T>
 void Network<T>::check_batch(const Objective& objective, const Batch& batch) const {
+  check_objective(objective);
   nncore::check_batch(objective, *graph_, batch);
 }
 
@@ -227,12 +317,14 @@ void Network<T>::check_inputs(const Batch& batch) const {
 
 template <class T>
 double Network<T>::loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const {
+  check_objective(objective);
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, *workspace.arena_);
   if (batch.count <= kLossRows) return executor.evaluate(objective, batch, false, false).loss;
   double loss_sum = 0.0, weight_sum = 0.0;
   const Batch all = in_largest_weight(batch);
   for (std::int64_t start = 0; start < batch.count; start += kLossRows) {
+    if (start > 0) check_interrupt();
     const Batch part = rows_of(all, start, kLossRows);
     const WeightedLoss one = executor.evaluate(objective, part, false, false);
     loss_sum += one.loss * one.weight;
@@ -247,11 +339,14 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
   const FloatingPointMode mode;
   Arena<T>& arena = *workspace.arena_;
   Executor<T> executor(*graph_, *parameters_, arena);
+  check_objective(objective);
   if (training) check_training_rows(objective.plan, batch.count);
   const double loss = executor.evaluate(objective, batch, training, true).loss;
   if (!std::isfinite(loss)) return loss;
   if (training) check_staged_state(*graph_, objective.plan, *parameters_, arena);
-  executor.run_backward(objective.plan, false, accumulate);
+  run_whole_backward(*graph_, *parameters_, arena,
+                     [&] { executor.run_backward(objective.plan, false, accumulate); });
+  const Uninterruptible writing;
   if (training) commit_state(*graph_, objective.plan, *parameters_, arena);
   return loss;
 }
@@ -260,6 +355,7 @@ template <class T>
 double Network<T>::train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                               OptimizerState<T>& state, Workspace<T>& workspace,
                               const StepOptions& options) const {
+  check_objective(objective);
   validate(optimizer, state, parameters_->count());
   check_training_rows(objective.plan, batch.count);
   validate(options.factors);
@@ -277,6 +373,8 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   using Clock = std::chrono::steady_clock;
   if (batch_size < 1)
     throw std::invalid_argument("batch_size must be at least 1; got " + std::to_string(batch_size));
+  batch_size = std::clamp<std::int64_t>(batch.count, 1, batch_size);  // no sum with it is too large then
+  check_objective(objective);
   validate(optimizer, state, parameters_->count());
   check_training_rows(objective.plan, std::min(batch.count, batch_size));
   check_training_rows(objective.plan, batch.count % batch_size);  // the last batch, where it is smaller
@@ -319,6 +417,7 @@ void Network<T>::update(const Optimizer& optimizer, OptimizerState<T>& state,
   for (const auto& transform : options.transforms) transform->change_gradients(call);
   StoreUpdate<T> update(optimizer, options.factors, state, *parameters_);
   update.approve(plan_->segments, {});
+  const Uninterruptible writing;
   update.run(plan_->segments, {});
   for (const auto& transform : options.transforms) transform->follow(call);
 }

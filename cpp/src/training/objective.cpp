@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 #include "functions/join.hpp"
 #include "graph/arena.hpp"
@@ -67,16 +68,18 @@ double gather_weights(const Batch& batch, double* given, T* relative) {
 
 }  // namespace
 
-std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<const LossTerm> terms) {
+std::shared_ptr<const Objective> make_objective(std::shared_ptr<const Graph> graph,
+                                                std::span<const LossTerm> terms) {
   if (terms.empty()) throw std::invalid_argument("there is no loss to train with");
   auto objective = std::make_shared<Objective>();
   std::vector<int> sinks;
   for (const LossTerm& term : terms) {
-    objective->terms.push_back(plan_term(graph, term));
+    objective->terms.push_back(plan_term(*graph, term));
     sinks.push_back(objective->terms.back().node);
     objective->target_features.push_back(objective->terms.back().target_features);
   }
-  objective->plan = make_plan(graph, sinks);
+  objective->plan = make_plan(*graph, sinks);
+  objective->graph = std::move(graph);
   return objective;
 }
 
@@ -98,6 +101,7 @@ WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gra
     Target<T> target;
     if (holds_labels(term, table)) {
       gather<std::int64_t>(table, batch, arena.labels[i]);
+      check_still_below({"y", i, batch.targets.size()}, arena.labels[i], batch.count, term.features);
       target.labels = arena.labels[i];
     } else {
       gather<T>(table, batch, arena.targets[i].data);

@@ -1,6 +1,7 @@
 // Objective: loss terms on a graph - which node each reads, and in which form.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "graph/plan.hpp"
@@ -16,12 +17,14 @@ struct Objective {
     std::int64_t target_features;
     double weight;
   };
+  std::shared_ptr<const Graph> graph;  ///< that the plan is of
   std::vector<Term> terms;
   std::vector<std::int64_t> target_features;  ///< of each term: the width of its target
   Plan plan;
 };
 
-std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<const LossTerm> terms);
+std::shared_ptr<const Objective> make_objective(std::shared_ptr<const Graph> graph,
+                                                std::span<const LossTerm> terms);
 
 /// Whether this table holds class indices for the term.
 bool holds_labels(const Objective::Term& term, const Table& target);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import setitem
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +27,7 @@ from .contents import check_tensors, contents, unknown_fields, write
 from .nodes import all_layers, make_nodes, name_layers, name_values, top_names
 from .objective import Losses, LossWeights, Objective, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
-from .parameter_store import ParameterStore, find_place, shared_store, soft_update_arrays
+from .parameter_store import ParameterStore, find_place, moved_array, shared_store
 from .reading import Reader
 from .summary import summary
 
@@ -191,9 +193,8 @@ class Model(Layer):
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
-        for layer in self.names:
-            if layer.parameter_specs():
-                layer.trainable = trainable
+        layers = [layer for layer in self.names if layer.parameter_specs()]
+        _core.call_together([one for layer in layers for one in layer.trainable_changes(bool(trainable))])
 
     # Layers -------------------------------------------------------------------------------------------
 
@@ -376,8 +377,7 @@ class Model(Layer):
             return
         pairs = paired_arrays(self, other)
         with changing_beside(self, other):
-            for mine, theirs in pairs:
-                mine[...] = theirs
+            _core.call_together([partial(setitem, mine, ..., theirs) for mine, theirs in pairs])
 
     def soft_update(self, other: Model, fraction: float) -> None:
         """parameters += fraction (other's parameters - parameters): a target network's slow step.
@@ -394,8 +394,11 @@ class Model(Layer):
         if other.dtype != self.dtype:
             raise ValueError(f"other must be {self.dtype}, as this model is; got {other.dtype}")
         with changing_beside(self, other):
-            for mine, theirs in arrays:
-                soft_update_arrays(self.store.precision, mine, theirs, float(fraction))
+            moved = [
+                (mine, moved_array(self.store.precision, mine, theirs, float(fraction)))
+                for mine, theirs in arrays
+            ]
+            _core.call_together([partial(setitem, mine, ..., values) for mine, values in moved])
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in

@@ -6,6 +6,8 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from operator import setitem
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakSet
@@ -108,10 +110,11 @@ class ParameterStore:
         index = self.segment(layer, key)
         return self.core.gradient(index) if gradient else self.core.value(index)
 
-    def set_trainable(self, layer: Layer, trainable: bool) -> None:
-        """Whether optimizers change the arrays of a layer."""
-        for key in layer.parameter_specs():
-            self.core.set_trainable(self.segment(layer, key), trainable)
+    def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core.Change]:
+        """What tells whether optimizers change the arrays of a layer."""
+        first = self.places[layer][0]
+        places = range(first, first + len(layer.parameter_specs()))
+        return [partial(self.core.set_trainable, place, trainable) for place in places]
 
     def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
         """Views of some segments in any array laid out like `values`, by name, in their shapes."""
@@ -141,7 +144,9 @@ class ParameterStore:
             first = (view.ctypes.data - start) // state.itemsize
             state[first : first + view.size] = arrays[name]
         with self.changing():
-            self.core.values[...], self.core.state[...] = flat, state
+            _core.call_together(
+                [partial(setitem, self.core.values, ..., flat), partial(setitem, self.core.state, ..., state)]
+            )
 
 
 class Place:
@@ -218,14 +223,14 @@ def shared_store(layers: Iterable[Layer]) -> ParameterStore | None:
     return stores[0] if len(stores) == 1 else None
 
 
-def soft_update_arrays(
+def moved_array(
     precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float
-) -> None:
-    """mine += fraction (theirs - mine), with the core's arithmetic and therefore its bits."""
+) -> NDArray[Any]:
+    """mine + fraction (theirs - mine), with the core's arithmetic and therefore its bits."""
     ours, other = (precision.parameters([_core.Segment("all", mine.shape)]) for _ in range(2))
     ours.value(0)[...], other.value(0)[...] = mine, theirs
     ours.soft_update(other, fraction)
-    mine[...] = ours.value(0)
+    return ours.value(0)
 
 
 def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:

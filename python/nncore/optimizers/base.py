@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -106,11 +107,11 @@ class Optimizer:
         """All its hyperparameters by name, as they are now."""
         return self.core.settings
 
-    def set(self, settings: Mapping[str, float]) -> None:
-        """Takes over hyperparameters of the same names, as from a checkpoint."""
+    def changes_to(self, settings: Mapping[str, float]) -> list[_core.Change]:
+        """What takes over hyperparameters of the same names, for `_core.call_together`."""
         core = _core.Optimizer(self.kind, **settings)
         core.set_transforms(self._transforms)
-        self.core = core
+        return [partial(setattr, self, "core", core)]
 
     def factors(self, step: int) -> Factors | None:
         """What multiplies the learning rate and the weight decay of the step after `step` steps; None: 1."""

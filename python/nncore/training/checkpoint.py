@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
+from operator import setitem
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -85,24 +87,10 @@ def restore_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
     with explaining(path, fields):
         changes = _check_checkpoint(trainer, fields, tensors)
         resumed = _resumed_fit(fields["checkpoint"], tensors)
-    checkpoint = fields["checkpoint"]
+        changes += _changes_of_settings(trainer, fields, tensors)
     with trainer.between_epochs(wait=False):
-        with trainer.model.store.core.changing():
-            for view, values in changes:
-                view[...] = values
-            trainer.optimizer.state(trainer.model.store).steps = int(tensors["optimizer.steps"])
-        columns = {name: tensors[f"trainer.history.{name}"].tolist() for name in checkpoint["columns"]}
-        trainer.history.replace(columns)
-        trainer.history.seed = trainer.seed = checkpoint["seed"]
-        trainer.optimizer.set(checkpoint["settings"])
-        trainer.resumed = resumed if trainer.running is None else None
-        trainer.model.store.seed = fields["seed"]
-        trainer.model.store.core.random_step = checkpoint["random_step"]
-        trainer.model.metadata = dict(fields["metadata"])
-        trainer.model.feature_names = fields.get("feature_names", {})
-        layers = {name: layer for layer, name in trainer.model.names.items()}
-        for name, trainable in trainable_flags(fields["graph"]):
-            layers[name].trainable = trainable
+        resumed = resumed if trainer.running is None else None
+        _core.call_together([*changes, partial(setattr, trainer, "resumed", resumed)])
 
 
 def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors]:
@@ -154,10 +142,34 @@ def _slots(trainer: SavedTrainer) -> Tensors:
     }
 
 
-def _check_checkpoint(
+def _changes_of_settings(
     trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors
-) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Everything that could be wrong; returns which array takes which values."""
+) -> list[_core.Change]:
+    """What a restored trainer takes over beside its arrays."""
+    model, checkpoint = trainer.model, fields["checkpoint"]
+    columns = {name: tensors[f"trainer.history.{name}"].tolist() for name in checkpoint["columns"]}
+    names = check_feature_names(fields.get("feature_names", {}), model.input_names, model.input_widths)
+    steps = int(tensors["optimizer.steps"])
+    layers = {name: layer for layer, name in model.names.items()}
+    return [
+        partial(setattr, trainer.optimizer.state(model.store), "steps", steps),
+        partial(setattr, trainer, "seed", checkpoint["seed"]),
+        *trainer.history.changes_to(columns, checkpoint["seed"]),
+        *trainer.optimizer.changes_to(checkpoint["settings"]),
+        partial(setattr, model.store.core, "seed", fields["seed"]),
+        partial(setattr, model.store.core, "random_step", checkpoint["random_step"]),
+        partial(setattr, model, "metadata", dict(fields["metadata"])),
+        partial(setattr, model.reader, "feature_names", names),
+        *(
+            change
+            for name, trainable in trainable_flags(fields["graph"])
+            for change in layers[name].trainable_changes(trainable)
+        ),
+    ]
+
+
+def _check_checkpoint(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) -> list[_core.Change]:
+    """Everything that could be wrong; returns what gives the arrays their values, while nobody uses them."""
     if "checkpoint" not in fields:
         raise ValueError("the file must hold a trainer; got a model alone: use nncore.load")
     checkpoint, model, optimizer = fields["checkpoint"], trainer.model, trainer.optimizer
@@ -170,13 +182,18 @@ def _check_checkpoint(
             f"settings must be {sorted(optimizer.settings)}, as the trainer's optimizer has; "
             f"got {sorted(checkpoint['settings'])}"
         )
-    _core.Optimizer(optimizer.kind, **checkpoint["settings"])  # complains of values out of range
     as_seed(checkpoint["seed"])
     as_seed(fields["seed"])
     as_metadata(fields["metadata"])
-    check_feature_names(fields.get("feature_names", {}), model.input_names, model.input_widths)
-    if tensors["optimizer.steps"].shape != () or int(tensors["optimizer.steps"]) < 0:
-        raise ValueError(f"optimizer.steps must be one number, 0 or more; got {tensors['optimizer.steps']}")
+    for name, trainable in trainable_flags(fields["graph"]):
+        if not isinstance(trainable, bool):
+            raise ValueError(f"trainable of layer {name} must be true or false; got {trainable!r}")
+    random_step = checkpoint["random_step"]
+    if type(random_step) is not int or not 0 <= random_step < 2**64:
+        raise ValueError(f"random_step must be an integer in [0, 2^64); got {random_step!r}")
+    steps = tensors["optimizer.steps"]
+    if steps.shape != () or steps.dtype.kind not in "iu" or not 0 <= int(steps) < 2**53:
+        raise ValueError(f"optimizer.steps must be one integer in [0, 2^53); got {steps}")
     lengths = {tensors[f"trainer.history.{name}"].shape for name in checkpoint["columns"]}
     if len(lengths) > 1:
         raise ValueError(f"columns of the history must have one length; got {sorted(lengths)}")
@@ -194,4 +211,6 @@ def _check_checkpoint(
                 f"{name} must be {view.dtype} {view.shape}, as the trainer's; "
                 f"got {tensors[name].dtype} {tensors[name].shape}"
             )
-    return [(view, tensors[name]) for name, view in views.items()]
+    guard = model.store.core.changing()
+    writes = [partial(setitem, view, ..., tensors[name]) for name, view in views.items()]
+    return [guard.__enter__, *writes, partial(guard.__exit__, None, None, None)]

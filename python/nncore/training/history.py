@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
+
+from .. import _core
 
 
 class History(Mapping[str, list[float]]):
@@ -42,10 +45,10 @@ class History(Mapping[str, list[float]]):
         """Adds an epoch."""
         self._rows.append(dict(row))
 
-    def replace(self, columns: Mapping[str, list[float]]) -> None:
-        """Takes over the columns of a checkpoint."""
-        rows = zip(*columns.values(), strict=True)
-        self._rows = [dict(zip(columns, row, strict=True)) for row in rows]
+    def changes_to(self, columns: Mapping[str, list[float]], seed: int) -> list[_core.Change]:
+        """What takes over a checkpoint's, for `_core.call_together`."""
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [partial(setattr, self, "_rows", rows), partial(setattr, self, "seed", seed)]
 
     def __getitem__(self, column: str) -> list[float]:
         if column not in self._columns():

@@ -1,0 +1,23 @@
+// What threads of a region are told of its end; the rest of interrupts is in nncore/runtime.hpp.
+#pragma once
+
+#include <atomic>
+
+namespace nncore {
+
+/// Thrown by check_interrupt on a worker whose region has ended. The region catches it.
+struct Stopped {};
+
+/// For as long as it lives, check_interrupt on this thread throws Stopped once `has_ended` is true.
+class StopSignal {
+ public:
+  explicit StopSignal(const std::atomic<bool>* has_ended);
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+ private:
+  const std::atomic<bool>* outer_;
+};
+
+}  // namespace nncore
