@@ -103,8 +103,9 @@ class Network {
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
 
   /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's
-  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. Throws
-  /// std::logic_error where this network's forward was not the workspace's last use.
+  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. It may be
+  /// called several times after one forward. Throws std::logic_error where something else than this network's
+  /// forward and backward was the workspace's last use.
   void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
                 bool accumulate, Workspace<T>& workspace) const;
 

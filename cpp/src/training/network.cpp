@@ -183,7 +183,7 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
                           Workspace<T>& workspace) const {
   Arena<T>& arena = *workspace.arena_;
   if (!arena.ran_forward || arena.layout.plan != plan_->id) {
-    throw std::logic_error("backward needs the forward of the same batch just before it");
+    throw std::logic_error("backward needs the values of a forward pass, which another call has replaced");
   }
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, arena);
@@ -202,7 +202,6 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
       std::any_of(grad_inputs.begin(), grad_inputs.end(),
                   [](const Matrix<T>& gradient) { return gradient.data != nullptr; });
   executor.run_backward(*plan_, input_gradients, accumulate);
-  arena.ran_forward = false;  // gradients of fused activations were multiplied in place
   for (std::size_t i = 0; i < grad_inputs.size(); ++i) {
     if (grad_inputs[i].data != nullptr) {
       copy_rows<T>(arena.gradients[at(graph_->inputs()[i])], grad_inputs[i]);

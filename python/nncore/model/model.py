@@ -322,9 +322,11 @@ class Model(Layer):
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
         """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
-        returns dL/dx, (B, I) (a list for several outputs and inputs; inputs of integers have none).
+        returns dL/dx, (B, I) (a list for several outputs and inputs; inputs of integers have none). It
+        may be called several times for one forward pass: once for each row of a Jacobian.
 
-        Raises ValueError for other shapes, and RuntimeError where there was no forward.
+        Raises ValueError for other shapes, and RuntimeError where there was no forward, or where a call that
+        trains has used its values since.
 
         >>> import nncore as nc
         >>> model = nc.mlp([2, 1], seed=0)
