@@ -251,7 +251,7 @@ USING = {
     "probabilities of logits": (
         lambda m: m.loss_and_gradients(X, LABELS, "cross_entropy"),
         ValueError,
-        "'cross_entropy' takes probabilities.*'softmax_cross_entropy'",
+        "got 'cross_entropy', which takes the probabilities .*'softmax_cross_entropy' on logits",
     ),
     "parameters of another size": (
         lambda m: setattr(m, "parameters", np.ones(3)),
@@ -380,7 +380,7 @@ TRAINERS = {
     "logits loss after softmax": (
         lambda: nc.Trainer(mlp(output="softmax"), "softmax_cross_entropy"),
         ValueError,
-        "takes logits.*use 'cross_entropy'",
+        "loss must be 'cross_entropy' for output '3', .*; got 'softmax_cross_entropy'",
     ),
     "unknown optimizer": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", "adamm"),

@@ -15,16 +15,35 @@ namespace {
 
 std::string quoted(const char* text) { return std::string("'") + text + "'"; }
 
+/// A message that says which loss fits an output, or what to do.
+[[noreturn]] void refuse_loss(const Node& output, const LossEntry& loss, const std::string& takes,
+                              const std::string& remedy) {
+  const LossEntry* fits = nullptr;
+  for (const LossEntry& other : kLosses)
+    if (other.fused && output.operation != nullptr &&
+        output.operation->activation() == other.fused->activation)
+      fits = &other;
+  const std::string ending = output.operation == nullptr ? "an input"
+                             : output.operation->activation()
+                                 ? quoted(entry_of(output.operation->activation()->kind).name)
+                                 : quoted(output.operation->kind());
+  throw std::invalid_argument(
+      "loss must " + (fits != nullptr ? "be " + quoted(fits->name) + " for" : std::string("fit")) +
+      " output '" + output.name + "', which ends in " + ending + "; got " + quoted(loss.name) +
+      ", which takes " + takes + (fits != nullptr ? std::string() : remedy));
+}
+
 bool ends_in(const Node& node, const Activation& activation) {
   return node.operation != nullptr && node.operation->activation() == activation;
 }
 
 Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size()) {
-    throw std::invalid_argument("loss on output " + std::to_string(term.output) + " of a graph with " +
-                                std::to_string(graph.outputs().size()));
+    throw std::invalid_argument("output of a loss must be below " + std::to_string(graph.outputs().size()) +
+                                ", the outputs of the graph; got " + std::to_string(term.output));
   }
-  if (!std::isfinite(term.weight)) throw std::invalid_argument("the weight of a loss must be finite");
+  if (!std::isfinite(term.weight))
+    throw std::invalid_argument("weight of a loss must be finite; got " + std::to_string(term.weight));
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
   const Node& output = graph.node(node);
   const LossEntry& entry = entry_of(term.loss.kind);
@@ -35,21 +54,16 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (entry.fused) {
     const char* const activation = entry_of(entry.fused->activation.kind).name;
     if (!ends_in(output, entry.fused->activation))
-      throw std::invalid_argument(quoted(entry.name) + " takes probabilities, but output '" + output.name +
-                                  "' does not end in " + quoted(activation) +
-                                  ": end the model in it, or use " +
-                                  quoted(entry_of(entry.fused->from_logits).name) + " on logits");
+      refuse_loss(output, entry, "the probabilities that " + quoted(activation) + " makes",
+                  ": end the model in that, or use " + quoted(entry_of(entry.fused->from_logits).name) +
+                      " on logits");
     planned.loss.kind = entry.fused->from_logits;
     planned.node = output.inputs[0];
     return planned;
   }
   if (takes_logits(term.loss.kind)) {
-    for (const LossEntry& other : kLosses) {
-      if (!other.fused || !ends_in(output, other.fused->activation)) continue;
-      throw std::invalid_argument(quoted(entry.name) + " takes logits, but output '" + output.name +
-                                  "' ends in " + quoted(entry_of(other.fused->activation.kind).name) +
-                                  ": use " + quoted(other.name) + " (computed from logits all the same)");
-    }
+    for (const LossEntry& other : kLosses)
+      if (other.fused && ends_in(output, other.fused->activation)) refuse_loss(output, entry, "logits", "");
   }
   return planned;
 }
