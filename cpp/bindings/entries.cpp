@@ -25,11 +25,11 @@ double read_parameter(py::handle given, const char* name, const char* choices) {
     const double value = PyFloat_AsDouble(given.ptr());
     if (value == -1.0 && PyErr_Occurred() != nullptr) {
       PyErr_Clear();
-      throw py::type_error(std::string(name) + " must be a number; got " + Py_TYPE(given.ptr())->tp_name);
+      throw py::type_error(std::string(name) + " must be a number; got " + described(given));
     }
     return value;
   }
-  if (choices == kFlag) return as_flag(given) ? 1.0 : 0.0;
+  if (choices == kFlag) return as_flag(given, name) ? 1.0 : 0.0;
   const py::tuple words(choices_of(choices));
   const std::string_view word = as_text(given, name, "");
   for (std::size_t i = 0; i < words.size(); ++i)

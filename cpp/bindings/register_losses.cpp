@@ -175,7 +175,7 @@ py::object loss_value(const LossArguments& given) {
 
 py::object loss_with_gradient(const LossArguments& given, PyObject* given_out, PyObject* given_accumulate) {
   const OptionalArray out = as_optional_array(given_out, "out");
-  const bool accumulate = as_flag(given_accumulate);
+  const bool accumulate = as_flag(given_accumulate, "accumulate");
   check_accumulate(accumulate, out.has_value());
   return with_precision_of(given.prediction, "prediction", [&]<class T>(T) -> py::object {
     LossCall<T> call(given);

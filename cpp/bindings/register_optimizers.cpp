@@ -108,11 +108,10 @@ void set_transforms(BoundOptimizer& optimizer, const py::sequence& given) {
   for (const py::handle one : given) {
     if (py::isinstance<BoundTransform>(one))
       transforms.push_back(one.cast<const BoundTransform&>().transform);
-    else if (PyCallable_Check(one.ptr()) != 0)
+    else if (PyCallable_Check(one.ptr()) != 0 && PyType_Check(one.ptr()) == 0)
       transforms.push_back(std::make_shared<PythonTransform>(py::reinterpret_borrow<py::function>(one)));
     else
-      throw py::type_error(std::string("transforms must be made by nncore or be functions; got ") +
-                           Py_TYPE(one.ptr())->tp_name);
+      throw py::type_error("transforms must be made by nncore or be functions; got " + described(one));
   }
   optimizer.transforms = std::move(transforms);
 }
@@ -121,7 +120,8 @@ template <std::shared_ptr<const Transform> (*make)(double)>
 void define_transform(py::module_& m, const std::string& name, const char* argument, const char* doc) {
   m.def(
       name.c_str(),
-      [name, argument](double value) {
+      [name, argument](const py::object& given) {
+        const double value = read_parameter(given, argument, nullptr);
         return BoundTransform{make(value),
                               name + "(" + py::repr(py::float_(value)).cast<std::string>() + ")"};
       },

@@ -4,8 +4,10 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <limits>
 
 #include "arrays.hpp"
+#include "calls.hpp"
 #include "guards.hpp"
 #include "losses.hpp"
 #include "names.hpp"
@@ -66,8 +68,13 @@ void register_runtime(py::module_& m) {
       "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
       "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
   m.def("num_threads", &num_threads, "Threads that a call may use.");
-  m.def("set_num_threads", &set_num_threads, py::arg("count"),
-        "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
+  m.def(
+      "set_num_threads",
+      [](const py::object& count) {
+        set_num_threads(static_cast<int>(as_integer(count, "count", 1, std::numeric_limits<int>::max())));
+      },
+      py::arg("count"),
+      "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
   m.def("use_instruction_set", &use_instruction_set, py::arg("name"),
         "Switches to another instruction set, for tests. Results do not change. Not while another thread\n"
         "computes. ValueError for a name that is unknown or cannot run here.");

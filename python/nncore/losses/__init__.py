@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _core
-from .._errors import entry
+from .._errors import described, entry
 from . import base, entries
 from .base import *
 from .base import LossFunction
@@ -35,9 +35,9 @@ def as_loss(given: object) -> Loss | LossFunction:
         return entry("loss", _ALIASES.get(given, given), ENTRIES)()
     if isinstance(given, type) and issubclass(given, Loss):
         return given()
-    if isinstance(given, Loss) or callable(given):
+    if isinstance(given, Loss) or (callable(given) and not isinstance(given, type)):
         return given
     raise TypeError(
         "loss must be a name, a Loss, or a function loss(output, y) -> (value, gradient); "
-        f"got {type(given).__name__}"
+        f"got {described(given)}"
     )

@@ -16,7 +16,7 @@ from .._arrays import (
     check_feature_names,
     find_feature_names,
 )
-from .._errors import as_seed, unknown_name
+from .._errors import as_seed, check_is, check_number, check_path, described, unknown_name
 from .._precision import as_dtype
 from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
 from ..losses import Loss
@@ -209,6 +209,10 @@ class Model(Layer):
             if which not in self.layer_names:
                 raise unknown_name("layer", which, dict.fromkeys(self.layer_names))
             return self.layers[self.layer_names.index(which)]
+        if not hasattr(which, "__index__") or isinstance(which, type):
+            raise TypeError(f"layer must be a place or a name; got {described(which)}")
+        if not -len(self.layers) <= which < len(self.layers):
+            raise IndexError(f"layer must be below {len(self.layers)}; got {which}")
         return self.layers[which]
 
     @property
@@ -373,6 +377,7 @@ class Model(Layer):
         """Takes over the parameters of a model with the same arrays: by their names, or, where those are not
         the same, in the order of the layers. Raises ValueError, naming an array, where they do not fit.
         """
+        check_is(other, Model, "other")
         if share_layout(self, other):
             self.store.core.copy_from(other.store.core)
             return
@@ -387,17 +392,19 @@ class Model(Layer):
         `other` must have the same arrays, paired as by `copy_from`, and dtype, and fraction lie in [0, 1];
         ValueError otherwise.
         """
+        check_is(other, Model, "other")
+        fraction = check_number(fraction, "fraction")
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"fraction must be in [0, 1]; got {fraction}")
         if share_layout(self, other):
-            self.store.core.soft_update(other.store.core, float(fraction))
+            self.store.core.soft_update(other.store.core, fraction)
             return
         arrays = paired_arrays(self, other)
         if other.dtype != self.dtype:
             raise ValueError(f"other must be {self.dtype}, as this model is; got {other.dtype}")
         with changing_beside(self, other):
             for mine, theirs in arrays:
-                soft_update_arrays(self.store.precision, mine, theirs, float(fraction))
+                soft_update_arrays(self.store.precision, mine, theirs, fraction)
 
     def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
@@ -407,6 +414,7 @@ class Model(Layer):
         path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
         OSErrors where the disk is full or the folder cannot be written. What was there then stays.
         """
+        check_path(path)
         write(self, path, metadata)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from .. import _core
 from .._arrays import as_numbers, each
+from .._errors import check_number
 from ..losses import Loss, as_loss
 from ..losses.base import LossFunction
 from ..optimizers import Optimizer
@@ -236,7 +238,10 @@ def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Ter
         raise ValueError("loss must name one for an output at least; got none")
     scale = dict.fromkeys(names, 1.0)
     if weights is not None:
-        scale.update((k, float(v)) for k, v in _for_each_output(weights, names, "loss_weights").items())
+        for name, weight in _for_each_output(weights, names, "loss_weights").items():
+            scale[name] = check_number(weight, "loss_weights")
+            if not isfinite(scale[name]):
+                raise ValueError(f"loss_weights must be finite; got {weight} for output {name!r}")
     return [Term(i, name, chosen[name], scale[name]) for i, name in enumerate(names) if name in chosen]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 from .. import _core
+from .._errors import check_number, check_subclass, described
 from .._precision import Precision
 from ..schedules import Schedule
 
@@ -76,6 +77,9 @@ class Optimizer:
     def __init__(
         self, *, schedule: Schedule | None = None, transforms: Iterable[Transform] = (), **settings: float
     ) -> None:
+        check_subclass(self, "nncore.Adam")
+        if schedule is not None and (not callable(schedule) or isinstance(schedule, type)):
+            raise TypeError(f"schedule must be a function of the number of steps; got {described(schedule)}")
         self.core = _core.Optimizer(self.kind, **settings)
         self.schedule = schedule
         self.transforms = transforms
@@ -97,6 +101,8 @@ class Optimizer:
 
     @transforms.setter
     def transforms(self, given: Iterable[Transform]) -> None:
+        if not isinstance(given, Iterable):
+            raise TypeError(f"transforms must be a list of transforms; got {described(given)}")
         transforms = tuple(given)
         self.core.set_transforms(transforms)
         self._transforms = transforms
@@ -108,6 +114,8 @@ class Optimizer:
 
     def set(self, settings: Mapping[str, float]) -> None:
         """Takes over hyperparameters of the same names, as from a checkpoint."""
+        if not isinstance(settings, Mapping):
+            raise TypeError(f"settings must be a dict; got {described(settings)}")
         core = _core.Optimizer(self.kind, **settings)
         core.set_transforms(self._transforms)
         self.core = core
@@ -118,12 +126,14 @@ class Optimizer:
             return None
         given = self.schedule(step)
         if not isinstance(given, Mapping):
-            return float(given), 1.0
+            return check_number(given, "what schedule returns"), 1.0
         if unknown := set(given) - {"learning_rate", "weight_decay"}:
             raise ValueError(
                 f"schedule must return a number, or a dict of learning_rate and weight_decay; got {unknown}"
             )
-        return float(given.get("learning_rate", 1.0)), float(given.get("weight_decay", 1.0))
+        first, second = (given.get(name, 1.0) for name in ("learning_rate", "weight_decay"))
+        what = "what schedule returns"
+        return check_number(first, what), check_number(second, what)
 
     def factor_runs(self, first: int, count: int) -> list[tuple[int, float, float]] | None:
         """The factors of `count` steps after `first` steps, as runs of equal ones; None: 1."""
@@ -143,8 +153,11 @@ class Optimizer:
         >>> bool((model.parameters == before - 0.5).all())
         True
         """
-        state = self.state(model.store)
-        model.network.update(self.core, state, self.factors(state.steps))
+        try:
+            state, network = self.state(model.store), model.network
+        except (AttributeError, TypeError):  # looked at here: loops come by
+            raise TypeError(f"model must be a Model; got {described(model)}") from None
+        network.update(self.core, state, self.factors(state.steps))
 
     @contextmanager
     def averaged(self, model: Trained) -> Iterator[None]:
@@ -160,6 +173,8 @@ class Optimizer:
         >>> with optimizer.averaged(model):
         ...     prediction = model.predict([[1.0]])
         """
+        if not hasattr(model, "network"):
+            raise TypeError(f"model must be a Model; got {described(model)}")
         store = model.store
         state = self.state(store)
         state.prepare_slots(self.core, store.core)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from .._errors import check_size, described
+
 
 class History(Mapping[str, list[float]]):
     """Columns by name, a number an epoch: "loss" (the mean over the epoch's steps), the metrics on the
@@ -36,14 +38,18 @@ class History(Mapping[str, list[float]]):
 
     def rows(self, first: int = 0) -> list[dict[str, float]]:
         """The columns of each epoch from the one of that place on, counted from 0."""
-        return [dict(row) for row in self._rows[first:]]
+        return [dict(row) for row in self._rows[check_size(first, "first", least=0) :]]
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds an epoch."""
+        if not isinstance(row, Mapping):
+            raise TypeError(f"row must be a dict of columns; got {described(row)}")
         self._rows.append(dict(row))
 
     def replace(self, columns: Mapping[str, list[float]]) -> None:
         """Takes over the columns of a checkpoint."""
+        if not isinstance(columns, Mapping):
+            raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
         rows = zip(*columns.values(), strict=True)
         self._rows = [dict(zip(columns, row, strict=True)) for row in rows]
 
