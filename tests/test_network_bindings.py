@@ -127,9 +127,9 @@ def test_values_that_cannot_be_learned_from() -> None:
                 with pytest.raises(ValueError, match=f"y has label {label} in row 3; .* 0 to 1"):
                     call(labelled, x, np.array([0, 1, 0, label]))
             for weight in (-1.0, np.nan, np.inf):
-                with pytest.raises(ValueError, match=r"sample_weight is .* in row 1; finite"):
+                with pytest.raises(ValueError, match=r"^sample_weight must be finite .* in row 1$"):
                     call(model, x, y, sample_weight=np.array([1.0, weight, 1.0, 1.0]))
-            with pytest.raises(ValueError, match="sample_weight is zero for every sample"):
+            with pytest.raises(ValueError, match="sample_weight must be positive for a sample at least"):
                 call(model, x, y, sample_weight=np.zeros(4))
     # Rows that are not asked for do not matter.
     assert np.isfinite(train_epoch(model, x, nan, rows=np.array([0, 1, 3])).mean_loss)

@@ -119,13 +119,14 @@ def test_the_loss_of_many_rows_is_that_of_all():
     assert trainer.evaluate(x, y, sample_weight=weight)["loss"] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("weight", [np.nan, -1.0, 0.0])
+@pytest.mark.parametrize("weight", [np.nan, -1.0, 1.0])
 def test_every_row_of_an_evaluation_is_checked(weight):
     trainer = nc.Trainer(nc.mlp([4, 2], output="softmax", seed=0), "cross_entropy")
     x, y, weights = RNG.standard_normal((9000, 4)), np.zeros(9000, int), np.ones(9000)
     weights[4096:8192] = weight  # a whole part, and perhaps a label of it
-    y[5000] = 0 if weight else 2
-    with pytest.raises(ValueError, match=r"label 2 in row 5000" if not weight else "sample_weight is"):
+    y[5000] = 2 if weight == 1 else 0
+    message = "label 2 in row 5000" if weight == 1 else "sample_weight must be finite and at least 0"
+    with pytest.raises(ValueError, match=message):
         trainer.evaluate(x, y, sample_weight=weights)
 
 

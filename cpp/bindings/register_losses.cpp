@@ -144,7 +144,9 @@ struct LossCall {
         reduction(given.reduction) {
     if (given.sample_weight) {
       sample_weight = input_vector<T>(*given.sample_weight, "sample_weight", prediction.rows);
-      check_sample_weight(table(sample_weight, prediction.rows, 1), nullptr, 0, prediction.rows);
+      const Table weights = table(sample_weight, prediction.rows, 1);
+      if (!check_sample_weight("sample_weight", weights, nullptr, 0, prediction.rows))
+        throw py::value_error("sample_weight must be positive for a sample at least; got 0 for all");
     }
     if (reduction == Reduction::none) values = new_array<T>(prediction.rows);
   }

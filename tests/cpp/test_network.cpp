@@ -111,7 +111,7 @@ struct Problem {
   double loss(const Objective& objective, Workspace<double>& workspace) const {
     return network.loss(objective, batch(), workspace);
   }
-  Batch batch() const { return {inputs, targets, nullptr, nullptr, 0, count}; }
+  Batch batch() const { return {inputs, targets, {}, nullptr, 0, count}; }
 };
 
 /// ||g - g_fd|| <= 1e-7 ||g_fd|| for every segment, by central differences.
@@ -258,7 +258,7 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
     for (int round = 0; round < 2; ++round) {
       for (const std::int64_t rows : {64, 7, 64, 1, 0}) {
         const std::int64_t before = allocations;
-        const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, rows};
+        const Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, rows};
         const Matrix<float> outputs[] = {{out.data(), rows, 10}};
         network.train_step(*objective, batch, OptimizerKind::adam, state, training);
         network.predict({&input, 1}, rows, outputs, predicting);
@@ -301,7 +301,7 @@ std::vector<T> sgd_steps(Decoder decoder, std::int64_t rows, bool in_one_step) {
   OptimizerState<T> state(optimizer, parameters->count());
   Workspace<T> workspace;
   for (int step = 0; step < 3; ++step) {
-    const Batch batch{{&table_x, 1}, {&table_x, 1}, nullptr, nullptr, 0, rows};
+    const Batch batch{{&table_x, 1}, {&table_x, 1}, {}, nullptr, 0, rows};
     if (in_one_step) {
       network.train_step(*objective, batch, optimizer, state, workspace);
     } else {
@@ -368,12 +368,12 @@ std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
     return true;
   };
   if (in_an_epoch) {
-    const Batch all{{&input, 1}, {&target, 1}, nullptr, rows, 0, 7};
+    const Batch all{{&input, 1}, {&target, 1}, {}, rows, 0, 7};
     network.train_epoch(*objective, all, 1, optimizer, state, workspace,
                         {.tick = [&](std::int64_t steps, double) { return change(steps); }});
   }
   for (int step = 0; !in_an_epoch && step < 7; ++step) {
-    const Batch one{{&input, 1}, {&target, 1}, nullptr, rows + step, 0, 1};
+    const Batch one{{&input, 1}, {&target, 1}, {}, rows + step, 0, 1};
     network.train_step(*objective, one, optimizer, state, workspace);
     change(step + 1);
   }
@@ -459,7 +459,7 @@ TEST(training_keeps_to_its_callers_limit_of_threads) {
   const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{2}), parameters);
   const std::vector<float> x = numbers<float>(8, 5);
   const Table input = table(x.data(), 4, 2);
-  const Batch batch{{&input, 1}, {&input, 1}, nullptr, nullptr, 0, 4};
+  const Batch batch{{&input, 1}, {&input, 1}, {}, nullptr, 0, 4};
   const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
@@ -508,7 +508,7 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
   Workspace<float> workspace;
   const std::vector<float> before(parameters->values(), parameters->values() + 4);
-  const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, 2};
+  const Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, 2};
   const char* const where = "x must be finite; got nan in row 1, column 0";
   CHECK_THROWS(network.train_step(*objective, batch, OptimizerKind::adam, state, workspace), NotFinite,
                where);

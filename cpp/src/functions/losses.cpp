@@ -36,28 +36,6 @@ constexpr std::int64_t kGrain = 1 << 13;  ///< elements that are too few to shar
 constexpr std::int64_t kChunk = 1024;     ///< elements whose losses one call of a kernel adds
 constexpr std::int64_t kBlock = 1024;     ///< sums that are held before they are added
 
-template <class T>
-void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<const T> prediction,
-                  Target<T> target) {
-  const Matrix<const T> wanted(prediction.data, prediction.rows, target_features);
-  if (target.labels == nullptr) {
-    check_rows("target", target.values,
-               target_features == prediction.columns ? "prediction" : "a target of this prediction", wanted);
-    return;
-  }
-  if (!entry.takes_labels)
-    throw std::invalid_argument(std::string("target is class labels; expected values of shape ") +
-                                shape_text(wanted) + " for " + entry.name);
-  for (std::int64_t row = 0; row < prediction.rows; ++row) {
-    const std::int64_t label = target.labels[row];
-    if (label < 0 || label >= prediction.columns)
-      throw std::invalid_argument("target has label " + std::to_string(label) + " in row " +
-                                  std::to_string(row) + "; expected 0 to " +
-                                  std::to_string(prediction.columns - 1) + " for a prediction of shape " +
-                                  shape_text(prediction));
-  }
-}
-
 /// Sample weights in some unit. A mean takes the largest weight as the unit: the caller's unit then brings no
 /// number to the limits of T, and equal weights count as 1 each, as samples without weights do.
 template <class T>
@@ -74,6 +52,29 @@ struct Weights {
 };
 
 /// The sum of relative weights, as `mean` divides by it.
+template <class T>
+void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<const T> prediction,
+                  Target<T> target, const Weights<T>& weights) {
+  const Matrix<const T> wanted(prediction.data, prediction.rows, target_features);
+  if (target.labels == nullptr) {
+    check_rows("target", target.values,
+               target_features == prediction.columns ? "prediction" : "a target of this prediction", wanted);
+    return;
+  }
+  if (!entry.takes_labels)
+    throw std::invalid_argument(std::string("target is class labels; expected values of shape ") +
+                                shape_text(wanted) + " for " + entry.name);
+  for (std::int64_t row = 0; row < prediction.rows; ++row) {
+    const std::int64_t label = target.labels[row];
+    const bool counts = !weights || weights.given[row] != T{0};
+    if (counts && (label < 0 || label >= prediction.columns))
+      throw std::invalid_argument("target has label " + std::to_string(label) + " in row " +
+                                  std::to_string(row) + "; expected 0 to " +
+                                  std::to_string(prediction.columns - 1) + " for a prediction of shape " +
+                                  shape_text(prediction));
+  }
+}
+
 template <class T>
 double total_weight(const Weights<T>& weights, std::int64_t count) {
   double total = weights ? 0.0 : static_cast<double>(count);
@@ -322,8 +323,8 @@ void check_target_values(LossKind kind, const char* argument, const Table& value
     check(double());
 }
 
-void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
-                         std::int64_t count) {
+bool check_sample_weight(const char* argument, const Table& weight, const std::int64_t* rows,
+                         std::int64_t first, std::int64_t count) {
   double values[kChunk];
   bool is_any_positive = count == 0;
   for (std::int64_t start = 0; start < count; start += kChunk) {
@@ -335,14 +336,13 @@ void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int
     for (std::int64_t i = 0; i < length; ++i) {
       if (!(values[i] >= 0.0) || std::isinf(values[i])) {
         const std::int64_t row = rows != nullptr ? rows[start + i] : first + start + i;
-        throw std::invalid_argument("sample_weight is " + std::to_string(values[i]) + " in row " +
-                                    std::to_string(row) + "; finite numbers >= 0 are allowed");
+        throw std::invalid_argument(std::string(argument) + " must be finite and at least 0; got " +
+                                    std::to_string(values[i]) + " in row " + std::to_string(row));
       }
       is_any_positive = is_any_positive || values[i] > 0.0;
     }
   }
-  if (!is_any_positive)
-    throw std::invalid_argument("sample_weight is zero for every sample; at least one must be positive");
+  return is_any_positive;
 }
 
 template <class T>
@@ -355,7 +355,7 @@ double loss_and_gradient(const Loss& loss, Matrix<const T> prediction, Target<T>
   check_rows("prediction", prediction, "prediction", prediction);
   if (gradient.data != nullptr) check_rows("gradient", gradient, "prediction", prediction);
   const std::int64_t target_features = target_width(loss, "prediction", columns);
-  check_target(entry, target_features, prediction, target);
+  check_target(entry, target_features, prediction, target, Weights<T>{sample_weight});
   validate(loss, target_features);
   if (rows == 0) return 0.0;
 

@@ -94,7 +94,12 @@ class Model(Layer):
         place = find_place(self.names, nested, dtype, seed)
         output_widths = [value.features for value in self.outputs]
         self.reader = Reader(
-            self.input_names, self.input_widths, self.output_names, output_widths, place.store.dtype
+            self.input_names,
+            self.input_widths,
+            self.output_names,
+            output_widths,
+            place.store.dtype,
+            [value.is_integer for value in self.inputs],
         )
         # What the core calls for what it does not take; kept, as loops would make a bound method every time.
         self._read_inputs, self._read_gradients = self.reader.inputs, self.reader.grad_outputs

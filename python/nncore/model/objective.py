@@ -124,7 +124,8 @@ class PlannedObjective(Objective):
         self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
-        factors = optimizer.factor_runs(state.steps, -(-samples.rows // batch_size))
+        count = samples.rows if order is None else len(order)
+        factors = optimizer.factor_runs(state.steps, -(-count // batch_size))
         result = self._network.train_epoch(
             self._plan, x, y, batch_size, optimizer.core, state, order, weight, tick, factors
         )
