@@ -261,7 +261,7 @@ def test_what_is_wrong_otherwise_is_said() -> None:
     with unchanged(model):
         with pytest.raises(RuntimeError, match="call forward first"):
             network.backward(Y, convert=unwanted)
-        with pytest.raises(ValueError, match=r"y has shape \(4, 5\); expected \(4, 2\)"):
+        with pytest.raises(ValueError, match=r"y must have shape \(4, 2\); got \(4, 5\)"):
             network.train_step(objective, X, draw(4, 5), *step, convert=unwanted)
         with pytest.raises(ValueError, match="y must be a number; got nan in row 2, column 1"):
             network.train_step(objective, X, nan, *step, convert=unwanted)

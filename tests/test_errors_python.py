@@ -284,8 +284,16 @@ FITTING = {
         ValueError,
         r"y must be a number; got nan in row \d",
     ),
-    "labels of floats": (fit(y=[0.0, 1.0, 1.0, 0.0]), ValueError, r"one column, of floats; .*\(4, 2\)"),
-    "labels of bools": (fit(y=[False, True, True, False]), ValueError, "of bools; class indices must be"),
+    "labels of floats": (
+        fit(y=[0.0, 1.0, 1.0, 0.0]),
+        ValueError,
+        r"or probabilities of shape \(4, 2\); got one column of floats$",
+    ),
+    "labels of bools": (
+        fit(y=[False, True, True, False]),
+        ValueError,
+        "y must be class indices of an integer dtype, .*; got one column of bools",
+    ),
     "y of a number": (fit(y=1), ValueError, "one row a sample"),
     "strings as labels": (
         fit(y=["cat", "dog", "dog", "cat"]),

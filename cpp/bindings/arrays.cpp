@@ -295,7 +295,8 @@ const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64
 }
 
 template <class T>
-LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction) {
+LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction,
+                          const T* weight) {
   const bool takes_labels = entry_of(loss.kind).takes_labels;
   const std::optional<ScalarType> type = find_type(array);
   const bool is_column = array.ndim() == 1 || (array.ndim() == 2 && array.shape(1) == 1);
@@ -306,12 +307,12 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
                        " values (B, O), or labels (B,) or (B, 1) of an integer dtype");
     const std::int64_t columns = target_width(loss, "prediction", prediction.columns);
     target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
-    const Matrix<const T>& values = target.values;
-    constexpr std::int64_t size = sizeof(T);
-    check_target_values(
-        loss.kind, "target",
-        {values.data, scalar_type<T>(), values.rows, values.columns, values.row_stride * size, size}, nullptr,
-        0, values.rows);
+    Table values = table(target.values.data, prediction.rows, columns);
+    values.row_stride = target.values.row_stride * static_cast<std::int64_t>(sizeof(T));
+    for (std::int64_t first = 0, end = 0; first < values.rows; first = end + 1) {
+      end = weight == nullptr ? values.rows : std::find(weight + first, weight + values.rows, T{0}) - weight;
+      check_target_values(loss.kind, "target", values, nullptr, first, end - first);
+    }
     return;
   }
   const Table labels = as_table(

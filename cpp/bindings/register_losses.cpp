@@ -140,14 +140,9 @@ struct LossCall {
   explicit LossCall(const LossArguments& given)
       : loss(given.loss),
         prediction(input_matrix<T>(given.prediction, "prediction", {Layout::contiguous_rows})),
-        target(given.loss, given.target, prediction),
+        sample_weight(read_weight(given.sample_weight, prediction.rows)),
+        target(given.loss, given.target, prediction, sample_weight),
         reduction(given.reduction) {
-    if (given.sample_weight) {
-      sample_weight = input_vector<T>(*given.sample_weight, "sample_weight", prediction.rows);
-      const Table weights = table(sample_weight, prediction.rows, 1);
-      if (!check_sample_weight("sample_weight", weights, nullptr, 0, prediction.rows))
-        throw py::value_error("sample_weight must be positive for a sample at least; got 0 for all");
-    }
     if (reduction == Reduction::none) values = new_array<T>(prediction.rows);
   }
 
@@ -162,10 +157,18 @@ struct LossCall {
     return py::float_(value);
   }
 
+  static const T* read_weight(const OptionalArray& given, std::int64_t rows) {
+    if (!given) return nullptr;
+    const T* const weight = input_vector<T>(*given, "sample_weight", rows);
+    if (!check_sample_weight("sample_weight", table(weight, rows, 1), nullptr, 0, rows))
+      throw py::value_error("sample_weight must be positive for a sample at least; got 0 for all");
+    return weight;
+  }
+
   const Loss& loss;
   Matrix<const T> prediction;
+  const T* sample_weight;
   LossTarget<T> target;
-  const T* sample_weight = nullptr;
   Reduction reduction;
   OptionalArray values;
 };

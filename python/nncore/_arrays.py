@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ._errors import unknown_name
-from ._tables import MISSING, Numbers, is_pandas, read_numbers
+from ._tables import MISSING, Numbers, is_pandas, is_sparse, read_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,7 +163,7 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
     """
     if isinstance(given, np.ndarray) and len(names) == 1:
         return [(argument, given)]
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and not is_sparse(given):
         for name in given:
             if name not in names:
                 raise unknown_name(f"names in {argument}", name, names)
@@ -303,8 +303,8 @@ def _column_labels(table: Any, argument: str) -> tuple[Label, ...] | None:
         given = table.column_names
     elif hasattr(table, "to_numpy") and hasattr(table, "columns"):  # pandas, polars
         given = table.columns
-    elif is_pandas(table) and len(table) > 1:  # a row of a DataFrame; one number may be of a column as well
-        given = table.index
+    elif is_pandas(table) and hasattr(table, "index") and len(table) > 1:
+        given = table.index  # of a row of a DataFrame; one number may be of a column as well
     else:
         return None
     labels = tuple(map(_as_label, given))

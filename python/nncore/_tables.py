@@ -29,7 +29,7 @@ class Numbers(NamedTuple):
     array: NDArray[Any]
     missing: NDArray[np.bool_] | None = None  # of the shape of the array; None: it has all
     what: str = MISSING  # or "masked entries"
-    remedy: str = ""
+    remedy: str = ": drop their rows, or give them a sample_weight of 0"
 
 
 def read_numbers(given: Any, argument: str) -> Numbers:
@@ -59,7 +59,7 @@ def as_plain(array: NDArray[Any], argument: str) -> NDArray[Any]:
             return array.astype(plain)
     elif dtype.kind in "biuf":
         return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
-    got = f"dtype {dtype}" if dtype.kind != "O" else _described_objects(array)
+    got = _described_dtype(dtype) if dtype.kind != "O" else _described_objects(array)
     raise TypeError(f"{argument} must hold {NUMBERS}; got {got}")
 
 
@@ -125,10 +125,10 @@ def _side_by_side(rows: int, columns: Sequence[Numbers]) -> Numbers:
 
 def _pandas_column(column: Any, argument: str) -> Numbers:
     dtype = column.dtype
-    if getattr(dtype, "kind", "O") not in "biuf":
-        raise TypeError(f"{argument} must hold {NUMBERS}; got dtype {dtype}")
     if isinstance(dtype, np.dtype):
         return Numbers(as_plain(column.to_numpy(), argument))
+    if getattr(dtype, "kind", "O") not in "biuf":
+        raise TypeError(f"{argument} must hold {NUMBERS}; got {_described_dtype(dtype)}")
     # What to_numpy makes of the other types by itself depends on the version of pandas.
     same = getattr(dtype, "numpy_dtype", None) or getattr(dtype, "subtype", None)
     plain = np.dtype(same or {"b": "bool", "i": "int64", "u": "uint64", "f": "float64"}[dtype.kind])
@@ -145,7 +145,7 @@ def _polars_column(column: Any, argument: str) -> Numbers:
     dtype = column.dtype
     is_boolean = dtype == sys.modules["polars"].Boolean
     if not (is_boolean or dtype.is_integer() or dtype.is_float()) or "128" in str(dtype):
-        raise TypeError(f"{argument} must hold {NUMBERS}; got dtype {dtype}")
+        raise TypeError(f"{argument} must hold {NUMBERS}; got {_described_dtype(dtype)}")
     if dtype.is_float() or column.null_count() == 0:
         return Numbers(as_plain(column.to_numpy(), argument))  # missing floats become NaN
     filled = column.fill_null(False if is_boolean else 0).to_numpy()
@@ -156,7 +156,7 @@ def _arrow_column(column: Any, argument: str) -> Numbers:
     types = sys.modules["pyarrow"].types
     is_boolean = types.is_boolean(column.type)
     if not (is_boolean or types.is_integer(column.type) or types.is_floating(column.type)):
-        raise TypeError(f"{argument} must hold {NUMBERS}; got dtype {column.type}")
+        raise TypeError(f"{argument} must hold {NUMBERS}; got {_described_dtype(column.type)}")
     if types.is_floating(column.type) or column.null_count == 0:
         return Numbers(as_plain(np.asarray(column), argument))
     filled = np.asarray(column.fill_null(False if is_boolean else 0))
@@ -201,7 +201,8 @@ def _refuse_what_has_none(given: Any, argument: str) -> None:
             raise TypeError(f"{argument} must be an array, a list or a table of numbers; got {got}{remedy}")
 
 
-def _is_sparse(given: Any) -> bool:
+def is_sparse(given: Any) -> bool:
+    """Whether it is a sparse matrix or array of SciPy, or of a library that looks like that."""
     is_dense = hasattr(given, "__array_interface__")
     return not is_dense and (hasattr(given, "toarray") or hasattr(given, "todense"))
 
@@ -229,15 +230,33 @@ _REMEDIES: tuple[tuple[Any, str], ...] = (
     (lambda given: given is None, ""),
     (lambda given: isinstance(given, type), ""),
     (lambda given: isinstance(given, (str, bytes)), ""),
+    (is_sparse, ", which is sparse: .toarray() or .todense() makes a dense array"),
     (lambda given: isinstance(given, Mapping), ": list({}.values()) makes a list of its values"),
     (lambda given: isinstance(given, Set), ", which has no order: sorted({}) makes a list"),
-    (_is_sparse, ", which is sparse: .toarray() or .todense() makes a dense array"),
     (_is_sparse_tensor, ", which is sparse: .to_dense() makes it dense"),
     (lambda given: isinstance(given, Iterator), ", an iterator: list({}) makes a list of what it gives"),
     (lambda given: _is_opaque(given) and hasattr(given, "collect"), ": .collect() makes a table of it"),
     (lambda given: _is_opaque(given) and isinstance(given, Iterable), ": list({}) makes a list of it"),
     (_is_opaque, ""),
 )
+
+
+def _described_dtype(dtype: Any) -> str:
+    """What messages say of a type of numbers that none of ours is, and what to do about that."""
+    text = f"dtype {dtype}"
+    if getattr(dtype, "names", None):
+        return f"{text}: numpy.lib.recfunctions.structured_to_unstructured makes a table of it"
+    if getattr(dtype, "kind", "O") in "UST" or any(word in text.lower() for word in _NAMES_OF_CLASSES):
+        return f"{text}: np.unique(..., return_inverse=True)[1] numbers what differs"
+    return text
+
+
+_NAMES_OF_CLASSES = (
+    "str",
+    "categor",
+    "dictionary",
+    "enum",
+)  # in what libraries call types of text and of classes
 
 
 def _described_objects(array: NDArray[Any]) -> str:
@@ -247,7 +266,7 @@ def _described_objects(array: NDArray[Any]) -> str:
             got = "None" if item is None else type(item).__name__
             where = ", ".join(f"{axis} {at}" for axis, at in zip(("row", "column"), place, strict=False))
             return f"{got} in {where}" if where else got
-    return "dtype object: .astype(float) makes floats of its numbers"
+    return "dtype object: .astype(float) or .astype(int) makes numbers of it"
 
 
 # Masks ----------------------------------------------------------------------------------------------------
@@ -263,7 +282,8 @@ def _mask_of(given: Any, array: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Where the array of something is masked; None where it has no mask."""
     if _is_masked(array):
         return np.ma.getmaskarray(array)
-    if isinstance(given, Sequence) and array.ndim > 1 and any(map(_is_masked, given)):
+    holds_rows = isinstance(given, Sequence) and not isinstance(given, memoryview)
+    if holds_rows and array.ndim > 1 and any(map(_is_masked, given)):
         mask = np.zeros(array.shape, bool)  # NumPy takes the rows without their masks
         for place, row in enumerate(given):
             mask[place] = np.ma.getmaskarray(row) if _is_masked(row) else False

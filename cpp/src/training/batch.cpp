@@ -99,18 +99,31 @@ void check_weights(const Objective& objective, const Batch& batch) {
   throw NotFinite(message.str());
 }
 
+/// The first row of a column of floats that is NaN, as where a label is missing; -1: none.
+std::int64_t row_of_nan(const Table& column) {
+  for (std::int64_t row = 0; row < column.rows; ++row) {
+    double value = 0.0;
+    gather_rows<double>(column, &row, 1, &value);
+    if (std::isnan(value)) return row;
+  }
+  return -1;
+}
+
 void check_target_shape(const std::string& argument, const Objective::Term& term, const Table& target) {
   if (holds_labels(term, target) || target.columns == term.target_features) return;
   const bool takes_labels = entry_of(term.loss.kind).takes_labels;
-  if (takes_labels && target.columns == 1) {
-    throw std::invalid_argument(
-        argument + " has one column, of " + (target.type == ScalarType::boolean ? "bools" : "floats") +
-        "; class indices must be of an integer dtype, probabilities of shape (" +
-        std::to_string(target.rows) + ", " + std::to_string(term.target_features) + ")");
-  }
-  throw std::invalid_argument(argument + " has shape " + shape(target) + "; expected (" +
-                              std::to_string(target.rows) + ", " + std::to_string(term.target_features) +
-                              ")" + (takes_labels ? ", or one column of class indices" : ""));
+  const std::string wanted =
+      "(" + std::to_string(target.rows) + ", " + std::to_string(term.target_features) + ")";
+  if (!takes_labels || target.columns != 1)
+    throw std::invalid_argument(argument + " must have shape " + wanted +
+                                (takes_labels ? ", or be one column of class indices" : "") + "; got " +
+                                shape(target));
+  std::string got = target.type == ScalarType::boolean ? "bools" : "floats";
+  if (const std::int64_t row = row_of_nan(target); row >= 0)
+    got += ", with nan in row " + std::to_string(row);
+  throw std::invalid_argument(argument +
+                              " must be class indices of an integer dtype, or probabilities of shape " +
+                              wanted + "; got one column of " + got);
 }
 
 void check_target(const std::string& argument, const Objective::Term& term, const Table& target,

@@ -47,7 +47,7 @@ class Samples(NamedTuple):
         return self.rows if counted is None else int(np.count_nonzero(counted))
 
     def counted(self, term: int | None = None) -> NDArray[np.bool_] | None:
-        """Which samples take part in a term, or in any: (B,). None where all do, or by mistake none."""
+        """Which samples take part in a term, or in any: (B,). None: all do, or by mistake none in any."""
         given = self.sample_weight
         if given is None:
             return None
@@ -55,7 +55,7 @@ class Samples(NamedTuple):
         if term is not None and len(weights) > 1:
             weights = [weights[term]]
         counted = np.logical_or.reduce([weight != 0 for weight in weights])
-        return None if counted.all() or not counted.any() else counted
+        return None if counted.all() or (term is None and not counted.any()) else counted
 
 
 class Reader:
