@@ -100,7 +100,7 @@ def as_metric(given: str | Metric, loss: Loss | LossFunction) -> tuple[str, Metr
     if given == "accuracy":
         return given, _ACCURACIES[_MEANINGS[loss.kind] if isinstance(loss, Loss) else "none"]
     if given not in _NAMED:
-        raise unknown_name("metric", given, ["accuracy", *_NAMED])
+        raise unknown_name("metric", given, ["accuracy", *_NAMED], "a function (y_true, y_pred) or ")
     return given, _NAMED[given]
 
 

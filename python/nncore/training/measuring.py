@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .._errors import unknown_name
+from .._errors import check_number, unknown_name
 from ..metrics import Metric, as_metric, counting
 from ..model import Model
 from ..model.objective import as_list
@@ -102,8 +102,5 @@ class _Sum:
 
 
 def _as_number(given: Any, metric: Metric) -> float:
-    try:
-        return float(given)
-    except (TypeError, ValueError):
-        name = getattr(metric, "__name__", type(metric).__name__)
-        raise TypeError(f"metric {name!r} must return a number; got {type(given).__name__}") from None
+    name = getattr(metric, "__name__", type(metric).__name__)
+    return check_number(given, f"what metric {name!r} returns")
