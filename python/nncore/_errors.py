@@ -12,8 +12,9 @@ T = TypeVar("T")
 _FLAGS = {0: False, 1: True}
 
 
-def unknown_name(argument: str, name: object, allowed: Iterable[str]) -> ValueError:
-    """The error for a name that a table lacks, with the nearest name that it has.
+def unknown_name(argument: str, name: object, allowed: Iterable[str], other: str = "") -> ValueError:
+    """The error for a name that a table lacks, with the nearest name that it has. `other`: what may be given
+    instead of a name, such as "a function or ".
 
     >>> unknown_name("activation", "rely", ["relu", "tanh"])
     ValueError("activation must be one of relu, tanh; got 'rely' (did you mean 'relu'?)")
@@ -21,9 +22,9 @@ def unknown_name(argument: str, name: object, allowed: Iterable[str]) -> ValueEr
     import difflib  # costs more to import than the rest of this module, and only mistakes need it
 
     names = list(allowed)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name).lower(), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return ValueError(f"{argument} must be one of {', '.join(names)}; got {name!r}{hint}")
+    return ValueError(f"{argument} must be {other}one of {', '.join(names)}; got {name!r}{hint}")
 
 
 def entry(argument: str, name: str, entries: Mapping[str, T]) -> T:
@@ -67,10 +68,26 @@ def check_flag(given: bool, name: str) -> bool:
         raise TypeError(f"{name} must be True or False; got {described(given)}") from None
 
 
+def check_list(given: Iterable[T], name: str, holding: str) -> list[T]:
+    """What any iterable but text gives, as a list; `holding` says what that must hold."""
+    if not isinstance(given, (str, bytes, type)):
+        try:
+            return list(given)
+        except TypeError:  # neither a sequence nor an iterator, or an array without dimensions
+            pass
+    raise TypeError(f"{name} must be a list of {holding}; got {described(given)}")
+
+
 def check_path(given: str | os.PathLike[str]) -> None:
     """TypeError for what is no path."""
     if not isinstance(given, (str, os.PathLike)) or isinstance(given, type):
         raise TypeError(f"path must be a string or an os.PathLike; got {described(given)}")
+    try:
+        has_null = b"\0" in os.fsencode(given)
+    except UnicodeEncodeError:
+        has_null = True
+    if has_null:
+        raise ValueError(f"path must be a name that the file system can hold; got {os.fspath(given)!r}")
 
 
 def check_is(given: object, kind: type, name: str) -> None:

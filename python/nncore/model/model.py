@@ -214,11 +214,12 @@ class Model(Layer):
             if which not in self.layer_names:
                 raise unknown_name("layer", which, dict.fromkeys(self.layer_names))
             return self.layers[self.layer_names.index(which)]
-        if not hasattr(which, "__index__") or isinstance(which, type):
-            raise TypeError(f"layer must be a place or a name; got {described(which)}")
-        if not -len(self.layers) <= which < len(self.layers):
-            raise IndexError(f"layer must be below {len(self.layers)}; got {which}")
-        return self.layers[which]
+        try:
+            return self.layers[which]
+        except IndexError:
+            raise IndexError(f"layer must be below {len(self.layers)}; got {which}") from None
+        except TypeError:
+            raise TypeError(f"layer must be a place or a name; got {described(which)}") from None
 
     @property
     def layer_names(self) -> list[str]:

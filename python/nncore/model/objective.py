@@ -12,6 +12,7 @@ import numpy as np
 from .. import _core
 from .._arrays import as_numbers, each
 from .._errors import check_number
+from ..graph import Layer
 from ..losses import Loss, as_loss
 from ..losses.base import LossFunction
 from ..optimizers import Optimizer
@@ -222,7 +223,7 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
             f"the gradient that the loss of output {term.name!r} returns must have the shape of "
             f"the output, {output.shape}; got {gradient.shape}"
         )
-    return float(answer[0]), gradient
+    return check_number(answer[0], f"the value that the loss of output {term.name!r} returns"), gradient
 
 
 def _refuse_weights(samples: Samples) -> None:
@@ -234,6 +235,9 @@ def _refuse_weights(samples: Samples) -> None:
 
 def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Term]:
     given = _for_each_output(loss, names, "loss")
+    for name, item in given.items():
+        if isinstance(item, Layer):  # which can be called as well
+            raise TypeError(f"loss must be a name, a Loss or a function; got {item} for output {name!r}")
     chosen = {name: as_loss(item) for name, item in given.items() if item is not None}
     if not chosen:
         raise ValueError("loss must name one for an output at least; got none")

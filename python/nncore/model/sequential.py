@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from .._errors import check_size, described, entry
+from .._errors import check_list, check_size, described, entry
 from ..graph import Input, Layer
 from ..initializers import Initializer
 from ..layers import Dense
@@ -46,7 +46,7 @@ class Sequential(Model):
         _names: Mapping[Layer, str] | None = None,
     ) -> None:
         given = layers[0] if len(layers) == 1 and not isinstance(layers[0], Layer) else layers
-        line = list(cast(Iterable[Layer], given)) if isinstance(given, Iterable) else [given]
+        line = check_list(cast(Iterable[Layer], given), "layers", "layers such as nc.Dense(2, 3)")
         for layer in line:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be layers such as nc.Dense(2, 3); got {described(layer)}")
@@ -95,9 +95,7 @@ def mlp(
     >>> nc.mlp([4, 8, 3], activation="tanh", output="softmax").layers
     (Dense(4, 8), Tanh(), Dense(8, 3), Softmax())
     """
-    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable):
-        raise TypeError(f"sizes must be a list of integers; got {described(sizes)}")
-    sizes = [check_size(size, "sizes") for size in sizes]
+    sizes = [check_size(size, "sizes") for size in check_list(sizes, "sizes", "integers")]
     if len(sizes) < 2:
         raise ValueError(f"sizes must be an input and an output size at least; got {sizes}")
     between, last = entry("activation", activation, ACTIVATIONS), entry("output", output, ACTIVATIONS)

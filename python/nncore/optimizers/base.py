@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 from .. import _core
-from .._errors import check_number, check_subclass, described
+from .._errors import check_list, check_number, check_subclass, described
 from .._precision import Precision
 from ..schedules import Schedule
 
@@ -101,9 +101,7 @@ class Optimizer:
 
     @transforms.setter
     def transforms(self, given: Iterable[Transform]) -> None:
-        if not isinstance(given, Iterable):
-            raise TypeError(f"transforms must be a list of transforms; got {described(given)}")
-        transforms = tuple(given)
+        transforms = tuple(check_list(given, "transforms", "transforms"))
         self.core.set_transforms(transforms)
         self._transforms = transforms
 

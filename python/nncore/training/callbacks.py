@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from .._errors import check_flag, check_path, check_size, described, unknown_name
+from .._errors import check_flag, check_path, check_size, described, entry, unknown_name
 from ..model import Model
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ class Best:
     """The best value of one column so far, and whether a new one beats it."""
 
     def __init__(self, monitor: str, mode: Literal["auto", "min", "max"]) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise unknown_name("mode", mode, ("auto", "min", "max"))
+        entry("mode", mode, dict.fromkeys(("auto", "min", "max")))
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a column; got {described(monitor)}")
         if mode == "auto":

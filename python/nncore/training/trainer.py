@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _core
 from .._arrays import FeatureNames, check_same_order
-from .._errors import as_seed, check_flag, check_is, check_path, check_size, described
+from .._errors import as_seed, check_flag, check_is, check_list, check_path, check_size, described
 from ..model import Model
 from ..model.objective import Losses, LossWeights, Order, make_objective
 from ..model.reading import Samples
@@ -346,9 +346,7 @@ class Trainer:
 
 
 def _as_callbacks(given: Iterable[Callback]) -> list[Callback]:
-    if not isinstance(given, Iterable):
-        raise TypeError(f"callbacks must be a list of callbacks; got {described(given)}")
-    callbacks = list(given)
+    callbacks = check_list(given, "callbacks", "nncore.Callback objects")
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must be nncore.Callback objects; got {described(callback)}")
