@@ -56,6 +56,18 @@ class LooksLikePolars(Array):
         return self._array.copy()
 
 
+class LooksLikePandas(LooksLikePolars):
+    ndim = 2
+
+
+class ToNumpy:
+    def __init__(self, array: NDArray) -> None:
+        self._array = array
+
+    def to_numpy(self) -> NDArray:
+        return self._array
+
+
 def frame(array: NDArray) -> pd.DataFrame:
     return pd.DataFrame(array, columns=NAMES)
 
@@ -85,6 +97,8 @@ TABLES: dict[str, Callable[[NDArray], Any]] = {
     "int4": lambda a: a.astype(ml_dtypes.int4),
     "what makes an array": lambda a: Array(a, "shape"),
     "what looks like polars": LooksLikePolars,
+    "what looks like pandas": LooksLikePandas,
+    "what has to_numpy": ToNumpy,
     "DLPack": Tensor,
     "DLPack of float32": lambda a: Tensor(a.astype("f4")),
     "the array interface": lambda a: Speaks(a, "__array_interface__"),

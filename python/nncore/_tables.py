@@ -93,8 +93,9 @@ def _columns_of(given: Any, argument: str) -> Numbers | None:
 
 def is_pandas(given: Any) -> bool:
     """Whether it is a table or a column of pandas, or of a library that looks like that."""
-    looks_alike = hasattr(given, "to_numpy") and hasattr(given, "ndim")
-    return looks_alike and (hasattr(given, "dtypes") or hasattr(given, "isna"))
+    if not (hasattr(given, "to_numpy") and hasattr(given, "ndim")):
+        return False
+    return hasattr(given, "iloc") or (given.ndim == 1 and hasattr(given, "fillna"))
 
 
 def _is_of(module: str, name: str, given: Any) -> bool:
@@ -135,10 +136,11 @@ def _pandas_column(column: Any, argument: str) -> Numbers:
     missing = np.asarray(column.isna())
     if not missing.any():
         return Numbers(as_plain(column.to_numpy(dtype=plain), argument))
-    if plain.kind == "f":
-        return Numbers(as_plain(column.to_numpy(dtype=plain, na_value=np.nan), argument))
-    filled = column.to_numpy(dtype=plain, na_value=plain.type(0).item())  # pyarrow takes no 0 for False
-    return Numbers(as_plain(filled, argument), missing)
+    # Not by na_value, which some versions do not look at; pyarrow takes no 0 for False.
+    filled = column.fillna(plain.type(0).item()).to_numpy(dtype=plain)
+    if plain.kind != "f":
+        return Numbers(as_plain(filled, argument), missing)
+    return Numbers(as_plain(np.where(missing, plain.type(np.nan), filled), argument))
 
 
 def _polars_column(column: Any, argument: str) -> Numbers:
@@ -171,8 +173,11 @@ def _as_array(given: Any, argument: str) -> NDArray[Any]:
     try:
         if "torch" in sys.modules:
             given = [*map(_plain_tensor, given)] if type(given) in (list, tuple) else _plain_tensor(given)
-        if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
-            return np.from_dlpack(given)
+        if not hasattr(given, "__array__"):
+            if hasattr(given, "__dlpack__"):
+                return np.from_dlpack(given)
+            if hasattr(given, "to_numpy"):
+                return np.asanyarray(given.to_numpy())
         # As asarray, but for what makes an array of itself, as netCDF4's variables do: it keeps the mask.
         return np.asanyarray(given)
     except Exception as error:  # of any kind: other libraries raise their own
@@ -213,7 +218,7 @@ def _is_sparse_tensor(given: Any) -> bool:
 
 def _is_opaque(given: Any) -> bool:
     """Whether NumPy sees one object in it: no list, no protocol, no number."""
-    protocols = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
+    protocols = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__", "to_numpy")
     if any(hasattr(given, name) for name in protocols) or isinstance(
         given, (Sequence, bool, int, float, complex)
     ):
