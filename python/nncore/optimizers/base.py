@@ -78,8 +78,6 @@ class Optimizer:
         self, *, schedule: Schedule | None = None, transforms: Iterable[Transform] = (), **settings: float
     ) -> None:
         check_subclass(self, "nncore.Adam")
-        if schedule is not None and (not callable(schedule) or isinstance(schedule, type)):
-            raise TypeError(f"schedule must be a function of the number of steps; got {described(schedule)}")
         self.core = _core.Optimizer(self.kind, **settings)
         self.schedule = schedule
         self.transforms = transforms
@@ -93,6 +91,17 @@ class Optimizer:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self.core.learning_rate = value
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """A function of the number of steps made, whose value multiplies the learning rate; None: 1."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, given: Schedule | None) -> None:
+        if given is not None and (not callable(given) or isinstance(given, type)):
+            raise TypeError(f"schedule must be a function of the number of steps; got {described(given)}")
+        self._schedule = given
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
@@ -120,9 +129,9 @@ class Optimizer:
 
     def factors(self, step: int) -> Factors | None:
         """What multiplies the learning rate and the weight decay of the step after `step` steps; None: 1."""
-        if self.schedule is None:
+        if self._schedule is None:
             return None
-        given = self.schedule(step)
+        given = self._schedule(step)
         if not isinstance(given, Mapping):
             return check_number(given, "what schedule returns"), 1.0
         if unknown := set(given) - {"learning_rate", "weight_decay"}:
@@ -135,7 +144,7 @@ class Optimizer:
 
     def factor_runs(self, first: int, count: int) -> list[tuple[int, float, float]] | None:
         """The factors of `count` steps after `first` steps, as runs of equal ones; None: 1."""
-        if self.schedule is None:
+        if self._schedule is None:
             return None
         all_factors = (self.factors(step) for step in range(first, first + count))
         return [(len(list(run)), *factors) for factors, run in itertools.groupby(all_factors) if factors]
@@ -153,7 +162,9 @@ class Optimizer:
         """
         try:
             state, network = self.state(model.store), model.network
-        except (AttributeError, TypeError):  # looked at here: loops come by
+        except (AttributeError, TypeError):
+            if hasattr(model, "network") and not isinstance(model, type):
+                raise
             raise TypeError(f"model must be a Model; got {described(model)}") from None
         network.update(self.core, state, self.factors(state.steps))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from .._errors import check_size, described
+from .._errors import check_list, check_size, described
 
 
 class History(Mapping[str, list[float]]):
@@ -50,7 +50,8 @@ class History(Mapping[str, list[float]]):
         """Takes over the columns of a checkpoint."""
         if not isinstance(columns, Mapping):
             raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
-        rows = zip(*columns.values(), strict=True)
+        lists = [check_list(column, f"columns[{name!r}]", "numbers") for name, column in columns.items()]
+        rows = zip(*lists, strict=True)
         self._rows = [dict(zip(columns, row, strict=True)) for row in rows]
 
     def __getitem__(self, column: str) -> list[float]:
