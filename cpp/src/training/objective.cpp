@@ -4,32 +4,29 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
-#include <string>
 
+#include "functions/join.hpp"
 #include "nncore/operation.hpp"
 #include "training/batch.hpp"
 
 namespace nncore {
 namespace {
 
-std::string quoted(const char* text) { return std::string("'") + text + "'"; }
-
 /// A message that says which loss fits an output, or what to do.
 [[noreturn]] void refuse_loss(const Node& output, const LossEntry& loss, const std::string& takes,
                               const std::string& remedy) {
+  const Operation* const operation = output.operation.get();
   const LossEntry* fits = nullptr;
   for (const LossEntry& other : kLosses)
-    if (other.fused && output.operation != nullptr &&
-        output.operation->activation() == other.fused->activation)
+    if (other.fused && operation != nullptr && operation->activation() == other.fused->activation)
       fits = &other;
-  const std::string ending = output.operation == nullptr ? "an input"
-                             : output.operation->activation()
-                                 ? quoted(entry_of(output.operation->activation()->kind).name)
-                                 : quoted(output.operation->kind());
-  throw std::invalid_argument(
-      "loss must " + (fits != nullptr ? "be " + quoted(fits->name) + " for" : std::string("fit")) +
-      " output '" + output.name + "', which ends in " + ending + "; got " + quoted(loss.name) +
-      ", which takes " + takes + (fits != nullptr ? std::string() : remedy));
+  const std::string ending = operation == nullptr ? "an input"
+                             : operation->activation()
+                                 ? join("'", entry_of(operation->activation()->kind).name, "'")
+                                 : join("'", operation->kind(), "'");
+  throw invalid("loss must ", fits != nullptr ? join("be '", fits->name, "' for") : "fit", " output '",
+                output.name, "', which ends in ", ending, "; got '", loss.name, "', which takes ", takes,
+                fits != nullptr ? "" : remedy);
 }
 
 bool ends_in(const Node& node, const Activation& activation) {
@@ -37,25 +34,24 @@ bool ends_in(const Node& node, const Activation& activation) {
 }
 
 Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
-  if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size()) {
-    throw std::invalid_argument("output of a loss must be below " + std::to_string(graph.outputs().size()) +
-                                ", the outputs of the graph; got " + std::to_string(term.output));
-  }
+  if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size())
+    throw invalid("output of a loss must be below ", graph.outputs().size(),
+                  ", the outputs of the graph; got ", term.output);
   if (!std::isfinite(term.weight))
-    throw std::invalid_argument("weight of a loss must be finite; got " + std::to_string(term.weight));
+    throw invalid("weight of a loss must be finite; got ", std::to_string(term.weight));
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
   const Node& output = graph.node(node);
   const LossEntry& entry = entry_of(term.loss.kind);
-  const std::int64_t target_features =
-      target_width(term.loss, ("output '" + output.name + "'").c_str(), output.features, entry.least_outputs);
+  const std::int64_t target_features = target_width(term.loss, join("output '", output.name, "'").c_str(),
+                                                    output.features, entry.least_outputs);
   validate(term.loss, target_features);
   Objective::Term planned{term.loss, node, output.features, target_features, term.weight};
   if (entry.fused) {
     const char* const activation = entry_of(entry.fused->activation.kind).name;
     if (!ends_in(output, entry.fused->activation))
-      refuse_loss(output, entry, "the probabilities that " + quoted(activation) + " makes",
-                  ": end the model in that, or use " + quoted(entry_of(entry.fused->from_logits).name) +
-                      " on logits");
+      refuse_loss(
+          output, entry, join("the probabilities that '", activation, "' makes"),
+          join(": end the model in that, or use '", entry_of(entry.fused->from_logits).name, "' on logits"));
     planned.loss.kind = entry.fused->from_logits;
     planned.node = output.inputs[0];
     return planned;
