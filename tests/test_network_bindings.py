@@ -71,11 +71,11 @@ def test_data_of_another_dtype(wrong: NDArray) -> None:
 def test_what_is_no_array() -> None:
     model, x, y = chain([3, 3]), draw(4, 3), draw(4, 3)
     with unchanged(model):
-        with pytest.raises(TypeError, match="x is of type list; a NumPy array is needed"):
+        with pytest.raises(TypeError, match="x must be a NumPy array; got list"):
             model.network.predict([x.tolist()])
-        with pytest.raises(TypeError, match="rows is of type list"):
+        with pytest.raises(TypeError, match="rows must be a NumPy array; got list"):
             train_epoch(model, x, y, rows=[0, 1])
-        with pytest.raises(TypeError, match="out is of type str"):
+        with pytest.raises(TypeError, match="out must be a NumPy array; got '"):
             model.network.predict(x, "out")
 
 
@@ -233,7 +233,7 @@ def test_out_that_does_not_fit() -> None:
             model.network.predict(x_there, out)
         assert out.tobytes() == before
     for outs in ([], [read_only, read_only]):
-        with pytest.raises(TypeError, match="out is of type list; a NumPy array is needed"):
+        with pytest.raises(TypeError, match="out must be a NumPy array; got list"):
             model.network.predict(x, outs)
     with unchanged(model), pytest.raises(ValueError, match="shares memory with the model's parameters"):
         model.network.predict(x[:4], model.store.values.reshape(4, 2))

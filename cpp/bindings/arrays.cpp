@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "calls.hpp"
 #include "functions/join.hpp"
 
 namespace nncore::bindings {
@@ -245,9 +246,7 @@ bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Che
 
 py::array as_array(py::handle object, Argument argument) {
   if (!is_array(object))
-    throw py::type_error(argument.text() + " is of type " +
-                         py::type::of(object).attr("__name__").cast<std::string>() +
-                         "; a NumPy array is needed");
+    throw py::type_error(argument.text() + " must be a NumPy array; got " + described(object));
   auto array = py::reinterpret_borrow<py::array>(object);
   // Masked arrays are a subclass, and most arrays are of no subclass.
   if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) check_mask(array, argument);

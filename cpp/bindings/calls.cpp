@@ -54,9 +54,13 @@ std::string described(py::handle given) {
 std::string_view as_text(py::handle argument, const char* name, const char* fallback) {
   if (!argument) return fallback;
   if (!PyUnicode_Check(argument.ptr()))
-    throw py::type_error(std::string(name) + " is of type " + Py_TYPE(argument.ptr())->tp_name +
-                         "; a string is needed");
-  return text_of(argument);
+    throw py::type_error(std::string(name) + " must be a string; got " + described(argument));
+  py::ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(argument.ptr(), &size);
+  if (text != nullptr) return {text, static_cast<std::size_t>(size)};
+  PyErr_Clear();  // half of a surrogate pair
+  throw py::value_error(std::string(name) + " must be text that UTF-8 can hold; got " +
+                        py::module_::import("builtins").attr("ascii")(argument).cast<std::string>());
 }
 
 void refuse_count(const char* signature, std::size_t given, std::size_t allowed) {

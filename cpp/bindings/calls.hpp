@@ -102,8 +102,7 @@ Class& as_object(py::handle object, const char* name) {
     if (void* const value = instance->get_value_and_holder().value_ptr()) return *static_cast<Class*>(value);
   }
   if (py::isinstance<Class>(object)) return object.cast<Class&>();
-  throw py::type_error(std::string(name) + " is of type " + Py_TYPE(object.ptr())->tp_name +
-                       "; needed: " + type->tp_name);
+  throw py::type_error(std::string(name) + " must be a " + type->tp_name + "; got " + described(object));
 }
 
 /// What C++ answers, or throws, as CPython wants it.

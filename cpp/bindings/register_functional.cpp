@@ -193,8 +193,7 @@ py::object bound_dense_forward(const Arguments<5>& arguments) {
 std::optional<py::tuple> gradients_of(py::handle out) {
   if (!is_given(out)) return std::nullopt;
   if (!PyTuple_Check(out.ptr()))
-    throw py::type_error(std::string("out is of type ") + Py_TYPE(out.ptr())->tp_name +
-                         "; a tuple of three arrays is needed");
+    throw py::type_error("out must be a tuple of three arrays; got " + described(out));
   auto arrays = py::reinterpret_borrow<py::tuple>(out);
   if (arrays.size() != 3)
     throw py::value_error("out has " + std::to_string(arrays.size()) +

@@ -28,6 +28,15 @@ py::dict show_config() {
   return config;
 }
 
+constexpr Signature<0> kNothing("()");
+constexpr Signature<1> kCount("(count)");
+
+py::object bound_set_num_threads(const Arguments<1>& arguments) {
+  constexpr int kMost = std::numeric_limits<int>::max();
+  set_num_threads(static_cast<int>(as_integer(arguments[0], "count", 1, kMost)));
+  return py::none();
+}
+
 /// Calls fill(stream, data, count) on a 1-D array of either precision.
 template <class Fill>
 void fill_with(const py::array& given, std::uint64_t seed, std::uint64_t index, Fill fill) {
@@ -53,17 +62,14 @@ py::array shuffled(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) 
 }  // namespace
 
 void register_runtime(py::module_& m) {
-  m.def(
-      "show_config", &show_config,
+  define<kNothing, [](const Arguments<0>&) -> py::object { return show_config(); }>(
+      m, "show_config",
       "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
       "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
-  m.def("num_threads", &num_threads, "Threads that a call may use.");
-  m.def(
-      "set_num_threads",
-      [](const py::object& count) {
-        set_num_threads(static_cast<int>(as_integer(count, "count", 1, std::numeric_limits<int>::max())));
-      },
-      py::arg("count"),
+  define<kNothing, [](const Arguments<0>&) -> py::object { return py::int_(num_threads()); }>(
+      m, "num_threads", "Threads that a call may use.");
+  define<kCount, bound_set_num_threads>(
+      m, "set_num_threads",
       "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
   m.def("use_instruction_set", &use_instruction_set, py::arg("name"),
         "Switches to another instruction set, for tests. Results do not change. Not while another thread\n"
