@@ -146,6 +146,14 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
     "EarlyStopping": (stopped, nc.EarlyStopping),
     "Checkpoint": (lambda **k: nc.Checkpoint(**{"path": "model", **k}), nc.Checkpoint),
     "Huber": (nc.Huber, nc.Huber),
+    "Sequential": (
+        lambda layers=None, **k: nc.Sequential([nc.Dense(2, 2)] if layers is None else layers, **k),
+        nc.Sequential,
+    ),
+    "set_num_threads": (nc.set_num_threads, nc.set_num_threads),
+    "clip_by_global_norm": (nc.clip_by_global_norm, nc.clip_by_global_norm),
+    "clip_by_value": (nc.clip_by_value, nc.clip_by_value),
+    "moving_average": (nc.moving_average, nc.moving_average),
     "Constant": (lambda **k: nc.Constant(**{"value": 1.0, **k}), nc.Constant),
     "Normal": (nc.Normal, nc.Normal),
     **{
@@ -164,6 +172,8 @@ FOREIGN = re.compile(
     "incompatible|argument of type|object is not|has no attribute|unsupported operand|not supported between|"
     "can't|could not|unhashable|too large to convert|Python int|ambiguous|subscriptable|iterable|unpack"
 )
+#: What messages call an argument, where that is not its name.
+NAMES_IN_MESSAGES = {"validation_data": "validation", "outputs": "output"}
 #: Numbers that are too large, or none, among data that are of the right kind.
 ABOUT_VALUES = FloatingPointError, OSError
 
@@ -180,7 +190,106 @@ def test_arguments_of_other_kinds(call: str, argument: str, tmp_path: Any, monke
         except (TypeError, ValueError) as error:
             refused += 1
             text = str(error)
-            assert " must " in text or "is " in text, f"{kind}: {text}"
-            assert argument.rstrip("s") in text or argument in ("loss", "pooled"), f"{kind}: {text}"
-            assert not FOREIGN.search(text.split(" must ")[0]), f"{kind}: {text}"
+            wanted = re.search(" must |; needed: ", text)
+            assert wanted, f"{kind}: {text}"
+            assert NAMES_IN_MESSAGES.get(argument, argument.rstrip("s")) in text, f"{kind}: {text}"
+            assert not FOREIGN.search(text[: wanted.start()]), f"{kind}: {text}"
+    assert refused > 8
+
+
+def test_every_public_call_has_its_row() -> None:
+    described = {getattr(described, "__name__", "") for _, described in CALLS.values()}
+    families = nc.Layer, nc.Loss, nc.Initializer, nc.Optimizer  # generated, with the parameters of their rows
+    others = {"num_threads", "show_config", "Value", "Callback", "GradientCheck", "History"}
+    for name in nc.__all__:
+        public = getattr(nc, name)
+        is_of_a_family = isinstance(public, type) and issubclass(public, families)
+        assert not callable(public) or is_of_a_family or name in described | others, name
+
+
+#: Calls that pybind11 would answer with a list of what it takes.
+COUNTS = {
+    "num_threads": lambda: nc.num_threads(2),
+    "show_config": lambda: nc.show_config("all"),
+    "set_num_threads": lambda: nc.set_num_threads(),
+    "set_num_threads by another name": lambda: nc.set_num_threads(threads=1),
+    "clip_by_value": lambda: nc.clip_by_value(-1.0, 1.0),
+    "moving_average": lambda: nc.moving_average(),
+    "a function": lambda: nc.functional.tanh(X, X),
+}
+
+
+@pytest.mark.parametrize("case", COUNTS)
+def test_arguments_that_are_missing_or_too_many(case: str) -> None:
+    with pytest.raises(
+        TypeError, match=r"^(\d arguments? .* without names|argument '\w+' is (missing|unknown))"
+    ):
+        COUNTS[case]()
+
+
+ITEMS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "size": (lambda item: nc.mlp([3, item]), "sizes"),
+    "layer": (lambda item: nc.Sequential(nc.Dense(2, 2), item), "layers"),
+    "input": (lambda item: nc.Model([item], nc.Input(2)), "inputs"),
+    "callback": (lambda item: trainer().fit(X, Y, progress=False, callbacks=[item]), "callbacks"),
+    "transform": (lambda item: setattr(nc.Adam(), "transforms", [item]), "transforms"),
+    "schedule": (lambda item: setattr(nc.Adam(), "schedule", item), "schedule"),
+    "learning rate": (lambda item: setattr(nc.Adam(), "learning_rate", item), "learning_rate"),
+    "hyperparameter": (lambda item: nc.Adam().set({"beta1": item}), "beta1"),
+    "store": (lambda item: nc.Adam().state(item), "store"),
+    "trained model": (lambda item: nc.Adam().step(item), "model"),
+    "weight": (lambda item: setattr(mlp()[0], "weight", item), "weight"),
+    "parameters": (lambda item: setattr(mlp(), "parameters", item), "parameters"),
+    "trainable": (lambda item: setattr(mlp()[0], "trainable", item), "trainable"),
+    "feature names": (lambda item: setattr(mlp(), "feature_names", item), "feature_names"),
+    "place of a layer": (lambda item: mlp()[item], "layer"),
+    "metric": (lambda item: trainer(metrics=[item]), "metric"),
+    "metrics by name": (lambda item: trainer(metrics={"2": item}), "metric"),
+    "weight of a loss": (lambda item: trainer(loss_weights=[item]), "loss_weight"),
+    "loss by place": (lambda item: trainer(loss=[item]), "loss"),
+    "delta by output": (lambda item: nc.Huber([item]), "delta"),
+    "answer of a loss": (lambda item: trainer(loss=lambda output, y: item).step(X, Y), "loss"),
+    "value of a loss": (lambda item: trainer(loss=lambda output, y: (item, output)).step(X, Y), "loss"),
+    "gradient of a loss": (lambda item: trainer(loss=lambda output, y: (0.0, item)).step(X, Y), "loss"),
+    "answer of a metric": (lambda item: trainer(metrics=[lambda y, z: item]).evaluate(X, Y), "metric"),
+    "answer of a schedule": (
+        lambda item: trainer(optimizer=nc.SGD(0.1, schedule=lambda step: item)).step(X, Y),
+        "schedule|factor",
+    ),
+    "answer of a transform": (
+        lambda item: trainer(optimizer=nc.SGD(0.1, transforms=[lambda gradients: item])).step(X, Y),
+        "transform",
+    ),
+    "row of a history": (lambda item: trainer().history.append(item), "row"),
+    "accumulate of a function": (
+        lambda item: nc.functional.tanh_backward(X, X, out=X.copy(), accumulate=item),
+        "accumulate",
+    ),
+    "slope of a function": (lambda item: nc.functional.leaky_relu(X, negative_slope=item), "negative_slope"),
+    "approximation of a function": (lambda item: nc.functional.gelu(X, approximate=item), "approximate"),
+    "activation of a function": (
+        lambda item: nc.functional.dense_forward(X, X, activation=item),
+        "activation",
+    ),
+    "reduction of a function": (
+        lambda item: nc.functional.mean_squared_error(X, X, reduction=item),
+        "reduction",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ITEMS)
+def test_items_attributes_and_answers_of_other_kinds(case: str) -> None:
+    call, name = ITEMS[case]
+    refused = 0
+    for kind, make in WRONG.items():
+        try:
+            call(make())
+        except FloatingPointError:
+            continue
+        except (TypeError, ValueError, IndexError) as error:
+            refused += 1
+            text = str(error)
+            assert re.search(" must |; needed: ", text), f"{kind}: {text}"
+            assert re.search(name, text), f"{kind}: {text}"
     assert refused > 8

@@ -203,8 +203,13 @@ class Optimizer:
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
         """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
-        state = self._states.get(store)
+        try:
+            state = self._states.get(store)
+        except TypeError:  # no weak reference to that
+            state = None
         if state is None:
+            if not hasattr(store, "precision") or isinstance(store, type):
+                raise TypeError(f"store must be that of a model; got {described(store)}")
             state = store.precision.optimizer_state(self.core, store.core)
             self._states[store] = state
         return state
