@@ -362,8 +362,8 @@ class Model(Layer):
         `loss_and_gradients` or `backward` left there, as a trainer leaves no whole gradient).
 
         x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
-        (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient). `training` as for
-        `forward`.
+        (B,), or by output, as `Trainer.fit` takes it. `loss` is a name, a Loss, or a function
+        loss(output, y) -> (value, gradient). `training` as for `forward`.
         """
         objective = self._objective(loss, loss_weights)
         return objective.loss_and_gradients(x, y, sample_weight, accumulate, training)
