@@ -133,7 +133,8 @@ Table as_table(const py::array& array, Argument argument, TableWanted wanted);
 /// checked.
 template <class T>
 struct LossTarget {
-  LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction);
+  /// Rows whose weight is 0 are not looked at; null: all are.
+  LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction, const T* weight);
 
   Target<T> target;
   std::vector<std::int64_t> copied;

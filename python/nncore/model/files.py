@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._errors import check_is, check_path
 from .contents import explaining
 from .model import Model, model_of
 
@@ -20,6 +21,7 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
     IsADirectoryError or shutil.SpecialFileError where the path is no regular file, and other OSErrors where
     the disk is full or the folder cannot be written.
     """
+    check_is(model, Model, "model")
     model.save(path, metadata=metadata)
 
 
@@ -38,6 +40,7 @@ def load(path: PathLike) -> Model:
     >>> loaded.metadata, bool((loaded.parameters == model.parameters).all())
     ({'trained on': 'nothing'}, True)
     """
+    check_path(path)
     from .._safetensors import read
 
     fields, tensors = read(path)

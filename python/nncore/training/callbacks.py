@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from .._errors import unknown_name
+from .._errors import check_flag, check_path, check_size, described, entry, unknown_name
 from ..model import Model
 
 if TYPE_CHECKING:
@@ -68,22 +68,32 @@ class Best:
     """The best value of one column so far, and whether a new one beats it."""
 
     def __init__(self, monitor: str, mode: Literal["auto", "min", "max"]) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise unknown_name("mode", mode, ("auto", "min", "max"))
+        entry("mode", mode, dict.fromkeys(("auto", "min", "max")))
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a column; got {described(monitor)}")
         if mode == "auto":
             mode = "min" if monitor.endswith("loss") else "max" if monitor.endswith("accuracy") else "auto"
-        if mode == "auto":
-            raise ValueError(
-                f"mode must be 'min' or 'max' for {monitor!r}, whose better values no name tells; got 'auto'"
-            )
-        self.monitor = monitor
+        self.monitor, self._mode = monitor, mode
         self._sign = 1.0 if mode == "min" else -1.0
         self.value = math.nan
 
     def begin(self, logs: Logs) -> None:
-        """Forgets the past; ValueError where no such column will be reported."""
+        """Forgets the past; ValueError where no such column will be reported, or its name does not tell which
+        of its values are better.
+        """
         if self.monitor not in logs:
+            has_validation = any(column.startswith("val_") for column in logs)
+            if self.monitor.startswith("val_") and not has_validation:
+                raise ValueError(
+                    f"monitor must be one of {', '.join(logs)}, as the fit has no validation_data; "
+                    f"got {self.monitor!r}"
+                )
             raise unknown_name("monitor", self.monitor, logs)
+        if self._mode == "auto":
+            raise ValueError(
+                f"mode must be 'min' or 'max' for {self.monitor!r}, whose better values no name tells; "
+                "got 'auto'"
+            )
         self.value = math.nan
 
     def improves(self, logs: Logs) -> bool:
@@ -111,10 +121,8 @@ class EarlyStopping(Callback):
         *,
         mode: Literal["auto", "min", "max"] = "auto",
     ) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1; got {patience}")
-        self.patience = patience
-        self.restore_best = restore_best
+        self.patience = check_size(patience, "patience")
+        self.restore_best = check_flag(restore_best, "restore_best")
         self.best = Best(monitor, mode)
         self._waited = 0
         self._kept: dict[str, NDArray[Any]] = {}  # the best parameters
@@ -175,6 +183,7 @@ class Checkpoint(Callback):
         *,
         mode: Literal["auto", "min", "max"] = "auto",
     ) -> None:
+        check_path(path)
         self.path = path
         self.best = None if monitor is None else Best(monitor, mode)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from .. import _core
+from .._errors import check_list, check_size, described
 
 
 class History(Mapping[str, list[float]]):
@@ -39,15 +40,20 @@ class History(Mapping[str, list[float]]):
 
     def rows(self, first: int = 0) -> list[dict[str, float]]:
         """The columns of each epoch from the one of that place on, counted from 0."""
-        return [dict(row) for row in self._rows[first:]]
+        return [dict(row) for row in self._rows[check_size(first, "first", least=0) :]]
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds an epoch."""
+        if not isinstance(row, Mapping):
+            raise TypeError(f"row must be a dict of columns; got {described(row)}")
         self._rows.append(dict(row))
 
     def changes_to(self, columns: Mapping[str, list[float]], seed: int) -> list[_core.Change]:
         """What takes over a checkpoint's, for `_core.call_together`."""
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        if not isinstance(columns, Mapping):
+            raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
+        lists = [check_list(column, f"columns[{name!r}]", "numbers") for name, column in columns.items()]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
         return [partial(setattr, self, "_rows", rows), partial(setattr, self, "seed", seed)]
 
     def __getitem__(self, column: str) -> list[float]:
