@@ -89,7 +89,7 @@ void PlanUpdate<T>::approve() {
 template <class T>
 bool PlanUpdate<T>::is_bounded(const PlannedStep& step) const {
   const auto index = static_cast<int>(&step - plan_.steps.data());
-  return std::find(bounded_steps_.begin(), bounded_steps_.end(), index) != bounded_steps_.end();
+  return std::binary_search(bounded_steps_.begin(), bounded_steps_.end(), index);
 }
 
 template <class T>

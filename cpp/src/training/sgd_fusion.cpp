@@ -39,7 +39,7 @@ bool SgdFusion<T>::take(const PlannedStep& step) {
 template <class T>
 bool SgdFusion<T>::has_taken(const PlannedStep& step) const {
   const auto index = static_cast<int>(&step - plan_.steps.data());
-  return std::find(bounded_steps_.begin(), bounded_steps_.end(), index) != bounded_steps_.end() &&
+  return std::binary_search(bounded_steps_.begin(), bounded_steps_.end(), index) &&
          way_of(step) == UpdateWay::fused;
 }
 

@@ -75,7 +75,7 @@ def make_layers(
     for name in leaves:
         _make(name, graph["layers"], made, ())
     between({name: made[name] for name in leaves})
-    for name in in_order:
+    for name in reversed(in_order):  # models within others come first
         _make(name, graph["layers"], made, ())
     return made
 

@@ -85,6 +85,7 @@ class Model(Layer):
         if _names is None and (shared := shared_store(everyone)):
             _names = shared.names  # what the layers are called where they were before
         self.names = name_layers(self.layers, {} if _names is None else _names)
+        self._named = {self.names[layer]: layer for layer in self.layers}
         self._value_names = name_values(self.values, self.names)
         self.input_names = [self._value_names[value] for value in self.inputs]
         self.output_names = [self._value_names[value] for value in self._ends]
@@ -104,7 +105,8 @@ class Model(Layer):
     def attach(self, store: ParameterStore) -> None:
         """Plans the graph on a store that has all of its layers."""
         nodes = make_nodes(self.values, self._value_names, store.places)
-        graph = _core.Graph(nodes, [self.values.index(value) for value in self._ends])
+        places = {value: place for place, value in enumerate(self.values)}
+        graph = _core.Graph(nodes, [places[value] for value in self._ends])
         network = store.precision.network(graph, store.core)
         self._store, self.graph, self.network = store, graph, network
         self.segments = store.segments_of(self.names)
@@ -206,9 +208,9 @@ class Model(Layer):
     def __getitem__(self, which: int | str) -> Layer:
         """A layer by its place or its name; IndexError or ValueError where there is none."""
         if isinstance(which, str):
-            if which not in self.layer_names:
-                raise unknown_name("layer", which, dict.fromkeys(self.layer_names))
-            return self.layers[self.layer_names.index(which)]
+            if which not in self._named:
+                raise unknown_name("layer", which, self._named)
+            return self._named[which]
         return self.layers[which]
 
     @property
@@ -414,7 +416,7 @@ class Model(Layer):
     def __repr__(self) -> str:
         total = sum(view.size for view in self.named_parameters().values())
         title = f"{type(self).__name__}: {total:,} parameters, {self.dtype}, seed {self.seed}"
-        if len(self.segments) < len(self.store.shapes):
+        if len(self.segments) < len(self.store.specs):
             title += f" (in a store of {self.parameters.size:,})"
         return summary(title, self.values, [self._value_names[value] for value in self.values])
 

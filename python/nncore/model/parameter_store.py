@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _core
 from .._errors import as_seed
-from .._names import free_name
+from .._names import TakenNames
 from .._precision import PRECISIONS, Precision, as_dtype
 from ..graph import Layer, ParameterSpec
 
@@ -41,7 +41,7 @@ class ParameterStore:
         self.precision = PRECISIONS[dtype]
         self.names = {layer: name for name, layer in layers.items()}
         self.places: dict[Layer, tuple[int, int]] = {}  # where each layer's parameters and state start
-        self.shapes: list[tuple[int, ...]] = []  # of the segments, in the order of the flat arrays
+        self.specs: list[ParameterSpec] = []  # of the segments, in the order of the flat arrays
         self.tenants: WeakSet[Tenant] = WeakSet()
         self.moved = False  # whether its layers have another store now
         segments: list[_core.Segment] = []
@@ -50,8 +50,9 @@ class ParameterStore:
             self.places[layer] = len(segments), len(state)
             for key, spec in layer.parameter_specs().items():
                 segments.append(_segment(f"{name}.{key}", spec, layer.trainable))
-                self.shapes.append(spec.shape)
+                self.specs.append(spec)
             state += [_segment(f"{name}.{key}", spec, False) for key, spec in layer.state_specs().items()]
+        self._starts = _starts(self.specs)
         self.core = self.precision.parameters(segments, state)
         self.core.initialize(seed)
 
@@ -115,14 +116,11 @@ class ParameterStore:
 
     def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
         """Views of some segments in any array laid out like `values`, by name, in their shapes."""
-        ends = list(itertools.accumulate(math.prod(shape) for shape in self.shapes))
-        views = {}
-        for name, index in segments.items():
-            start = ends[index] - math.prod(self.shapes[index])
-            like = self.core.value(index)  # its strides tell in which order the core keeps a segment
-            strides = [step // like.itemsize * flat.itemsize for step in like.strides]
-            views[name] = np.lib.stride_tricks.as_strided(flat[start:], like.shape, strides)
-        return views
+        starts = self._starts
+        return {
+            name: _shaped(flat[starts[index] : starts[index + 1]], self.specs[index])
+            for name, index in segments.items()
+        }
 
     def replace(
         self,
@@ -149,9 +147,11 @@ class Place:
     be right, and calls `settle`, all layers stay where they were.
     """
 
-    def __init__(self, store: ParameterStore, moving: Sequence[ParameterStore] = ()) -> None:
+    def __init__(
+        self, store: ParameterStore, moving: Sequence[ParameterStore] = (), *, is_new: bool = True
+    ) -> None:
         self.store = store
-        self._moving = moving
+        self._moving, self._is_new = moving, is_new
         with ExitStack() as using:
             for old in moving:
                 using.enter_context(old.changing())
@@ -164,7 +164,8 @@ class Place:
 
     def settle(self) -> None:
         """Tells the layers, and the models of the stores that move."""
-        self.store.bind()
+        if self._is_new:
+            self.store.bind()
         for old in self._moving:
             for tenant in list(old.tenants):
                 tenant.attach(self.store)
@@ -191,7 +192,7 @@ def find_place(
             raise ValueError(
                 f"seed must be {old[0].seed}, from which the layers' parameters come; got {as_seed(seed)}"
             )
-        return Place(old[0])
+        return Place(old[0], is_new=False)
     holders = {name: layer for layer, name in names.items() if layer.has_arrays}
     if not old:
         return Place(ParameterStore(holders, as_dtype(np.float32 if dtype is None else dtype), as_seed(seed)))
@@ -204,10 +205,13 @@ def find_place(
             "that holds all of these layers; smaller models of its layers then share its parameters"
         )
     moving = set(holders.values())
+    taken = TakenNames(holders)
     for store in old:  # layers that only other models of those stores have
         for layer, name in store.names.items():
             if layer not in moving:
-                holders[free_name(name, set(holders))] = layer
+                free = taken.free(name)
+                taken.add(free)
+                holders[free] = layer
                 moving.add(layer)
     return Place(ParameterStore(holders, old[0].dtype, as_seed(seed)), old)
 
@@ -232,6 +236,19 @@ def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:
     """The stores of the layers that have parameters, each once; None is that of new ones."""
     found = dict.fromkeys(layer.store for layer in layers if layer.has_arrays)
     return cast("list[ParameterStore | None]", list(found))
+
+
+def _starts(specs: Iterable[ParameterSpec]) -> list[int]:
+    """Where each array starts in the flat one, and where the last one ends."""
+    return list(itertools.accumulate((math.prod(spec.shape) for spec in specs), initial=0))
+
+
+def _shaped(piece: NDArray[Any], spec: ParameterSpec) -> NDArray[Any]:
+    """A piece of a flat array as the core reads it: the outputs of one input lie together."""
+    if spec.layout == "rows" or len(spec.shape) < 2:
+        return piece.reshape(spec.shape)
+    *groups, rows, columns = spec.shape
+    return piece.reshape(*groups, columns, rows).swapaxes(-1, -2)
 
 
 def _segment(name: str, spec: ParameterSpec, trainable: bool) -> _core.Segment:
