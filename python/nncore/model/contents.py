@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .._arrays import FeatureNames
+from .._errors import as_seed
+from .._precision import PRECISIONS
 from ..graph import Layer
 from .parameter_store import ParameterStore
 
@@ -105,6 +107,21 @@ def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype
             )
 
 
+def checked_dtype(given: object) -> np.dtype[Any]:
+    """The dtype that a file names; ValueError for anything else."""
+    names = {str(dtype): dtype for dtype in PRECISIONS}
+    if not isinstance(given, str) or given not in names:
+        raise ValueError(f"dtype must be {' or '.join(names)}; got {given!r}")
+    return names[given]
+
+
+def checked_seed(given: object) -> int:
+    """The seed that a file has; TypeError or ValueError for anything else."""
+    if type(given) is not int:
+        raise TypeError(f"seed must be an integer; got {type(given).__name__}")
+    return as_seed(given)
+
+
 def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     """A user's metadata; TypeError for anything but a dict with strings as keys."""
     if not isinstance(given, Mapping):
@@ -126,7 +143,15 @@ def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
         raise ValueError(
             f"path must be a file that has {error}; got {os.fspath(path)} ({versions(fields)})"
         ) from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"path must be a file that fits; got {os.fspath(path)}: {error} ({versions(fields)})"
         ) from error

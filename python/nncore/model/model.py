@@ -16,12 +16,20 @@ from .._arrays import (
     check_feature_names,
     find_feature_names,
 )
-from .._errors import as_seed, unknown_name
+from .._errors import unknown_name
 from .._precision import as_dtype
 from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
 from ..losses import Loss
 from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
-from .contents import check_tensors, contents, unknown_fields, write
+from .contents import (
+    as_metadata,
+    check_tensors,
+    checked_dtype,
+    checked_seed,
+    contents,
+    unknown_fields,
+    write,
+)
 from .nodes import all_layers, make_nodes, name_layers, name_values, top_names
 from .objective import Losses, LossWeights, Objective, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
@@ -465,11 +473,15 @@ def make_model(
 
 def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
     """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
-    dtype, seed = as_dtype(fields["dtype"]), as_seed(fields["seed"])
-    model = make_model(fields["graph"], dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
+    graph, dtype, seed = fields["graph"], checked_dtype(fields["dtype"]), checked_seed(fields["seed"])
+    metadata = as_metadata(fields["metadata"])
+    model = make_model(graph, dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
+    described = model.describe_graph()
+    if described != {key: graph[key] for key in described}:  # flags that are words, negative places, ...
+        raise ValueError("graph must be as nncore describes a model's; got one that is read as another")
     for name, view in model.named_arrays().items():
         view[...] = tensors[name]
-    model.metadata = dict(fields["metadata"])
+    model.metadata = metadata
     model.feature_names = fields.get("feature_names", {})
     model.unknown_fields = unknown_fields(fields)
     return model
