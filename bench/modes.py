@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nncore._cli.workloads import FITS, Workload
 
-from . import functions, report, startup
+from . import functions, hidden, report, startup
 from .session import Process, Session, undisturbed_turn
 
 Peers = Sequence[tuple[str, int]]
@@ -43,6 +43,13 @@ def step(session: Session, scope: Scope) -> None:
     """Training step by step from Python."""
     for workload in scope.grid:
         session.measure("step", {"workload": workload.name})
+
+
+def layers(session: Session, scope: Scope) -> None:
+    """Steps with other activations, with dropout and with batch normalization."""
+    for workload, layer in hidden.CASES:
+        if workload in [chosen.name for chosen in scope.grid]:
+            session.measure("layers", {"workload": workload, "hidden": layer})
 
 
 def predict(session: Session, scope: Scope) -> None:
@@ -113,6 +120,7 @@ def imports(session: Session, _: Scope) -> None:
 MODES: Mapping[str, Mode] = {
     "epoch": Mode("Training in the peer's own loop, µs a step", epoch),
     "step": Mode("Training step by step from Python, µs a step", step),
+    "layers": Mode("Steps with other hidden layers, µs a step", layers),
     "predict": Mode("Predictions from Python, µs a call", predict),
     "matmul": Mode("Matrix products alone, µs each", matmul),
     "functional": Mode("Plain functions, µs a call", functional),

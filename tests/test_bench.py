@@ -220,6 +220,18 @@ def test_fit_of_scikit_learn_does_the_same(suite, name):
     assert suite["check"].compare("epoch", {"workload": name}, {}, job.check) == ""
 
 
+def test_other_hidden_layers_compute_what_the_reference_says(suite):
+    from bench import hidden
+    from bench.peers import nncore_peer
+
+    for name, layer in hidden.CASES:
+        check = nncore_peer.layers(GRID[name], layer).check
+        assert bool(check) == (layer != "dropout")
+        case = {"workload": name, "hidden": layer}
+        assert suite["check"].compare("layers", case, {}, check) == ""
+        assert not check or "losses" in suite["check"].compare("layers", case, {}, {"losses": [1e9]})
+
+
 def run_suite(*arguments):
     command = [sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "0.001", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=dict(os.environ))

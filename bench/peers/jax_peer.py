@@ -13,12 +13,16 @@ from nncore._cli import workloads
 from nncore._cli.numpy_net import BETA1, BETA2, EPSILON
 from nncore._cli.workloads import Workload
 
+from ..hidden import RATE, VARIANCE_EPSILON
 from ..job import Job, Peer, batches, check_training, repeated, sample, versions
 
 ACTIVATIONS = {
     "relu": lambda z: jnp.maximum(z, 0),
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
+    "leaky_relu": jax.nn.leaky_relu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
     "identity": lambda z: z,
 }
 LOSSES = {
@@ -45,6 +49,29 @@ def forward(workload: Workload, parameters: Any, x: Any) -> Any:
     return ACTIVATIONS[workload.output](x @ weight + bias)
 
 
+def first_state(workload: Workload, parameters: Any) -> Any:
+    """What an optimizer starts from: the parameters; of Adam also both moments and the number of steps."""
+    if workload.optimizer == "sgd":
+        return (parameters,)
+    zeros = partial(jax.tree.map, jnp.zeros_like)
+    return (parameters, zeros(parameters), zeros(parameters), jnp.zeros((), jnp.float32))
+
+
+def updated(workload: Workload, state: Any, gradients: Any) -> Any:
+    """The state after a step."""
+    if workload.optimizer == "sgd":
+        return (jax.tree.map(lambda p, g: p - workload.learning_rate * g, state[0], gradients),)
+    parameters, m, v, t = state
+    t += 1
+    rate, correction = workload.learning_rate / (1 - BETA1**t), 1 / jnp.sqrt(1 - BETA2**t)
+    m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, gradients)
+    v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, gradients)
+    parameters = jax.tree.map(
+        lambda p, m, v: p - rate * m / (jnp.sqrt(v) * correction + EPSILON), parameters, m, v
+    )
+    return (parameters, m, v, t)
+
+
 def make_step(workload: Workload) -> tuple[Any, Any]:
     """The function (state, x, y) -> (state, loss), and the first state."""
     loss = LOSSES[workload.loss]
@@ -52,27 +79,24 @@ def make_step(workload: Workload) -> tuple[Any, Any]:
     def objective(parameters: Any, x: Any, y: Any) -> Any:
         return loss(forward(workload, parameters, x), y)
 
-    def sgd(state: Any, x: Any, y: Any) -> Any:
+    def step(state: Any, x: Any, y: Any) -> Any:
         value, gradients = jax.value_and_grad(objective)(state[0], x, y)
-        return (jax.tree.map(lambda p, g: p - workload.learning_rate * g, state[0], gradients),), value
+        return updated(workload, state, gradients), value
 
-    def adam(state: Any, x: Any, y: Any) -> Any:
-        parameters, m, v, t = state
-        value, gradients = jax.value_and_grad(objective)(parameters, x, y)
-        t += 1
-        rate, correction = workload.learning_rate / (1 - BETA1**t), 1 / jnp.sqrt(1 - BETA2**t)
-        m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, gradients)
-        v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, gradients)
-        parameters = jax.tree.map(
-            lambda p, m, v: p - rate * m / (jnp.sqrt(v) * correction + EPSILON), parameters, m, v
-        )
-        return (parameters, m, v, t), value
+    return step, first_state(workload, initial_parameters(workload))
 
-    parameters = initial_parameters(workload)
-    if workload.optimizer == "sgd":
-        return sgd, (parameters,)
-    zeros = partial(jax.tree.map, jnp.zeros_like)
-    return adam, (parameters, zeros(parameters), zeros(parameters), jnp.zeros((), jnp.float32))
+
+def dropped(values: Any, key: Any) -> Any:
+    """Dropout."""
+    return jnp.where(jax.random.bernoulli(key, 1 - RATE, values.shape), values / (1 - RATE), 0)
+
+
+def normalized(z: Any, parameters: Any, statistics: Any) -> Any:
+    """Batch normalization, and the statistics that it moves."""
+    (scale, shift), (mean, variance), rows = parameters, (z.mean(0), z.var(0)), len(z)
+    result = (z - mean) * jax.lax.rsqrt(variance + VARIANCE_EPSILON) * scale + shift
+    unbiased = variance * rows / (rows - 1)
+    return result, (0.9 * statistics[0] + 0.1 * mean, 0.9 * statistics[1] + 0.1 * unbiased)
 
 
 class Training:
@@ -140,6 +164,50 @@ def step(workload: Workload) -> Job:
     return Job(partial(training.step, x, y), finish=training.finish, check=found)
 
 
+def layers(workload: Workload, hidden: str) -> Job:
+    """A jitted step with other hidden layers."""
+    x, y = arrays(workload, workload.batch)
+    loss, activation = LOSSES[workload.loss], ACTIVATIONS.get(hidden, ACTIVATIONS["relu"])
+
+    def objective(parameters: Any, extra: Any, key: Any) -> Any:
+        output, found = x, []
+        *hidden_layers, (last, last_bias) = parameters["dense"]
+        for number, (weight, bias) in enumerate(hidden_layers):
+            z = output @ weight + bias
+            if hidden == "batch_norm":
+                z, moved = normalized(z, parameters["scale"][number], extra[number])
+                found.append(moved)
+            output = activation(z)
+            if hidden == "dropout":
+                output = dropped(output, jax.random.fold_in(key, number))
+        return loss(output @ last + last_bias, y), found
+
+    def step(state: Any, extra: Any, key: Any) -> Any:
+        key, now = jax.random.split(key)
+        (value, extra), gradients = jax.value_and_grad(objective, has_aux=True)(state[0], extra, now)
+        return updated(workload, state, gradients), extra, key, value
+
+    jitted = jax.jit(step, donate_argnums=(0, 1))
+    widths = workload.sizes[1:-1]
+    parameters = {
+        "dense": initial_parameters(workload),
+        "scale": [(jnp.ones(n), jnp.zeros(n)) for n in widths if hidden == "batch_norm"],
+    }
+    extra = [(jnp.zeros(n), jnp.ones(n)) for n in widths if hidden == "batch_norm"]
+    now = [first_state(workload, parameters), extra, jax.random.key(0, impl="unsafe_rbg")]  # the fastest
+
+    def run() -> Any:
+        *now[:], value = jitted(*now)
+        return value
+
+    first = float(run())
+    return Job(
+        run,
+        finish=lambda: jax.block_until_ready(now[0]),
+        check={} if hidden == "dropout" else {"losses": [first]},
+    )
+
+
 def predict(workload: Workload, rows: int) -> Job:
     """A jitted forward pass from an array of its own to one that is ready."""
     x, _ = arrays(workload, rows)
@@ -158,5 +226,5 @@ def peer(variant: str, threads: int) -> Peer:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # small calls are up to three times as fast
     return Peer(
         versions("jax", "jaxlib"),
-        {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "predict": predict},
+        {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "layers": layers, "predict": predict},
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
 import nncore as nc
 from nncore._cli import workloads
-from nncore._cli.bench import dense_layers, make_model, make_trainer
+from nncore._cli.bench import dense_layers, make_model, make_trainer, set_parameters
 from nncore._cli.workloads import Workload
 
+from .. import hidden as hidden_layers
 from ..job import Job, Peer, batches, check_training, sample
 from . import nncore_functions
 
@@ -37,6 +39,29 @@ def step(workload: Workload) -> Job:
     x, y = workloads.data(workload, workload.batch)
     trainer = make_trainer(workload)
     return Job(partial(trainer.step, x, y), check=check(trainer, [(x, y)] * 3))
+
+
+HIDDEN = {
+    "tanh": lambda width: [nc.Tanh()],
+    "leaky_relu": lambda width: [nc.LeakyReLU()],
+    "gelu": lambda width: [nc.GELU()],
+    "silu": lambda width: [nc.SiLU()],
+    "dropout": lambda width: [nc.ReLU(), nc.Dropout(hidden_layers.RATE)],
+    "batch_norm": lambda width: [nc.BatchNorm(width), nc.ReLU()],
+}
+
+
+def layers(workload: Workload, hidden: str) -> Job:
+    """Trainer.step with other hidden layers."""
+    x, y = workloads.data(workload, workload.batch)
+    line: list[nc.Layer] = []
+    for inputs, outputs in pairwise(workload.sizes):
+        line += HIDDEN[hidden](inputs) if line else []
+        line.append(nc.Dense(inputs, outputs, weight_initializer=nc.Zeros()))
+    trainer = nc.Trainer(nc.Sequential(*line, seed=0), workload.loss, nc.Adam(workload.learning_rate))
+    set_parameters(trainer.model, workload)
+    first = trainer.step(x, y)
+    return Job(partial(trainer.step, x, y), check={} if hidden == "dropout" else {"losses": [first]})
 
 
 def predict(workload: Workload, rows: int) -> Job:
@@ -87,6 +112,7 @@ def peer(variant: str, threads: int) -> Peer:
     modes = {
         "epoch": epoch,
         "step": step,
+        "layers": layers,
         "predict": predict,
         "matmul": nncore_functions.matmul,
         "functional": nncore_functions.functional,

@@ -12,10 +12,20 @@ from torch.nn import functional as F
 from nncore._cli import workloads
 from nncore._cli.workloads import Workload
 
+from ..hidden import RATE
 from ..job import Job, Peer, Unsupported, batches, check_training, repeated, sample, versions
 from . import torch_functions
 
-ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
+HIDDEN: dict[str, Any] = {
+    "relu": lambda width: [torch.nn.ReLU()],
+    "tanh": lambda width: [torch.nn.Tanh()],
+    "sigmoid": lambda width: [torch.nn.Sigmoid()],
+    "leaky_relu": lambda width: [torch.nn.LeakyReLU()],
+    "gelu": lambda width: [torch.nn.GELU()],
+    "silu": lambda width: [torch.nn.SiLU()],
+    "dropout": lambda width: [torch.nn.ReLU(), torch.nn.Dropout(RATE)],
+    "batch_norm": lambda width: [torch.nn.BatchNorm1d(width), torch.nn.ReLU()],
+}
 LOSSES = {
     "mean_squared_error": F.mse_loss,
     "half_squared_error": lambda output, y: F.mse_loss(output, y, reduction="sum") / (2 * len(output)),
@@ -28,9 +38,9 @@ COMPILE_UP_TO = 10_000_000  # parameters: more takes minutes, and gains nothing
 class Training:
     """One network in training."""
 
-    def __init__(self, workload: Workload, variant: str) -> None:
+    def __init__(self, workload: Workload, variant: str, hidden: str = "") -> None:
         self.batch = workload.batch
-        self.model = make_model(workload)
+        self.model = make_model(workload, hidden or workload.activation)
         loss = LOSSES[workload.loss]
 
         def objective(x: Any, y: Any) -> Any:
@@ -63,8 +73,8 @@ class Training:
         return [layer.weight.detach().T for layer in self.model if isinstance(layer, torch.nn.Linear)]
 
 
-def make_model(workload: Workload) -> torch.nn.Sequential:
-    """The workload's network."""
+def make_model(workload: Workload, hidden: str) -> torch.nn.Sequential:
+    """The workload's network, with these hidden layers."""
     layers: list[torch.nn.Module] = []
     parameters = zip(*workloads.initial_parameters(workload), strict=True)
     for (inputs, outputs), (weight, bias) in zip(pairwise(workload.sizes), parameters, strict=True):
@@ -72,10 +82,10 @@ def make_model(workload: Workload) -> torch.nn.Sequential:
         with torch.no_grad():
             dense.weight.copy_(torch.from_numpy(weight.T))
             dense.bias.copy_(torch.from_numpy(bias))
-        layers += [dense, ACTIVATIONS[workload.activation]()]
-    layers.pop()
+        layers += [dense, *HIDDEN[hidden](outputs)]
+    del layers[layers.index(dense) + 1 :]
     if workload.output != "identity":
-        layers.append(ACTIVATIONS[workload.output]())
+        layers += HIDDEN[workload.output](workload.sizes[-1])
     return torch.nn.Sequential(*layers)
 
 
@@ -125,13 +135,21 @@ def step(workload: Workload, *, variant: str) -> Job:
     return Job(partial(training.step, x, y), check=found)
 
 
+def layers(workload: Workload, hidden: str, *, variant: str) -> Job:
+    """One step with other hidden layers."""
+    x, y = tensors(workload, workload.batch)
+    training = Training(workload, variant, hidden)
+    first = float(training.step(x, y))
+    return Job(partial(training.step, x, y), check={} if hidden == "dropout" else {"losses": [first]})
+
+
 def predict(workload: Workload, rows: int, *, variant: str) -> Job:
     """The forward pass in inference mode."""
     if variant == "fused":
         raise Unsupported("predicts as PyTorch does")
     with torch.inference_mode():
         x, _ = tensors(workload, rows)
-        model = make_model(workload).eval()
+        model = make_model(workload, workload.activation).eval()
         forward = compiled(model, workload) if variant == "compiled" else model
         found = {"outputs": sample(forward(x))}
     return Job(partial(forward, x), check=found, around=torch.inference_mode)
@@ -143,7 +161,7 @@ def peer(variant: str, threads: int) -> Peer:
     torch.set_num_interop_threads(1)
     if variant == "compiled":
         torch.compile(lambda x: x + 1)(torch.zeros(1))  # fails here where there is no C++ compiler
-    given = {"epoch": epoch, "step": step, "predict": predict, "fit": fit}
+    given = {"epoch": epoch, "step": step, "layers": layers, "predict": predict, "fit": fit}
     names = ["fit"] if variant == "DataLoader" else list(given)
     modes: dict[str, Any] = {name: partial(given[name], variant=variant) for name in names}
     if variant == "eager":

@@ -68,6 +68,12 @@ class Random {
   std::mt19937_64 generator_;
 };
 
+/// Numbers from -1 to 1.
+template <class T>
+std::vector<T> numbers(std::int64_t count, unsigned seed) {
+  return Random(seed).uniform<T>(count, -1, 1);
+}
+
 /// An array that is followed by elements nobody may write.
 template <class T>
 class Guarded {

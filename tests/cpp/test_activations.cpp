@@ -1,4 +1,4 @@
-// Activations, their derivatives and the elementwise kernels against scalar loops, on every set.
+// Activations and their derivatives against scalar loops, on every set.
 #include "nncore/activations.hpp"
 
 #include <algorithm>
@@ -290,28 +290,6 @@ void check_infinities() {
   CHECK((forward(ActivationKind::softmax, std::vector<T>{huge, -huge}) == std::vector<T>{1, 0}));
 }
 
-template <class T>
-void check_elementwise(std::int64_t count) {
-  const auto& kernels = nncore::kernels::active<T>();
-  Random random(4);
-  const std::vector<T> a = random.uniform<T>(count, 0.01, 9), b = random.uniform<T>(count, -9, 9);
-  Guarded<T> sum(count), product(count), fused(a), exps(count), logs(count);
-  kernels.add(a.data(), b.data(), sum.data(), count);
-  kernels.multiply(a.data(), b.data(), product.data(), count);
-  kernels.multiply_add(a.data(), b.data(), fused.data(), count);
-  kernels.exp(b.data(), exps.data(), count);
-  kernels.log(a.data(), logs.data(), count);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const T x = a[static_cast<std::size_t>(i)], y = b[static_cast<std::size_t>(i)];
-    const volatile T xy = x * y;  // rounded by itself
-    CHECK(sum[i] == x + y && product[i] == xy && fused[i] == x + xy);
-    const long double e = std::exp(static_cast<long double>(y)), l = std::log(static_cast<long double>(x));
-    check_close(exps[i], e, 2 * kEpsilon<T> * e, "exp");
-    check_close(logs[i], l, 2 * kEpsilon<T> * std::fabs(l), "log");
-  }
-  CHECK(sum.intact() && product.intact() && fused.intact() && exps.intact() && logs.intact());
-}
-
 }  // namespace
 
 TEST(forward_follows_the_formulas) {
@@ -432,15 +410,6 @@ TEST(a_long_row_may_begin_anywhere) {
           CHECK(std::count(written.begin() + offset + count, written.end(), -7) == most + 1 - offset);
         }
       }
-    }
-  });
-}
-
-TEST(elementwise_kernels_round_each_operation) {
-  on_every_set([] {
-    for (const std::int64_t count : kSizes) {
-      check_elementwise<float>(count);
-      check_elementwise<double>(count);
     }
   });
 }

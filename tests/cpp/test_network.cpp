@@ -5,7 +5,6 @@
 #include <limits>
 #include <new>
 #include <numeric>
-#include <random>
 
 #include "check.hpp"
 #include "nncore/network.hpp"
@@ -13,8 +12,10 @@
 #include "nncore/operation.hpp"
 #include "nncore/runtime.hpp"
 #include "nodes.hpp"
+#include "numeric.hpp"
 
 using namespace nncore;
+using numeric::numbers;
 
 namespace {
 
@@ -92,14 +93,6 @@ Node lookup_node(std::string name, int input, int table, std::int64_t width) {
 
 Node centre_node(std::string name, int input, int mean) {
   return {std::move(name), std::make_shared<CentreOperation>(mean), {input}};
-}
-
-template <class T>
-std::vector<T> numbers(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<T> out(count);
-  for (T& x : out) x = static_cast<T>(static_cast<double>(random()) / 2147483648.0 - 1.0);
-  return out;
 }
 
 struct Problem {
@@ -273,125 +266,6 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
   CHECK(state.steps == 3 * 2 * 4);  // a batch of no rows is no step
 }
 
-namespace {
-
-/// An encoder of 160 to 130, with weights large enough to be changed while their gradient is formed, and its
-/// decoder, whose weight is its own, that of the encoder (then it is changed once both gradients are there),
-/// or stored the other way round.
-enum class Decoder { own, tied, transposed };
-
-template <class T>
-std::vector<T> sgd_steps(Decoder decoder, std::int64_t rows, bool in_one_step) {
-  std::vector<Segment> segments{weight_segment("a.weight", 130, 160), bias_segment("a.bias", 130),
-                                bias_segment("b.bias", 160)};
-  if (decoder == Decoder::own) segments.push_back(weight_segment("b.weight", 160, 130));
-  if (decoder == Decoder::transposed) segments.push_back(weight_segment("b.weight", 130, 160));
-  auto parameters = std::make_shared<Parameters<T>>(segments);
-  parameters->initialize(11);
-  const int weight = decoder == Decoder::tied ? 0 : 3;
-  std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, 130),
-                          activation_node("t", 1, ActivationKind::tanh),
-                          dense_node("b", 2, weight, 2, 130, 160, decoder != Decoder::own)};
-  const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{3}), parameters);
-  const std::vector<T> x = numbers<T>(rows * 160, 12);
-  const Table table_x = table(x.data(), rows, 160);
-  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
-  const auto objective = network.plan(terms);
-  const Optimizer optimizer = OptimizerKind::sgd;
-  OptimizerState<T> state(optimizer, parameters->count());
-  Workspace<T> workspace;
-  for (int step = 0; step < 3; ++step) {
-    const Batch batch{{&table_x, 1}, {&table_x, 1}, nullptr, nullptr, 0, rows};
-    if (in_one_step) {
-      network.train_step(*objective, batch, optimizer, state, workspace);
-    } else {
-      network.loss_and_gradients(*objective, batch, true, false, workspace);
-      network.update(optimizer, state);
-    }
-  }
-  CHECK(state.steps == 3);
-  return {parameters->values(), parameters->values() + parameters->count()};
-}
-
-}  // namespace
-
-TEST(an_update_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwards) {
-  for (const Decoder decoder : {Decoder::own, Decoder::tied, Decoder::transposed}) {
-    for (const std::int64_t rows : {1, 33, 1100}) {  // the last is more than one chain
-      CHECK(sgd_steps<float>(decoder, rows, true) == sgd_steps<float>(decoder, rows, false));
-      CHECK(sgd_steps<double>(decoder, rows, true) == sgd_steps<double>(decoder, rows, false));
-    }
-  }
-}
-
-namespace {
-
-/// The identity; each of its backwards allows one more thread, so that the next step needs more memory.
-class MoreThreads final : public OperationOf<MoreThreads> {
- public:
-  const char* kind() const override { return "more_threads"; }
-  std::int64_t out_features(std::span<const std::int64_t> features) const override { return features[0]; }
-  template <class T>
-  void compute_forward(const NodeCall<T>& call) const {
-    std::copy_n(call.inputs[0].data, call.output.rows * call.output.columns, call.output.data);
-  }
-  template <class T>
-  void compute_backward(const NodeCall<T>& call) const {
-    std::copy_n(call.grad_output.data, call.output.rows * call.output.columns, call.grad_inputs[0].data);
-    set_num_threads(num_threads() + 1);
-  }
-};
-
-/// Seven steps of one sample of type From, 160 to `width` to 10, by train_epoch or one at a time. Someone
-/// changes a weight after the first.
-template <class T, class From>
-std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
-  auto parameters = std::make_shared<Parameters<T>>(
-      std::vector<Segment>{weight_segment("a.weight", width, 160), bias_segment("a.bias", width),
-                           weight_segment("b.weight", 10, width), bias_segment("b.bias", 10)});
-  parameters->initialize(13);
-  std::vector<Node> nodes{input_node("x", 160), dense_node("a", 0, 0, 1, 160, width),
-                          activation_node("t", 1, ActivationKind::sigmoid),
-                          dense_node("b", 2, 2, 3, width, 10)};
-  nodes.push_back({.name = "m", .operation = std::make_shared<MoreThreads>(), .inputs = {3}});
-  const Network<T> network(std::make_shared<Graph>(nodes, std::vector<int>{4}), parameters);
-  const std::vector<From> x = numbers<From>(5 * 160, 14), y = numbers<From>(5 * 10, 15);
-  const std::int64_t rows[] = {3, 0, 0, 4, 2, 1, 3};
-  const Table input = table(x.data(), 5, 160), target = table(y.data(), 5, 10);
-  const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
-  const auto objective = network.plan(terms);
-  const Optimizer optimizer = OptimizerKind::sgd;
-  OptimizerState<T> state(optimizer, parameters->count());
-  Workspace<T> workspace;
-  const auto change = [&parameters](std::int64_t steps) {
-    if (steps == 1) parameters->values()[5] = T(0.25);
-    return true;
-  };
-  if (in_an_epoch) {
-    const Batch all{{&input, 1}, {&target, 1}, nullptr, rows, 0, 7};
-    network.train_epoch(*objective, all, 1, optimizer, state, workspace,
-                        {.tick = [&](std::int64_t steps, double) { return change(steps); }});
-  }
-  for (int step = 0; !in_an_epoch && step < 7; ++step) {
-    const Batch one{{&input, 1}, {&target, 1}, nullptr, rows + step, 0, 1};
-    network.train_step(*objective, one, optimizer, state, workspace);
-    change(step + 1);
-  }
-  CHECK(state.steps == 7);
-  set_num_threads(1);
-  return {parameters->values(), parameters->values() + parameters->count()};
-}
-
-}  // namespace
-
-TEST(an_update_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
-  for (const std::int64_t width : {128, 130, 132, 136, 140}) {  // whole registers, and rests of all kinds
-    CHECK((sgd_by_sample<float, float>(width, true) == sgd_by_sample<float, float>(width, false)));
-    CHECK((sgd_by_sample<double, double>(width, true) == sgd_by_sample<double, double>(width, false)));
-  }
-  CHECK((sgd_by_sample<float, double>(130, true) == sgd_by_sample<float, double>(130, false)));  // not so
-}
-
 /// What predict gives for `samples` one by one, asked three times: the parameters' being finite is not known,
 /// then asked for, then known. And what it gives for pairs of them, which skip no zeros.
 template <class T>
@@ -399,7 +273,7 @@ void check_single_predictions(std::int64_t in_features, std::int64_t out_feature
   auto parameters = std::make_shared<Parameters<T>>(
       std::vector<Segment>{weight_segment("w", out_features, in_features), bias_segment("b", out_features)});
   parameters->initialize(1);
-  const std::vector<T> bias = numbers<T>(static_cast<std::size_t>(out_features), 2);
+  const std::vector<T> bias = numbers<T>(out_features, 2);
   for (std::int64_t i = 0; i < out_features; ++i)  // where nothing is added to -0, tiles make it 0
     parameters->value(1).data[i] = i % 3 == 0 ? T{-0.0} : bias[static_cast<std::size_t>(i)];
   const Network<T> network(
@@ -409,8 +283,8 @@ void check_single_predictions(std::int64_t in_features, std::int64_t out_feature
       parameters);
 
   constexpr std::int64_t kSamples = 6;  // the last one is zero
-  std::vector<T> x = numbers<T>(static_cast<std::size_t>(kSamples * in_features), 3);
-  const std::vector<double> draw = numbers<double>(x.size(), 4);
+  std::vector<T> x = numbers<T>(kSamples * in_features, 3);
+  const std::vector<double> draw = numbers<double>(std::ssize(x), 4);
   for (std::size_t i = 0; i < x.size(); ++i)
     if (draw[i] < 2 * zeros - 1 || i >= x.size() - static_cast<std::size_t>(in_features)) x[i] = 0;
   const auto predict = [&](std::int64_t rows) {

@@ -17,15 +17,11 @@
 using namespace nncore;
 using numeric::kInfinity;
 using numeric::kNan;
+using numeric::numbers;
 
 namespace {
 
 using Transforming = std::vector<std::shared_ptr<const Transform>>;
-
-template <class T>
-std::vector<T> numbers(std::int64_t count, unsigned seed) {
-  return numeric::Random(seed).uniform<T>(count, -1, 1);
-}
 
 /// x -> d -> tanh -> e, of which e.bias is frozen; the store has a segment that the graph does not use.
 template <class T>

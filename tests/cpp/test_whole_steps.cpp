@@ -16,14 +16,10 @@
 #include "optimizers.hpp"
 
 using namespace nncore;
+using numeric::numbers;
 using test_optimizers::slots_of;
 
 namespace {
-
-template <class T>
-std::vector<T> numbers(std::int64_t count, unsigned seed) {
-  return numeric::Random(seed).uniform<T>(count, -1, 1);
-}
 
 /// A network x -> d -> tanh -> e of which the first weight is large enough to be changed while its gradient
 /// is formed, or to be bounded.

@@ -69,9 +69,14 @@ class Sides(NamedTuple):
 def make_model(workload: Workload) -> Model:
     """nncore's network, with the parameters that all sides start from."""
     model = mlp(workload.sizes, workload.activation, workload.output, seed=0)
+    set_parameters(model, workload)
+    return model
+
+
+def set_parameters(model: Model, workload: Workload) -> None:
+    """Gives the dense layers the parameters that all sides start from."""
     for layer, weight, bias in zip(dense_layers(model), *initial_parameters(workload), strict=True):
         layer.weight, layer.bias = weight.T, bias
-    return model
 
 
 def make_trainer(workload: Workload) -> Trainer:
