@@ -140,6 +140,29 @@ def versions(fields: Mapping[str, Any]) -> str:
     )
 
 
+@contextmanager
+def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
+    """Says of any complaint about a file's contents which file it is and what could read it."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(
+            f"path must be a file that has {error}; got {os.fspath(path)} ({versions(fields)})"
+        ) from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f"path must be a file that fits; got {os.fspath(path)}: {error} ({versions(fields)})"
+        ) from error
+
+
 # Reading ------------------------------------------------------------------------------------------------
 
 
@@ -176,27 +199,27 @@ def _read_tensors(file: BinaryIO, size: int) -> tuple[str | None, Tensors]:
     """
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:
-        raise ValueError(f"a header of {length} bytes does not fit in {size} bytes")
+        raise ValueError(f"the header must fit in {size} bytes; got one of {length} bytes")
     if length > _LONGEST_HEADER:
-        raise ValueError(f"a header has at most {_LONGEST_HEADER} bytes, and this one {length}")
+        raise ValueError(f"the header must have at most {_LONGEST_HEADER} bytes; got {length}")
     header = _loads(file.read(length).decode())
     if not isinstance(header, dict):
-        raise ValueError("the header is no JSON object")
+        raise ValueError(f"the header must be a JSON object; got {type(header).__name__}")
     metadata = header.pop("__metadata__", None) or {}
     text = metadata.get("nncore") if isinstance(metadata, dict) else None
     if text is not None and not isinstance(text, str):
-        raise ValueError("the metadata are no strings")
+        raise ValueError(f"the metadata must be strings; got {type(text).__name__}")
     entries = sorted(_entry(name, described) for name, described in header.items())
     end = 0
     for entry in entries:
         if entry.begin != end:
-            raise ValueError(f"{entry.name!r} begins at byte {entry.begin}, where byte {end} is next")
+            raise ValueError(f"{entry.name!r} must begin at byte {end}, the next one; got {entry.begin}")
         end = entry.end
     if end != size - 8 - length:
-        raise ValueError(f"the arrays need {end} bytes, and {size - 8 - length} are there")
+        raise ValueError(f"the arrays must have {size - 8 - length} bytes, as the file has; got {end}")
     data = np.empty(end, np.uint8)
     if file.readinto(data.data) != end:  # type: ignore[attr-defined]  # BufferedReader has it
-        raise ValueError("the file became shorter while it was read")
+        raise ValueError(f"the file must stay as it is while it is read; got less than {end} bytes")
     return text, {entry.name: _array(data, entry) for entry in entries}
 
 
@@ -205,14 +228,16 @@ def _entry(name: str, described: Any) -> _Entry:
         dtype, shape, (begin, end) = (described[key] for key in ("dtype", "shape", "data_offsets"))
         numbers = [*shape, begin, end]
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"the header does not describe {name!r}") from None
+        raise ValueError(
+            f"{name!r} must have dtype, shape and data_offsets; got {type(described).__name__}"
+        ) from None
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError(f"sizes and offsets of {name!r} are no integers of at least 0")
+        raise ValueError(f"sizes and offsets of {name!r} must be integers of at least 0; got {numbers}")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise ValueError(f"{name!r} is of dtype {dtype!r}, and none of {', '.join(_DTYPES)}")
+        raise ValueError(f"dtype of {name!r} must be one of {', '.join(_DTYPES)}; got {dtype!r}")
     own = np.dtype(_DTYPES[dtype])
     if end - begin != math.prod(shape) * own.itemsize:
-        raise ValueError(f"{name!r} of {dtype} {shape} does not have {end - begin} bytes")
+        raise ValueError(f"{name!r} must have the bytes of {dtype} {shape}; got {end - begin}")
     return _Entry(begin, end, name, own, shape)
 
 

@@ -7,17 +7,17 @@ written or read: `import nncore` is to be quick.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .. import _core
 from .._arrays import FeatureNames
 from .._errors import as_seed
 from .._precision import PRECISIONS
 from ..graph import Layer
+from ..optimizers import Optimizer, as_optimizer, saving
 from .parameter_store import ParameterStore
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Saved(Protocol):
 
     metadata: dict[str, Any]
     unknown_fields: dict[str, Any]
+    segments: dict[str, int]
+
+    @property
+    def network(self) -> _core.Network_float32:
+        """The graph at work on the store."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -75,11 +80,18 @@ def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[d
         return fields, {name: np.array(view, order="C") for name, view in model.named_arrays().items()}
 
 
-def write(model: Saved, path: PathLike, metadata: Mapping[str, Any] | None = None) -> None:
-    """Writes a model's file."""
+def write(
+    model: Saved, path: PathLike, metadata: Mapping[str, Any] | None, optimizer: Optimizer | None
+) -> None:
+    """Writes a model's file, and in it what an optimizer knows of the model."""
     from .._safetensors import write as write_file
 
-    write_file(path, *contents(model, metadata))
+    with model.store.core.copying():
+        fields, tensors = contents(model, metadata)
+        if optimizer is not None:
+            fields["checkpoint"], slots = saving.contents(as_optimizer(optimizer), model)
+            tensors |= slots
+    write_file(path, fields, tensors)
 
 
 def unknown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,28 +142,3 @@ def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(key, str):
             raise TypeError(f"metadata must have strings as keys; got {key!r}")
     return dict(given)
-
-
-@contextmanager
-def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
-    """Says of any complaint about a file's contents which file it is and what could read it."""
-    from .._safetensors import versions
-
-    try:
-        yield
-    except KeyError as error:
-        raise ValueError(
-            f"path must be a file that has {error}; got {os.fspath(path)} ({versions(fields)})"
-        ) from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(
-            f"path must be a file that fits; got {os.fspath(path)}: {error} ({versions(fields)})"
-        ) from error

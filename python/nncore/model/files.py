@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .contents import explaining
+from ..optimizers import Optimizer
 from .model import Model, model_of
 
 if TYPE_CHECKING:
     from .._safetensors import PathLike
 
 
-def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
+def save(
+    model: Model,
+    path: PathLike,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    optimizer: Optimizer | None = None,
+) -> None:
     """Writes a model. `metadata` is a dict with string keys that JSON can hold; None keeps the model's own.
+    With an `optimizer`, the file holds what that knows of the model too, for `Optimizer.restore`.
 
     The file is written beside its place, synced and renamed: it appears whole, or what was there stays.
     Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold,
     IsADirectoryError or shutil.SpecialFileError where the path is no regular file, and other OSErrors where
     the disk is full or the folder cannot be written.
     """
-    model.save(path, metadata=metadata)
+    model.save(path, metadata=metadata, optimizer=optimizer)
 
 
 def load(path: PathLike) -> Model:
@@ -38,7 +45,7 @@ def load(path: PathLike) -> Model:
     >>> loaded.metadata, bool((loaded.parameters == model.parameters).all())
     ({'trained on': 'nothing'}, True)
     """
-    from .._safetensors import read
+    from .._safetensors import explaining, read
 
     fields, tensors = read(path)
     with explaining(path, fields):

@@ -20,6 +20,7 @@ from .._errors import unknown_name
 from .._precision import as_dtype
 from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
 from ..losses import Loss
+from ..optimizers import Optimizer
 from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
 from .contents import (
     as_metadata,
@@ -407,15 +408,22 @@ class Model(Layer):
             for mine, theirs in arrays:
                 soft_update_arrays(self.store.precision, mine, theirs, float(fraction))
 
-    def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
-        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes.
+        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes. With an
+        `optimizer`, the file holds what that knows of the model too, for `Optimizer.restore`.
 
         Raises TypeError or ValueError for metadata that JSON cannot hold. Raises IsADirectoryError where the
         path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
         OSErrors where the disk is full or the folder cannot be written. What was there then stays.
         """
-        write(self, path, metadata)
+        write(self, path, metadata, optimizer)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""

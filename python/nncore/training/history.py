@@ -23,6 +23,7 @@ class History(Mapping[str, list[float]]):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._rows: list[dict[str, float]] = []  # one list, so that an epoch is added at once or not at all
+        self.life = object()  # another one where the epochs are replaced
 
     @property
     def epochs(self) -> int:
@@ -34,10 +35,6 @@ class History(Mapping[str, list[float]]):
         """The columns of the last epoch; empty before the first."""
         return dict(self._rows[-1]) if self._rows else {}
 
-    def rows(self, first: int = 0) -> list[dict[str, float]]:
-        """The columns of each epoch from the one of that place on, counted from 0."""
-        return [dict(row) for row in self._rows[first:]]
-
     def append(self, row: Mapping[str, float]) -> None:
         """Adds an epoch."""
         self._rows.append(dict(row))
@@ -45,7 +42,7 @@ class History(Mapping[str, list[float]]):
     def replace(self, columns: Mapping[str, list[float]]) -> None:
         """Takes over the columns of a checkpoint."""
         rows = zip(*columns.values(), strict=True)
-        self._rows = [dict(zip(columns, row, strict=True)) for row in rows]
+        self._rows, self.life = [dict(zip(columns, row, strict=True)) for row in rows], object()
 
     def __getitem__(self, column: str) -> list[float]:
         if column not in self._columns():
