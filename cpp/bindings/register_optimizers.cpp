@@ -77,8 +77,19 @@ py::dict settings_of(const BoundOptimizer& bound) {
 /// One of the core's.
 struct BoundTransform {
   std::shared_ptr<const Transform> transform;
-  std::string text;
+  std::string name;  ///< of the function that makes it
+  double value;      ///< its argument
 };
+
+std::string text_of(const BoundTransform& bound) {
+  return bound.name + "(" + py::repr(py::float_(bound.value)).cast<std::string>() + ")";
+}
+
+/// For pickles and deep copies: the function of the module, and its argument.
+py::tuple reduced(const BoundTransform& bound) {
+  const py::object make = py::module_::import("nncore._core").attr(bound.name.c_str());
+  return py::make_tuple(make, py::make_tuple(bound.value));
+}
 
 /// A function of the flat gradients, which it changes in place. It is let go with the GIL, as all copies of
 /// an optimizer's transforms are.
@@ -120,18 +131,15 @@ void set_transforms(BoundOptimizer& optimizer, const py::sequence& given) {
 template <std::shared_ptr<const Transform> (*make)(double)>
 void define_transform(py::module_& m, const std::string& name, const char* argument, const char* doc) {
   m.def(
-      name.c_str(),
-      [name, argument](double value) {
-        return BoundTransform{make(value),
-                              name + "(" + py::repr(py::float_(value)).cast<std::string>() + ")"};
-      },
+      name.c_str(), [name](double value) { return BoundTransform{make(value), name, value}; },
       py::arg(argument), doc);
 }
 
 void register_transforms(py::module_& m) {
   py::class_<BoundTransform>(m, "Transform",
                              "What changes the gradients of a step, or follows the parameters.")
-      .def("__repr__", [](const BoundTransform& bound) { return bound.text; });
+      .def("__repr__", &text_of)
+      .def("__reduce__", &reduced);
   define_transform<clip_by_global_norm>(
       m, "clip_by_global_norm", "max_norm",
       "Scales the gradients of a step so that the norm of all of them together is at most max_norm.\n\n"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..optimizers import Optimizer
-from .model import Model, model_of
+from .making import model_of
+from .model import Model
 
 if TYPE_CHECKING:
     from .._safetensors import PathLike
@@ -49,4 +50,4 @@ def load(path: PathLike) -> Model:
 
     fields, tensors = read(path)
     with explaining(path, fields):
-        return model_of(fields, tensors)
+        return cast(Model, model_of(fields, tensors))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,20 +17,12 @@ from .._arrays import (
     find_feature_names,
 )
 from .._errors import unknown_name
-from .._precision import as_dtype
-from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
+from ..graph import Layer, Value, as_values, expand, trace
 from ..losses import Loss
 from ..optimizers import Optimizer
-from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
-from .contents import (
-    as_metadata,
-    check_tensors,
-    checked_dtype,
-    checked_seed,
-    contents,
-    unknown_fields,
-    write,
-)
+from .config import Graph, connect, describe_layers, describe_nodes
+from .contents import write
+from .making import make_model, remade
 from .nodes import all_layers, make_nodes, name_layers, name_values, top_names
 from .objective import Losses, LossWeights, Objective, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
@@ -371,7 +363,7 @@ class Model(Layer):
 
     def copy(self, *, dtype: DTypeLike | None = None) -> Model:
         """A model of the same graph and parameters with a store of its own; `dtype` may be the other one."""
-        other = make_model(self.describe_graph(), self.dtype if dtype is None else dtype, self.seed)
+        other: Model = make_model(self.describe_graph(), self.dtype if dtype is None else dtype, self.seed)
         other.name = self.name
         other.copy_from(self)
         other.metadata = dict(self.metadata)
@@ -426,8 +418,12 @@ class Model(Layer):
         write(self, path, metadata, optimizer)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""
-        return model_of, contents(self)
+        """Pickles and deep copies hold the store, and with it all layers that are in it: models that share
+        one still share it where they are pickled together.
+        """
+        layers = {name: layer for layer, name in self.names.items() if not isinstance(layer, Model)}
+        kept = {name: getattr(self, name) for name in ("name", "metadata", "feature_names", "unknown_fields")}
+        return remade, (self.describe_graph(), layers, self.store, kept)
 
     def __repr__(self) -> str:
         total = sum(view.size for view in self.named_parameters().values())
@@ -449,47 +445,3 @@ class Model(Layer):
     def feature_names_with(self, x: Any) -> FeatureNames:
         """`feature_names`, and those of x for inputs that have none yet."""
         return {**find_feature_names(x, self.input_names), **self.reader.feature_names}
-
-
-# Making -----------------------------------------------------------------------------------------------
-
-
-def make_model(
-    graph: Graph,
-    dtype: DTypeLike,
-    seed: int,
-    check: Callable[[Mapping[str, Layer]], None] = lambda leaves: None,
-) -> Model:
-    """The model of a graph, with parameters drawn from the seed. `check` sees its layers before anything
-    large is made.
-    """
-
-    def make_store(leaves: Mapping[str, Layer]) -> None:
-        check(leaves)
-        holders = {name: layer for name, layer in leaves.items() if layer.has_arrays}
-        ParameterStore(holders, as_dtype(dtype), seed).bind()
-
-    layers = make_layers(graph, make_store)
-    make = cast(type[Model], LAYER_KINDS["sequential" if is_sequential(graph) else "model"])
-    model = make.from_graph(graph, layers, dtype=dtype, seed=seed)
-    if unused := set(layers) - set(model.names.values()):
-        raise ValueError(
-            f"outputs must depend on all layers; got none that reads {', '.join(sorted(unused))}"
-        )
-    return model
-
-
-def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
-    """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
-    graph, dtype, seed = fields["graph"], checked_dtype(fields["dtype"]), checked_seed(fields["seed"])
-    metadata = as_metadata(fields["metadata"])
-    model = make_model(graph, dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
-    described = model.describe_graph()
-    if described != {key: graph[key] for key in described}:  # flags that are words, negative places, ...
-        raise ValueError("graph must be as nncore describes a model's; got one that is read as another")
-    for name, view in model.named_arrays().items():
-        view[...] = tensors[name]
-    model.metadata = metadata
-    model.feature_names = fields.get("feature_names", {})
-    model.unknown_fields = unknown_fields(fields)
-    return model

@@ -44,17 +44,61 @@ class ParameterStore:
         self.specs: list[ParameterSpec] = []  # of the segments, in the order of the flat arrays
         self.tenants: WeakSet[Tenant] = WeakSet()
         self.moved = False  # whether its layers have another store now
-        segments: list[_core.Segment] = []
-        state: list[_core.Segment] = []
+        self._state_specs: list[ParameterSpec] = []
+        names: list[str] = []
+        state_names: list[str] = []
+        trainable: list[bool] = []
         for name, layer in layers.items():
-            self.places[layer] = len(segments), len(state)
+            self.places[layer] = len(self.specs), len(self._state_specs)
             for key, spec in layer.parameter_specs().items():
-                segments.append(_segment(f"{name}.{key}", spec, layer.trainable))
+                names.append(f"{name}.{key}")
+                trainable.append(layer.trainable)
                 self.specs.append(spec)
-            state += [_segment(f"{name}.{key}", spec, False) for key, spec in layer.state_specs().items()]
+            for key, spec in layer.state_specs().items():
+                state_names.append(f"{name}.{key}")
+                self._state_specs.append(spec)
         self._starts = _starts(self.specs)
-        self.core = self.precision.parameters(segments, state)
+        self.core = self._make_core(names, state_names, trainable)
         self.core.initialize(seed)
+
+    def _make_core(
+        self, names: Sequence[str], state_names: Sequence[str], trainable: Sequence[bool]
+    ) -> _core.Parameters_float32:
+        """The core's store of the segments of those names, and of `specs` and `_state_specs`."""
+        segments = map(_segment, names, self.specs, trainable)
+        state = (
+            _segment(name, spec, False) for name, spec in zip(state_names, self._state_specs, strict=True)
+        )
+        return self.precision.parameters(list(segments), list(state))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and deep copies: what the core's store is made of, and its numbers but the gradients.
+        RuntimeError while another call trains.
+        """
+        core = self.core
+        with core.copying():
+            segments = core.segments
+            made_of = {
+                "names": [segment.name for segment in segments],
+                "state_names": [segment.name for segment in core.state_segments],
+                "trainable": [segment.trainable for segment in segments],
+            }
+            multipliers = [(one.learning_rate_multiplier, one.weight_decay_multiplier) for one in segments]
+            numbers = core.values.copy(), core.state.copy(), core.seed, core.random_step
+        left_out = ("core", "precision", "tenants", "_starts")
+        others = {name: value for name, value in vars(self).items() if name not in left_out}
+        return {**others, "core": (made_of, multipliers, numbers)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made_of, multipliers, (values, own_state, seed, random_step) = state.pop("core")
+        vars(self).update(state)
+        self.precision, self.tenants, self._starts = PRECISIONS[self.dtype], WeakSet(), _starts(self.specs)
+        self.core = self._make_core(**made_of)
+        for place, (rate, decay) in enumerate(multipliers):
+            self.core.set_learning_rate_multiplier(place, rate)
+            self.core.set_weight_decay_multiplier(place, decay)
+        self.core.values[...], self.core.state[...] = values, own_state
+        self.core.seed, self.core.random_step = seed, random_step
 
     @property
     def seed(self) -> int:

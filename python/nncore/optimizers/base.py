@@ -155,6 +155,30 @@ class Optimizer:
             self._states[store] = state
         return state
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and deep copies: what it remembers goes with the stores, which the models that are
+        pickled with it share. RuntimeError while another call trains.
+        """
+        others = {name: value for name, value in vars(self).items() if name not in ("core", "_states")}
+        kept = []
+        for store, state in list(self._states.items()):
+            with store.core.copying():
+                kept.append((store, state.steps, {name: view.copy() for name, view in state.slots.items()}))
+        return {**others, "settings": self.settings, "states": kept}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        settings, kept = given.pop("settings"), given.pop("states")
+        vars(self).update(given)
+        self.set(settings)
+        self._states = WeakKeyDictionary()
+        for store, steps, slots in kept:
+            state = self.state(store)
+            if slots.keys() != state.slots.keys():  # of transforms
+                state.prepare_slots(self.core, store.core)
+            for name, view in state.slots.items():
+                view[...] = slots[name]
+            state.steps = steps
+
     def restore(self, path: str | PathLike[str], model: Trained) -> None:
         """Goes back to what `Model.save`, with this optimizer, or a trainer wrote: the hyperparameters, the
         steps and the slots for the model, and which numbers its dropout draws next. The model's parameters

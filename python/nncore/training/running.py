@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from threading import get_ident
 from weakref import ref
 
 from .callback_state import Prints, SavedCallback, SavedCallbacks, check_pairs, has_state, keyed, prints
@@ -21,6 +22,7 @@ class RunningFit:
         check_pairs(callbacks)
         self.callbacks = callbacks
         self.logs: Logs = dict.fromkeys(columns, math.nan)  # of the last epoch
+        self.thread = get_ident()
         self.has_begun = False  # whether the callbacks know all that a fit before this one knew
         self._begun: list[Callback] = []  # whose on_fit_begin was called
         self._prints: list[Prints] = []  # of each callback before the first fit that it was seen in

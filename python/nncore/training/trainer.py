@@ -38,6 +38,20 @@ class _Column(NamedTuple):
     metric: Metric
 
 
+#: What a trainer's copy makes anew: what the core planned, and what is under way.
+_OF_THE_PROCESS = (
+    "objective",
+    "_stopping",
+    "_running",
+    "_seen",
+    "_shown",
+    "_boundary",
+    "_epoch_thread",
+    "_makes_steps",
+    "_waiting_saves",
+)
+
+
 class Trainer:
     """Trains a model: `fit` for epochs over data, `step` for one batch, `evaluate` without training.
 
@@ -72,6 +86,7 @@ class Trainer:
         if not isinstance(model, Model):
             raise TypeError(f"model must be a Model; got {type(model).__name__}")
         self.model = model
+        self._losses = loss, loss_weights
         self.objective = make_objective(model, loss, loss_weights)
         self.optimizer = as_optimizer(optimizer)
         self.seed = model.seed if seed is None else as_seed(seed)
@@ -223,6 +238,21 @@ class Trainer:
         is changed, and OSError as `nncore.load` does.
         """
         restore_checkpoint(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and deep copies: what a checkpoint holds too. The copy of a trainer that is within a
+        fit is of the last epoch; RuntimeError within an epoch, and while another thread trains.
+        """
+        with self.between_epochs(wait=False):
+            if self._running is not None and self._running.thread != get_ident():
+                raise RuntimeError("another thread trains; copy the trainer in a callback, or after the fit")
+            state = {**vars(self), "resumed": self.saved_callbacks()}
+        return {name: value for name, value in state.items() if name not in _OF_THE_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.objective = make_objective(self.model, *self._losses)
+        self._make_idle()
 
     def __repr__(self) -> str:
         losses = ", ".join(str(getattr(term.loss, "kind", term.loss)) for term in self.objective.terms)
