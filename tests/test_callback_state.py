@@ -368,15 +368,15 @@ def end(trainer: nc.Trainer, folder: Path) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("place", range(5))
-def test_a_run_goes_on_exactly_wherever_the_file_was_written(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize(("limit", "place"), [*((12, place) for place in range(5)), (7, 0), (7, 4)])
+def test_a_run_goes_on_exactly_wherever_the_file_was_written(tmp_path: Path, limit: int, place: int) -> None:
     def callbacks(folder: Path) -> list[nc.Callback]:
         folder.mkdir(exist_ok=True)
         found = [Rate(), nc.EarlyStopping(4), Patience(), nc.Checkpoint(folder / "best")]
         return [*found[:place], nc.Checkpoint(folder / "last", None), *found[place:]]
 
     whole = make()
-    fit(whole, 12, *callbacks(tmp_path / "whole"))
+    fit(whole, limit, *callbacks(tmp_path / "whole"))
     expected = end(whole, tmp_path / "whole")
     for epoch in range(1, expected[0] + 1):
         folder = tmp_path / str(epoch)
@@ -385,7 +385,7 @@ def test_a_run_goes_on_exactly_wherever_the_file_was_written(tmp_path: Path, pla
             if (folder / "last").exists():
                 trainer.restore(folder / "last")
             try:
-                fit(trainer, 12 - trainer.history.epochs or 1, *callbacks(folder), Kill(stop))
+                fit(trainer, limit - trainer.history.epochs, *callbacks(folder), Kill(stop))
             except KeyboardInterrupt:
                 continue
         assert end(trainer, folder) == expected
@@ -414,6 +414,22 @@ def test_the_file_of_a_thread_is_of_a_moment_between_epochs(tmp_path: Path) -> N
             assert saved.called
     thread.join()
     assert saves > 3
+
+
+def test_no_epochs_are_enough_for_a_fit_that_goes_on_only(path: Path) -> None:
+    """What the callbacks of a run that was killed after its last epoch had not done yet is done."""
+    stopping, trainer = nc.EarlyStopping(9), make()
+    trainer.optimizer.learning_rate = 0.5
+    fit(trainer, 5, nc.Checkpoint(path, None), stopping)
+    again, other = make(), nc.EarlyStopping(9)
+    with pytest.raises(ValueError, match="epochs must be at least 1; got 0"):
+        fit(again, 0)
+    again.restore(path)
+    with pytest.raises(ValueError, match="epochs must be at least 0; got -1"):
+        fit(again, -1, nc.Checkpoint(path, None), other)
+    fit(again, 0, nc.Checkpoint(path, None), other)
+    assert (again.history.epochs, other.best_epoch) == (5, stopping.best_epoch)
+    assert np.array_equal(again.model.parameters, trainer.model.parameters)
 
 
 def test_a_new_callback_begins_anew(path: Path) -> None:

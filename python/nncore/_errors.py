@@ -30,11 +30,11 @@ def entry(argument: str, name: str, entries: Mapping[str, T]) -> T:
     return entries[name]
 
 
-def check_size(given: int, name: str) -> int:
-    """A count: an integer of at least 1."""
+def check_size(given: int, name: str, *, least: int = 1) -> int:
+    """A count: an integer of at least 1, or of at least another."""
     size = _as_integer(given, name, "an integer")
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1; got {size}")
+    if size < least:
+        raise ValueError(f"{name} must be at least {least}; got {size}")
     return size
 
 

@@ -132,6 +132,9 @@ class Trainer:
         `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
         seed and the number of epochs before it.
 
+        `epochs` may be 0 where the fit goes on with one that a checkpoint was written in: what that had left
+        to do after its last epoch is done then.
+
         `progress` says what is written to stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar)
         or False (nothing). At most one epoch a second leaves its line or finished bar, and the last epoch
         does. Where stderr cannot be written, the fit goes on without.
@@ -146,7 +149,8 @@ class Trainer:
         """
         names = self.model.feature_names_with(x)
         samples = self.objective.read(x, y, sample_weight, feature_names=names)
-        epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
+        epochs = check_size(epochs, "epochs", least=1 if self.resumed is None else 0)
+        batch_size = check_size(batch_size, "batch_size")
         _check_rows(samples, "x")
         validation = self._validation(validation_data, x, names)
         columns = self._column_names(validation is not None)
