@@ -1,4 +1,4 @@
-# Each file x.cpp of cpp/src/operations defines nncore::operations::x, the kinds of nodes that it makes. The table of
+# Each file x.cpp of cpp/src/operations defines nncore::x_operations, the kinds of nodes that it makes. The table of
 # all of them is written here, so that a new operation is one new file.
 
 file(GLOB NNCORE_OPERATION_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/operations/*.cpp)
@@ -6,8 +6,8 @@ set(declarations "")
 set(names "")
 foreach(source IN LISTS NNCORE_OPERATION_SOURCES)
   cmake_path(GET source STEM name)
-  string(APPEND declarations "extern const OperationEntries ${name};\n")
-  string(APPEND names "${name}, ")
+  string(APPEND declarations "extern const OperationEntries ${name}_operations;\n")
+  string(APPEND names "${name}_operations, ")
 endforeach()
 file(
   CONFIGURE
@@ -17,11 +17,8 @@ file(
 #include \"operations/entry.hpp\"
 
 namespace nncore {
-namespace operations {
-@declarations@}
-
+@declarations@
 std::span<const OperationEntries> all_operations() {
-  using namespace operations;
   static const OperationEntries all[] = {@names@};
   return all;
 }

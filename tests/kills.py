@@ -1,8 +1,8 @@
 """Training runs that are killed by SIGKILL at random moments, and go on: `python tests/kills.py 500`.
 
-Each run is killed again and again, by its parent at any time, or by itself at a random line of reading or writing
-a file. After each kill the files are read. At last it ends, with the hash of a run that nobody stopped: of
-parameters, statistics, moments, history, best file, and what the callbacks know.
+Each run is killed again and again, by its parent at any time, or by itself at a random line of reading or
+writing a file. After each kill the files are read. At last it ends, with the hash of a run that nobody
+stopped: of parameters, statistics, moments, history, best file, and what the callbacks know.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -55,24 +54,24 @@ class Memory(nc.Callback):
         vars(self).update(state)
 
 
-class Autosave:
-    """A thread that saves as often as it can."""
+class Autosave(nc.Callback):
+    """A thread that saves as often as it can, until the fit ends."""
 
-    def __init__(self, trainer: nc.Trainer, path: Path) -> None:
-        self._trainer, self._path = trainer, path
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._save)
 
-    def _save(self) -> None:
-        while not self._done.wait(0.002):
-            self._trainer.save(self._path)
-
-    def __enter__(self) -> None:
+    def on_fit_begin(self, trainer: nc.Trainer, logs: Any) -> None:
+        self._thread = threading.Thread(target=self._save, args=(trainer,))
         self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def on_fit_end(self, trainer: nc.Trainer, logs: Any) -> None:
         self._done.set()
         self._thread.join()
+
+    def _save(self, trainer: nc.Trainer) -> None:
+        while not self._done.wait(0.002):
+            trainer.save(self._path)
 
 
 def make() -> nc.Trainer:
@@ -100,16 +99,14 @@ def train(folder: Path, kind: int) -> str:
     last, best = folder / "last", folder / "best"
     trainer, memory, stopping = make(), Memory(), nc.EarlyStopping(8)
     callbacks: list[nc.Callback] = [memory, stopping, nc.Checkpoint(best)]
-    if kind >= 0:
-        callbacks.insert(kind, nc.Checkpoint(last, None))
+    saving = Autosave(last) if kind < 0 else nc.Checkpoint(last, None)
+    callbacks.insert(kind if kind >= 0 else len(callbacks), saving)
     if last.exists():
         trainer.restore(last)
-    saving = Autosave(trainer, last) if kind < 0 else nullcontext()
-    with saving:
-        trainer.fit(
-            X, Y, EPOCHS - trainer.history.epochs, 16,
-            validation_data=(XV, YV), progress=False, callbacks=callbacks,
-        )  # fmt: skip
+    trainer.fit(
+        X, Y, EPOCHS - trainer.history.epochs, 16,
+        validation_data=(XV, YV), progress=False, callbacks=callbacks,
+    )  # fmt: skip
     return digest(trainer, memory, stopping, nc.load(best))
 
 

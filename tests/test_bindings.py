@@ -1,6 +1,7 @@
 """nncore._core: configuration, random numbers, the store, graphs and optimizers."""
 
 import gc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -145,6 +146,23 @@ def test_copy_from_and_soft_update() -> None:
         with pytest.raises(ValueError, match="shape of other"):
             getattr(first.store, method)(other.store, *extra)
     assert np.all(first.store.values == 3.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "allowed"),
+    [
+        (_core.Optimizer, "adam", "one of learning_rate, beta1"),
+        (_core.Loss, "huber", "one of delta"),
+        (_core.Loss, "mean_squared_error", "none"),
+        (_core.check_activation, "leaky_relu", "one of negative_slope"),
+        (_core.check_activation, "relu", "none"),
+        (_core.check_initializer, "constant", "one of value"),
+        (_core.check_initializer, "zeros", "none"),
+    ],
+)
+def test_unknown_hyperparameters_are_refused(make: Callable[..., object], kind: str, allowed: str) -> None:
+    with pytest.raises(TypeError, match=f"a hyperparameter of {kind} must be {allowed}.*; got 'slope'"):
+        make(kind, slope=0.5)
 
 
 def test_optimizer_and_state() -> None:

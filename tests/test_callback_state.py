@@ -416,6 +416,26 @@ def test_the_file_of_a_thread_is_of_a_moment_between_epochs(tmp_path: Path) -> N
     assert saves > 3
 
 
+@pytest.mark.parametrize("own_thread", [False, True])
+def test_a_save_while_a_fit_ends_is_of_the_fit_only_to_other_threads(path: Path, own_thread: bool) -> None:
+    """A callback that ends its autosave thread may find that in a save. To itself the fit is over."""
+
+    class Last(nc.Callback):
+        def on_fit_end(self, trainer: nc.Trainer, logs: Any) -> None:
+            if own_thread:
+                trainer.save(path)
+            else:
+                thread = threading.Thread(target=trainer.save, args=(path,))
+                thread.start()
+                thread.join()
+
+    fit(make(), 2, Kept(7), Last())
+    again, kept = make(), Kept()
+    again.restore(path)
+    fit(again, 1, kept)
+    assert kept.kept == (None if own_thread else 7)
+
+
 def test_no_epochs_are_enough_for_a_fit_that_goes_on_only(path: Path) -> None:
     """What the callbacks of a run that was killed after its last epoch had not done yet is done."""
     stopping, trainer = nc.EarlyStopping(9), make()

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "functions/join.hpp"
+
 namespace nncore::bindings {
 namespace {
 
@@ -22,18 +24,17 @@ const char* type_name(ScalarType type) { return kTypeName[static_cast<std::size_
   throw py::value_error(argument.text() + " " + what);
 }
 
-std::string shape_text(const py::array& array) {
-  std::string text = "(";
-  for (py::ssize_t i = 0; i < array.ndim(); ++i) text += (i > 0 ? ", " : "") + std::to_string(array.shape(i));
-  return text + (array.ndim() == 1 ? ",)" : ")");
-}
-
-std::string strides_text(const py::array& array) {
+std::string listed(const py::ssize_t* numbers, py::ssize_t count) {
   std::string text;
-  for (py::ssize_t i = 0; i < array.ndim(); ++i)
-    text += (i > 0 ? ", " : "") + std::to_string(array.strides(i));
+  for (py::ssize_t i = 0; i < count; ++i) text += join(i > 0 ? ", " : "", numbers[i]);
   return text;
 }
+
+std::string shape_text(const py::array& array) {
+  return join("(", listed(array.shape(), array.ndim()), array.ndim() == 1 ? ",)" : ")");
+}
+
+std::string strides_text(const py::array& array) { return listed(array.strides(), array.ndim()); }
 
 constexpr ScalarType integer_type(std::size_t size, bool is_signed) {
   const auto first = static_cast<int>(is_signed ? ScalarType::int8 : ScalarType::uint8);
@@ -113,8 +114,8 @@ std::string wanted_shape(TableWanted wanted) {
       layout == Layout::one_unit_stride
           ? "one stride of one element, the other at least the extent (C or F order), is needed"
           : "contiguous rows (C order, or rows cut from it) are needed";
-  refuse(argument, "has shape " + shape_text(array) + " and strides of (" + strides_text(array) +
-                       ") bytes; " + need + "; numpy.ascontiguousarray makes such a copy");
+  refuse(argument, join("has shape ", shape_text(array), " and strides of (", strides_text(array),
+                        ") bytes; ", need, "; numpy.ascontiguousarray makes such a copy"));
 }
 
 /// The memory from the first to the last byte that an array reaches.
@@ -159,9 +160,7 @@ void check_mask(const py::array& array, Argument argument) {
 
 }  // namespace
 
-std::string Argument::text() const {
-  return index < 0 ? std::string(name) : std::string(name) + "[" + std::to_string(index) + "]";
-}
+std::string Argument::text() const { return index < 0 ? name : join(name, "[", index, "]"); }
 
 py::array new_array(ScalarType type, int dimensions, const py::ssize_t* shape) {
   const auto& numpy = py::detail::npy_api::get();
@@ -225,9 +224,8 @@ void check_no_overlap(const py::array& written, Argument argument, const py::arr
   if (same_allowed && is_same_view(written, other)) return;
   // Columns of one array interleave without meeting: only then is the exact answer worth its price.
   if (py::module_::import("numpy").attr("shares_memory")(written, other).cast<bool>())
-    refuse(argument,
-           std::string("shares memory with ") + other_argument.text() +
-               (same_allowed ? "; it must be separate, or that very array" : "; it must be separate"));
+    refuse(argument, join("shares memory with ", other_argument.text(), "; it must be separate",
+                          same_allowed ? ", or that very array" : ""));
 }
 
 bool touches(const py::array& array, const void* data, std::int64_t bytes) {
@@ -289,8 +287,8 @@ const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64
   const auto* indices = input_vector<std::int64_t>(rows, argument);
   for (py::ssize_t i = 0; i < rows.shape(0); ++i)
     if (indices[i] < 0 || indices[i] >= row_count)
-      refuse(argument, "holds " + std::to_string(indices[i]) + " at index " + std::to_string(i) +
-                           "; there are " + std::to_string(row_count) + " rows, counted from 0");
+      refuse(argument,
+             join("holds ", indices[i], " at index ", i, "; there are ", row_count, " rows, counted from 0"));
   return indices;
 }
 
@@ -301,17 +299,14 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
   const bool is_column = array.ndim() == 1 || (array.ndim() == 2 && array.shape(1) == 1);
   if (!takes_labels || !type || !is_integer(*type) || !is_column) {
     if (takes_labels && type != scalar_type<T>())
-      refuse_dtype(array, "target",
-                   std::string(type_name(scalar_type<T>())) +
-                       " values (B, O), or labels (B,) or (B, 1) of an integer dtype");
+      refuse_dtype(
+          array, "target",
+          join(type_name(scalar_type<T>()), " values (B, O), or labels (B,) or (B, 1) of an integer dtype"));
     const std::int64_t columns = target_width(loss, "prediction", prediction.columns);
     target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
-    const Matrix<const T>& values = target.values;
-    constexpr std::int64_t size = sizeof(T);
-    check_target_values(
-        loss.kind, "target",
-        {values.data, scalar_type<T>(), values.rows, values.columns, values.row_stride * size, size}, nullptr,
-        0, values.rows);
+    Table values = table(target.values.data, prediction.rows, columns);
+    values.row_stride = target.values.row_stride * static_cast<std::int64_t>(sizeof(T));
+    check_target_values(loss.kind, "target", values, nullptr, 0, values.rows);
     return;
   }
   const Table labels = as_table(

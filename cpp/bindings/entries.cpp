@@ -1,13 +1,30 @@
 #include "entries.hpp"
 
-#include "names.hpp"
+#include <pybind11/stl.h>
+
+#include "arrays.hpp"
+#include "functions/join.hpp"
 
 namespace nncore::bindings {
 namespace {
 
 constexpr std::string_view kFlag = "False|True";
 
+std::string listed(const py::object& words) { return py::str(", ").attr("join")(words).cast<std::string>(); }
+
 }  // namespace
+
+void refuse_name(const char* argument, std::string_view given, const py::tuple& known) {
+  const py::list close = py::module_::import("difflib").attr("get_close_matches")(given, known, 1);
+  std::string message = std::string(argument) + " is '" + std::string(given) + "'; ";
+  if (!close.empty()) message += "did you mean '" + close[0].cast<std::string>() + "'? ";
+  throw py::value_error(message + "Allowed: " + listed(known));
+}
+
+void refuse_parameter(const char* entry, const std::string& given, const py::list& known) {
+  const std::string allowed = known.empty() ? "none" : "one of " + listed(known);
+  throw py::type_error(join("a hyperparameter of ", entry, " must be ", allowed, "; got '", given, "'"));
+}
 
 py::list choices_of(const char* choices) {
   py::list words;
@@ -20,12 +37,12 @@ py::list choices_of(const char* choices) {
   return words;
 }
 
-double read_parameter(py::handle given, const char* name, const char* choices) {
+double read_number(py::handle given, const char* name, const char* choices) {
   if (choices == nullptr) {
     const double value = PyFloat_AsDouble(given.ptr());
     if (value == -1.0 && PyErr_Occurred() != nullptr) {
       PyErr_Clear();
-      throw py::type_error(std::string(name) + " must be a number; got " + Py_TYPE(given.ptr())->tp_name);
+      throw py::type_error(join(name, " must be a number; got ", Py_TYPE(given.ptr())->tp_name));
     }
     return value;
   }
@@ -37,18 +54,46 @@ double read_parameter(py::handle given, const char* name, const char* choices) {
   refuse_name(name, word, words);
 }
 
+Numbers read_numbers(py::handle given, const char* name, bool is_vector) {
+  const auto refuse = [&](const std::string& got) {
+    throw py::type_error(
+        join(name, " must be a number", is_vector ? " or a sequence of numbers" : "", "; got ", got));
+  };
+  const auto number = [&](py::handle item) {
+    const double value = PyNumber_Check(item.ptr()) ? PyFloat_AsDouble(item.ptr()) : -1.0;
+    if (!PyNumber_Check(item.ptr()) || PyErr_Occurred()) {
+      PyErr_Clear();
+      refuse(Py_TYPE(item.ptr())->tp_name);
+    }
+    return value;
+  };
+  const bool is_scalar = is_array(given) && py::reinterpret_borrow<py::array>(given).ndim() == 0;
+  const bool is_text = PyUnicode_Check(given.ptr()) || PyBytes_Check(given.ptr());
+  if (is_scalar || is_text || !PySequence_Check(given.ptr())) return {number(given), {}};
+  Numbers numbers;
+  for (const py::handle item : py::tuple(py::reinterpret_borrow<py::object>(given)))
+    numbers.each.push_back(number(item));
+  if (!is_vector || numbers.each.empty()) refuse(join(numbers.each.size(), " numbers"));
+  return numbers;
+}
+
+py::object as_python(double value, const char* choices) {
+  if (choices == nullptr) return py::float_(value);
+  if (choices == kFlag) return py::bool_(value != 0.0);
+  return choices_of(choices)[static_cast<std::size_t>(value)];
+}
+
+py::object as_python(const Numbers& numbers, const char* choices) {
+  if (numbers.each.empty()) return as_python(numbers.one, choices);
+  return py::tuple(py::cast(numbers.each));
+}
+
 py::dict describe_range(const Range& range) {
   py::dict description;
   description["low"] = range.low;
   description["high"] = range.high;
   description["text"] = range.text;
   return description;
-}
-
-std::string default_text(double initial, const char* choices) {
-  if (choices == nullptr) return py::repr(py::float_(initial)).cast<std::string>();
-  const std::string word = choices_of(choices)[static_cast<std::size_t>(initial)].cast<std::string>();
-  return choices == kFlag ? word : "'" + word + "'";
 }
 
 }  // namespace nncore::bindings

@@ -1,5 +1,5 @@
-// Entries of the core's tables in Python: their parameters as keyword arguments, and everything about them as
-// data.
+// Entries of the core's tables in Python: found by name, their parameters as keyword arguments, and
+// everything about them as data.
 #pragma once
 
 #include <string>
@@ -7,84 +7,131 @@
 
 #include "calls.hpp"
 #include "nncore/entries.hpp"
+#include "nncore/losses.hpp"
 
 namespace nncore::bindings {
+
+/// ValueError for a name that is not among `known`, with the nearest one that is.
+[[noreturn]] void refuse_name(const char* argument, std::string_view given, const py::tuple& known);
+
+/// The entry of that name.
+template <class Entry, std::size_t count>
+const Entry& entry_named(const Entry (&table)[count], const char* argument, std::string_view given) {
+  if (const Entry* const entry = find_entry(table, given)) return *entry;
+  py::tuple names(count);
+  for (std::size_t i = 0; i < count; ++i) names[i] = table[i].name;
+  refuse_name(argument, given, names);
+}
 
 /// The words of a parameter's choices, counted from 0; none: it is a number.
 py::list choices_of(const char* choices);
 
-/// The number that a parameter is given as: a number, a flag, or one of its words. TypeError, ValueError.
-double read_parameter(py::handle given, const char* name, const char* choices);
+/// What a parameter is given as: a number, a flag, or one of its words. TypeError, ValueError.
+double read_number(py::handle given, const char* name, const char* choices);
+/// A number, or where `is_vector` a sequence of numbers. TypeError for anything else.
+Numbers read_numbers(py::handle given, const char* name, bool is_vector);
 
-/// A default as Python writes it: 0.01, False, 'none'.
-std::string default_text(double initial, const char* choices);
+/// The same as Python has it: 0.01, False, 'none', (0.5, 1.0).
+py::object as_python(double value, const char* choices);
+py::object as_python(const Numbers& numbers, const char* choices);
 
-/// Sets the parameters of an entry that are given, in its order; they are not checked.
-template <class Owner, class Entry>
-void read_parameters(Owner& owner, const Entry& entry, PyObject* const* given) {
-  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
-    const auto& parameter = entry.parameters[i];
-    if (given[i] != nullptr)
-      owner.*parameter.field = read_parameter(given[i], parameter.name, parameter.choices);
-  }
+/// Sets a parameter; its range is not checked.
+template <class Owner>
+void read_parameter(Owner& owner, const Parameter<Owner>& parameter, py::handle given) {
+  owner.*parameter.field = read_number(given, parameter.name, parameter.choices);
+}
+template <class Owner>
+void read_parameter(Owner& owner, const Parameter<Owner, Numbers>& parameter, py::handle given) {
+  owner.*parameter.field = read_numbers(given, parameter.name, parameter.is_vector);
 }
 
-/// The same by name; TypeError for a name that the entry has not.
+/// Those of an entry that are given, in its order.
 template <class Owner, class Entry>
-void read_parameters(Owner& owner, const Entry& entry, const py::dict& given) {
-  for (const auto [key, value] : given) {
-    const std::string name = py::cast<std::string>(key);
-    const std::size_t count = parameter_count(entry);
-    std::size_t i = 0;
-    while (i < count && name != entry.parameters[i].name) ++i;
-    if (i == count) throw py::type_error(std::string(entry.name) + " has no parameter '" + name + "'");
-    owner.*entry.parameters[i].field = read_parameter(value, name.c_str(), entry.parameters[i].choices);
+void read_parameters(Owner& owner, const Entry& entry, PyObject* const* given) {
+  for (std::size_t i = 0; i < parameter_count(entry); ++i)
+    if (given[i] != nullptr) read_parameter(owner, entry.parameters[i], given[i]);
+}
+
+/// TypeError for a name that the entry of that name has no parameter for.
+[[noreturn]] void refuse_parameter(const char* entry, const std::string& given, const py::list& known);
+
+/// The parameter of that name.
+template <class Entry>
+const auto& parameter_named(const Entry& entry, const std::string& name) {
+  py::list names;
+  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+    if (name == entry.parameters[i].name) return entry.parameters[i];
+    names.append(entry.parameters[i].name);
   }
+  refuse_parameter(entry.name, name, names);
+}
+
+/// An Activation, a Loss, ... of the entry of that name, with parameters by name. TypeError, ValueError.
+template <class Owner, class Entry, std::size_t count>
+Owner make_owner(const Entry (&table)[count], const char* argument, std::string_view kind,
+                 const py::dict& parameters) {
+  const Entry& entry = entry_named(table, argument, kind);
+  Owner owner(entry.kind);
+  for (const auto& [name, value] : parameters)
+    read_parameter(owner, parameter_named(entry, py::cast<std::string>(name)), value);
+  validate(owner);
+  return owner;
+}
+
+/// All of them by name.
+template <class Owner>
+py::dict parameters_of(const Owner& owner) {
+  const auto& entry = entry_of(owner.kind);
+  py::dict values;
+  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+    const auto& parameter = entry.parameters[i];
+    values[parameter.name] = as_python(owner.*parameter.field, parameter.choices);
+  }
+  return values;
 }
 
 /// ", negative_slope=0.01" for each parameter.
 template <class Entry>
 std::string parameters_text(const Entry& entry) {
   std::string text;
-  for (std::size_t i = 0; i < parameter_count(entry); ++i)
-    text += std::string(", ") + entry.parameters[i].name + "=" +
-            default_text(entry.parameters[i].initial, entry.parameters[i].choices);
-  return text;
-}
-
-/// ". negative_slope: the slope where z is negative" for each parameter.
-template <class Entry>
-std::string meanings_text(const Entry& entry) {
-  std::string text;
-  for (std::size_t i = 0; i < parameter_count(entry); ++i)
-    text += std::string(". ") + entry.parameters[i].name + ": " + entry.parameters[i].meaning;
+  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+    const auto& parameter = entry.parameters[i];
+    const py::object initial = as_python(parameter.initial, parameter.choices);
+    text += std::string(", ") + parameter.name + "=" + py::repr(initial).template cast<std::string>();
+  }
   return text;
 }
 
 /// The numbers of a range, and its words.
 py::dict describe_range(const Range& range);
 
-/// What every entry has: its name, the name of Python's class, that class's docstring, and its parameters.
-template <class Entry>
-py::dict describe_entry(const Entry& entry) {
-  py::list parameters;
-  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
-    const auto& parameter = entry.parameters[i];
+/// What every entry has: its name, the name of Python's class, that class's docstring, and its parameters;
+/// and what add(description, entry) adds.
+template <class Entry, std::size_t count, class Add>
+py::list describe_entries(const Entry (&table)[count], Add add) {
+  py::list descriptions;
+  for (const Entry& entry : table) {
+    py::list parameters;
+    for (std::size_t i = 0; i < parameter_count(entry); ++i) {
+      const auto& parameter = entry.parameters[i];
+      py::dict description;
+      description["name"] = parameter.name;
+      description["default"] = parameter.initial;
+      description["range"] = describe_range(parameter.range);
+      description["vector"] = parameter.is_vector;
+      description["meaning"] = parameter.meaning;
+      description["choices"] = choices_of(parameter.choices);
+      parameters.append(description);
+    }
     py::dict description;
-    description["name"] = parameter.name;
-    description["default"] = parameter.initial;
-    description["range"] = describe_range(parameter.range);
-    description["vector"] = parameter.is_vector;
-    description["meaning"] = parameter.meaning;
-    description["choices"] = choices_of(parameter.choices);
-    parameters.append(description);
+    description["name"] = entry.name;
+    description["class_name"] = entry.class_name;
+    description["summary"] = entry.summary;
+    description["parameters"] = parameters;
+    add(description, entry);
+    descriptions.append(description);
   }
-  py::dict description;
-  description["name"] = entry.name;
-  description["class_name"] = entry.class_name;
-  description["summary"] = entry.summary;
-  description["parameters"] = parameters;
-  return description;
+  return descriptions;
 }
 
 }  // namespace nncore::bindings

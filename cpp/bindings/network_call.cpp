@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "functions/join.hpp"
+
 namespace nncore::bindings {
 namespace {
 
@@ -12,9 +14,7 @@ Argument element(const char* name, std::size_t size, std::size_t index) {
 }
 
 void check_count(const char* name, std::size_t given, std::size_t needed) {
-  if (given != needed)
-    throw py::value_error(std::string(name) + " holds " + std::to_string(given) +
-                          " arrays; needed: " + std::to_string(needed));
+  if (given != needed) throw py::value_error(join(name, " holds ", given, " arrays; needed: ", needed));
 }
 
 std::int64_t output_features(const Graph& graph, std::size_t index) {
@@ -23,7 +23,7 @@ std::int64_t output_features(const Graph& graph, std::size_t index) {
 
 py::tuple tuple_of(py::handle given, const char* name, const char* wanted) {
   if (PySequence_Check(given.ptr()) == 0)
-    throw py::type_error(std::string(name) + " must be " + wanted + "; got " + Py_TYPE(given.ptr())->tp_name);
+    throw py::type_error(join(name, " must be ", wanted, "; got ", Py_TYPE(given.ptr())->tp_name));
   return py::tuple(py::reinterpret_borrow<py::object>(given));
 }
 
@@ -71,8 +71,7 @@ Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size
     sample_weight =
         as_table(*weights, "sample_weight", {.rows = row_count, .columns = 1, .vector_allowed = true});
     if (weights->ndim() != 1)
-      throw py::value_error("sample_weight has shape (" + std::to_string(row_count) + ", 1); needed: (" +
-                            std::to_string(row_count) + ",)");
+      throw py::value_error(join("sample_weight has shape (", row_count, ", 1); needed: (", row_count, ",)"));
     batch.sample_weight = &sample_weight;
     arrays.push_back(std::move(*weights));
   }
@@ -92,11 +91,13 @@ std::int64_t NetworkCall<T>::take_rows(py::handle rows, std::int64_t row_count) 
 
 template <class T>
 void NetworkCall<T>::new_outputs(const Graph& graph, std::int64_t rows) {
-  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
-    const std::int64_t features = output_features(graph, i);
-    results.push_back(new_array<T>(rows, features));
-    outputs.push_back({static_cast<T*>(results.back().mutable_data()), rows, features});
-  }
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) add_result(rows, output_features(graph, i));
+}
+
+template <class T>
+void NetworkCall<T>::add_result(std::int64_t rows, std::int64_t features) {
+  results.push_back(new_array<T>(rows, features));
+  outputs.push_back({static_cast<T*>(results.back().mutable_data()), rows, features});
 }
 
 template <class T>
@@ -136,12 +137,10 @@ template <class T>
 void NetworkCall<T>::new_input_gradients(const Graph& graph, std::int64_t rows, bool wanted) {
   for (const int index : graph.inputs()) {
     const Node& node = graph.node(index);
-    if (!wanted || node.is_integer) {
+    if (wanted && !node.is_integer)
+      add_result(rows, node.features);
+    else
       outputs.emplace_back();
-      continue;
-    }
-    results.push_back(new_array<T>(rows, node.features));
-    outputs.push_back({static_cast<T*>(results.back().mutable_data()), rows, node.features});
   }
 }
 

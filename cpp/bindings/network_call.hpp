@@ -61,6 +61,7 @@ struct NetworkCall {
 
   /// Fills `outputs` and `results` with new arrays.
   void new_outputs(const Graph& graph, std::int64_t rows);
+  void add_result(std::int64_t rows, std::int64_t features);
 
   /// Fills them with the caller's, which must not share memory with anything that the call reads.
   void read_outputs(const Graph& graph, const Parameters<T>& store, Items out, std::int64_t rows);

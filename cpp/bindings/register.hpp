@@ -7,6 +7,7 @@ namespace nncore::bindings {
 
 /// What the core's tables say of each kind, as dicts.
 pybind11::list activation_entries();
+pybind11::list loss_entries();
 pybind11::list initializer_entries();
 pybind11::list optimizer_entries();
 

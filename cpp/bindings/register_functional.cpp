@@ -9,7 +9,6 @@
 #include "functional.hpp"
 #include "guards.hpp"
 #include "kernels/table.hpp"
-#include "names.hpp"
 #include "nncore/activations.hpp"
 #include "nncore/dense.hpp"
 #include "register.hpp"
@@ -99,6 +98,14 @@ py::object backward(const ActivationEntry& entry, const Arguments<kBackward + kM
             [&] { activation_backward<T>(activation, gradient, values, grad_input, accumulate); });
     return result;
   });
+}
+
+/// ". negative_slope: the slope where z is negative" for each parameter.
+std::string meanings_text(const ActivationEntry& entry) {
+  std::string text;
+  for (std::size_t i = 0; i < parameter_count(entry); ++i)
+    text += std::string(". ") + entry.parameters[i].name + ": " + entry.parameters[i].meaning;
+  return text;
 }
 
 // CPython's convention has no place for what a function should know, so that each is one of its own.
@@ -254,28 +261,21 @@ void register_dense(py::module_& m) {
 }  // namespace
 
 py::list activation_entries() {
-  py::list entries;
-  for (const ActivationEntry& entry : kActivations) {
-    py::dict described = describe_entry(entry);
+  return describe_entries(kActivations, [](py::dict& described, const ActivationEntry& entry) {
     described["is_elementwise"] = entry.is_elementwise;
     described["derivative_reads"] = entry.derivative_reads == DerivativeReads::input ? "input" : "output";
     described["orders"] = entry.orders;
     described["has_kink"] = entry.has_kink;
     described["formula"] = entry.formula;
     described["derivative"] = entry.derivative;
-    entries.append(described);
-  }
-  return entries;
+  });
 }
 
 void register_functional(py::module_& m) {
   m.def(
       "check_activation",
       [](const std::string& kind, const py::kwargs& parameters) {
-        const ActivationEntry& entry = entry_named(kActivations, "activation", kind);
-        Activation activation(entry.kind);
-        read_parameters(activation, entry, parameters);
-        validate(activation);
+        make_owner<Activation>(kActivations, "activation", kind, parameters);
       },
       py::arg("kind"), "TypeError or ValueError for parameters that an activation cannot have.");
   register_elementary<[](const auto& kernels) { return kernels.exp; }>(m, "exp");

@@ -12,27 +12,13 @@
 
 #include "bound_optimizer.hpp"
 #include "entries.hpp"
-#include "names.hpp"
+#include "functions/join.hpp"
 #include "nncore/parameters.hpp"
 #include "register.hpp"
 #include "views.hpp"
 
 namespace nncore::bindings {
 namespace {
-
-using Hyperparameter = Parameter<Optimizer>;
-
-/// TypeError for a name that the optimizer has not.
-const Hyperparameter& find_hyperparameter(OptimizerKind kind, const std::string& name) {
-  const OptimizerEntry& entry = entry_of(kind);
-  py::list names;
-  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
-    if (name == entry.parameters[i].name) return entry.parameters[i];
-    names.append(entry.parameters[i].name);
-  }
-  throw py::type_error(std::string("a hyperparameter of ") + entry.name + " must be one of " +
-                       py::str(", ").attr("join")(names).cast<std::string>() + "; got '" + name + "'");
-}
 
 /// The name of the hyperparameter that is kept in a field; None for null.
 py::object name_of(const OptimizerEntry& entry, double Optimizer::* field) {
@@ -43,33 +29,9 @@ py::object name_of(const OptimizerEntry& entry, double Optimizer::* field) {
 
 void set(BoundOptimizer& optimizer, const std::string& name, const py::handle& value) {
   Optimizer changed = optimizer.settings;
-  const Hyperparameter& parameter = find_hyperparameter(changed.kind, name);
-  changed.*parameter.field = read_parameter(value, parameter.name, parameter.choices);
+  read_parameter(changed, parameter_named(entry_of(changed.kind), name), value);
   validate(changed);
   optimizer.settings = changed;
-}
-
-BoundOptimizer make_optimizer(const std::string& kind, const py::kwargs& settings) {
-  Optimizer optimizer(entry_named(kOptimizers, "kind", kind).kind);
-  for (const auto& [key, value] : settings) {
-    const Hyperparameter& parameter = find_hyperparameter(optimizer.kind, key.cast<std::string>());
-    optimizer.*parameter.field = read_parameter(value, parameter.name, parameter.choices);
-  }
-  validate(optimizer);
-  return {optimizer, {}};
-}
-
-py::dict settings_of(const BoundOptimizer& bound) {
-  const Optimizer& optimizer = bound.settings;
-  const OptimizerEntry& entry = entry_of(optimizer.kind);
-  py::dict settings;
-  for (std::size_t i = 0; i < parameter_count(entry); ++i) {
-    const Hyperparameter& parameter = entry.parameters[i];
-    const double value = optimizer.*parameter.field;
-    settings[parameter.name] =
-        parameter.choices != nullptr ? py::object(py::bool_(value != 0.0)) : py::object(py::float_(value));
-  }
-  return settings;
 }
 
 // Transforms -------------------------------------------------------------------------------------------
@@ -107,9 +69,8 @@ class PythonTransform final : public Transform {
     const py::object answer =
         function_(flat_view(call.parameters.gradients(), call.parameters.count(), owner));
     if (!answer.is_none())
-      throw py::type_error(
-          std::string("a transform must change the gradients in place and return None; got ") +
-          Py_TYPE(answer.ptr())->tp_name);
+      throw py::type_error(join("a transform must change the gradients in place and return None; got ",
+                                Py_TYPE(answer.ptr())->tp_name));
   }
   py::function function_;
 };
@@ -122,8 +83,8 @@ void set_transforms(BoundOptimizer& optimizer, const py::sequence& given) {
     else if (PyCallable_Check(one.ptr()) != 0)
       transforms.push_back(std::make_shared<PythonTransform>(py::reinterpret_borrow<py::function>(one)));
     else
-      throw py::type_error(std::string("transforms must be made by nncore or be functions; got ") +
-                           Py_TYPE(one.ptr())->tp_name);
+      throw py::type_error(
+          join("transforms must be made by nncore or be functions; got ", Py_TYPE(one.ptr())->tp_name));
   }
   optimizer.transforms = std::move(transforms);
 }
@@ -160,10 +121,14 @@ void register_optimizer(py::module_& m) {
                              "The hyperparameters of an optimizer, by the names of its entry, and its "
                              "transforms. TypeError for other\n"
                              "names; ValueError for values out of range.")
-      .def(py::init(&make_optimizer), py::arg("kind"))
+      .def(py::init([](const std::string& kind, const py::kwargs& settings) {
+             return BoundOptimizer{make_owner<Optimizer>(kOptimizers, "kind", kind, settings), {}};
+           }),
+           py::arg("kind"))
       .def_property_readonly("kind",
                              [](const BoundOptimizer& bound) { return entry_of(bound.settings.kind).name; })
-      .def_property_readonly("settings", &settings_of)
+      .def_property_readonly("settings",
+                             [](const BoundOptimizer& bound) { return parameters_of(bound.settings); })
       .def("set", &set, py::arg("name"), py::arg("value"),
            "Sets one hyperparameter, for the steps that follow.")
       .def("set_transforms", &set_transforms, py::arg("transforms"),
@@ -226,9 +191,7 @@ std::vector<FactorRun> read_factor_runs(const py::object& given) {
 }
 
 py::list optimizer_entries() {
-  py::list entries;
-  for (const OptimizerEntry& entry : kOptimizers) {
-    py::dict description = describe_entry(entry);
+  return describe_entries(kOptimizers, [](py::dict& described, const OptimizerEntry& entry) {
     py::list slots;
     for (const Slot& slot : entry.slots) {
       if (slot.name == nullptr) break;
@@ -238,11 +201,9 @@ py::list optimizer_entries() {
       one["only_if"] = name_of(entry, slot.only_if);
       slots.append(one);
     }
-    description["slots"] = slots;
-    description["formula"] = entry.formula;
-    entries.append(description);
-  }
-  return entries;
+    described["slots"] = slots;
+    described["formula"] = entry.formula;
+  });
 }
 
 void register_optimizers(py::module_& m) {

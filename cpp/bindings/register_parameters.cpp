@@ -11,8 +11,8 @@
 
 #include "arrays.hpp"
 #include "entries.hpp"
+#include "functions/join.hpp"
 #include "guards.hpp"
-#include "names.hpp"
 #include "nncore/graph.hpp"
 #include "nncore/network.hpp"
 #include "register.hpp"
@@ -24,11 +24,7 @@ namespace {
 constexpr double kFlopsPerNumber = 30.0;  ///< of drawing or copying one: only decides about the GIL
 
 Initializer make_initializer(const std::string& kind, const py::dict& parameters) {
-  const InitializerEntry& entry = entry_named(kInitializers, "initializer", kind);
-  Initializer initializer(entry.kind);
-  read_parameters(initializer, entry, parameters);
-  validate(initializer);
-  return initializer;
+  return make_owner<Initializer>(kInitializers, "initializer", kind, parameters);
 }
 
 // Segments and their store -----------------------------------------------------------------------------
@@ -82,8 +78,8 @@ py::array segment_view(const Segment& segment, T* data, py::handle owner) {
 
 const Segment& segment_at(const std::vector<Segment>& segments, int index) {
   if (index < 0 || static_cast<std::size_t>(index) >= segments.size())
-    throw py::value_error("index is " + std::to_string(index) + "; the store has " +
-                          std::to_string(segments.size()) + " such segments, counted from 0");
+    throw py::value_error(
+        join("index is ", index, "; the store has ", segments.size(), " such segments, counted from 0"));
   return segments[static_cast<std::size_t>(index)];
 }
 
@@ -122,6 +118,15 @@ py::array state_piece(const py::object& self, int index) {
 template <class T>
 double copy_flops(const Parameters<T>& store) {
   return static_cast<double>(store.count() + store.state_count()) * kFlopsPerNumber;
+}
+
+/// Changes a store by what another holds, which nobody changes meanwhile. Its own numbers change nothing.
+template <class T, class Change>
+void take_from(Parameters<T>& store, Parameters<T>& other, Change change) {
+  if (&store == &other) return;
+  const Writing use(store.usage());
+  const Reading use_other(other.usage());
+  compute(copy_flops(store), change);
 }
 
 /// Changes something about segment `index` while nobody uses the store.
@@ -219,20 +224,12 @@ void register_store(py::module_& m, const char* name) {
            py::arg("index"), py::arg("multiplier"))
       .def(
           "copy_from",
-          [](Store& store, Store& other) {
-            if (&store == &other) return;
-            const Writing use(store.usage());
-            const Reading use_other(other.usage());
-            compute(copy_flops(store), [&] { store.copy_from(other); });
-          },
+          [](Store& store, Store& other) { take_from(store, other, [&] { store.copy_from(other); }); },
           py::arg("other"), "Takes over the other's values and state. ValueError where shapes differ.")
       .def(
           "soft_update",
           [](Store& store, Store& other, double fraction) {
-            if (&store == &other) return;
-            const Writing use(store.usage());
-            const Reading use_other(other.usage());
-            compute(copy_flops(store), [&] { store.soft_update(other, fraction); });
+            take_from(store, other, [&] { store.soft_update(other, fraction); });
           },
           py::arg("other"), py::arg("fraction"),
           "values += fraction (other's values - values), and state likewise. ValueError where shapes "
@@ -264,13 +261,9 @@ void register_graph(py::module_& m) {
 }  // namespace
 
 py::list initializer_entries() {
-  py::list entries;
-  for (const InitializerEntry& entry : kInitializers) {
-    py::dict described = describe_entry(entry);
+  return describe_entries(kInitializers, [](py::dict& described, const InitializerEntry& entry) {
     described["for_weights_only"] = entry.fan != Fan::none;
-    entries.append(described);
-  }
-  return entries;
+  });
 }
 
 void register_parameters(py::module_& m) {

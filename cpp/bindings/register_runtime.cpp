@@ -1,4 +1,4 @@
-// What the library runs on, random numbers, and the tables of names.
+// What the library runs on, random numbers, and the tables of entries.
 #include "nncore/runtime.hpp"
 
 #include <pybind11/stl.h>
@@ -7,20 +7,10 @@
 
 #include "arrays.hpp"
 #include "guards.hpp"
-#include "losses.hpp"
-#include "names.hpp"
-#include "nncore/activations.hpp"
 #include "nncore/random.hpp"
 #include "register.hpp"
 
 namespace nncore::bindings {
-
-void refuse_name(const char* argument, std::string_view given, const py::tuple& known) {
-  const py::list close = py::module_::import("difflib").attr("get_close_matches")(given, known, 1);
-  std::string message = std::string(argument) + " is '" + std::string(given) + "'; ";
-  if (!close.empty()) message += "did you mean '" + close[0].cast<std::string>() + "'? ";
-  throw py::value_error(message + "Allowed: " + py::str(", ").attr("join")(known).cast<std::string>());
-}
 
 namespace {
 

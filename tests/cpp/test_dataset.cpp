@@ -260,19 +260,23 @@ TEST(bad_arguments) {
   float out[8];
   std::memset(out, 0, sizeof out);
   const std::int64_t beyond[] = {0, 3}, negative[] = {0, 1, -1};
-  CHECK_THROWS(gather_rows(source, beyond, 2, out), std::invalid_argument, "rows[1] is 3");
-  CHECK_THROWS(gather_rows(source, beyond, 2, out), std::invalid_argument, "[0, 3)");
-  CHECK_THROWS(gather_rows(source, negative, 3, out), std::invalid_argument, "rows[2] is -1");
-  CHECK_THROWS(gather_rows(source, nullptr, 4, out), std::invalid_argument, "count is 4");
-  CHECK_THROWS(gather_rows(source, nullptr, -1, out), std::invalid_argument, "count is -1");
+  CHECK_THROWS(gather_rows(source, beyond, 2, out), std::invalid_argument,
+               "rows[1] must be in [0, 3); got 3");
+  CHECK_THROWS(gather_rows(source, negative, 3, out), std::invalid_argument,
+               "rows[2] must be in [0, 3); got -1");
+  CHECK_THROWS(gather_rows(source, nullptr, 4, out), std::invalid_argument,
+               "count must be at most the table's 3 rows; got 4");
+  CHECK_THROWS(gather_rows(source, nullptr, -1, out), std::invalid_argument,
+               "count must be at least 0; got -1");
   Table bad = source;
   bad.columns = -2;
-  CHECK_THROWS(gather_rows(bad, nullptr, 1, out), std::invalid_argument, "columns is -2");
+  CHECK_THROWS(gather_rows(bad, nullptr, 1, out), std::invalid_argument,
+               "columns must be at least 0; got -2");
   bad = source;
   bad.rows = -3;
-  CHECK_THROWS(gather_rows(bad, nullptr, 0, out), std::invalid_argument, "rows is -3");
+  CHECK_THROWS(gather_rows(bad, nullptr, 0, out), std::invalid_argument, "rows must be at least 0; got -3");
   bad = source;
   bad.type = static_cast<ScalarType>(13);
-  CHECK_THROWS(gather_rows(bad, nullptr, 1, out), std::invalid_argument, "type is 13");
+  CHECK_THROWS(gather_rows(bad, nullptr, 1, out), std::invalid_argument, "type must be a ScalarType; got 13");
   for (const float v : out) CHECK(v == 0.0f);
 }

@@ -36,7 +36,8 @@ TEST(refuses_what_is_not_a_network) {
                std::invalid_argument, "'b' is unused");
   CHECK_THROWS(graph_of({x, activation_node("x", 0, ActivationKind::tanh)}, {1}), std::invalid_argument,
                "name of another");
-  CHECK_THROWS(graph_of({x, dense_node("d", 0, 0, 1, 4, 2)}, {1}), std::invalid_argument, "in_features = 4");
+  CHECK_THROWS(graph_of({x, dense_node("d", 0, 0, 1, 4, 2)}, {1}), std::invalid_argument,
+               "must read 4 features; got 3");
   CHECK_THROWS(graph_of({x, input_node("y", 2), add_node("s", {0, 1})}, {2}), std::invalid_argument,
                "3 and 2");
   CHECK_THROWS(graph_of({x, multiply_node("m", {0})}, {1}), std::invalid_argument, "inputs must be 2");

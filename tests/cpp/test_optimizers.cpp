@@ -11,7 +11,7 @@
 #include <stdexcept>
 
 #include "check.hpp"
-#include "functions/magnitude.hpp"
+#include "functions/reductions.hpp"
 #include "nncore/optimizers.hpp"
 #include "numeric.hpp"
 #include "optimizers.hpp"

@@ -203,13 +203,14 @@ TEST(soft_update_moves_by_the_fraction) {
 }
 
 TEST(bad_segments) {
-  refuses<float>({changed([](Segment& s) { s.name = ""; })}, {}, "name is empty");
-  refuses<float>({changed([](Segment& s) { s.shape = {0, 4}; })}, {}, "segment 'w' is (0, 4)");
-  refuses<float>({changed([](Segment& s) { s.shape = {3, -4}; })}, {}, "segment 'w' is (3, -4)");
+  refuses<float>({changed([](Segment& s) { s.name = ""; })}, {}, "name must have at least one character");
+  refuses<float>({changed([](Segment& s) { s.shape = {0, 4}; })}, {},
+                 "segment 'w' must be one to three extents of at least 1; got (0, 4)");
+  refuses<float>({changed([](Segment& s) { s.shape = {3, -4}; })}, {}, "extents of at least 1; got (3, -4)");
   refuses<float>({changed([](Segment& s) { s.shape = {}; })}, {}, "one to three extents");
   refuses<float>({changed([](Segment& s) { s.shape = {1, 1, 1, 1}; })}, {}, "one to three extents");
   refuses<float>({changed([](Segment& s) { s.learning_rate_multiplier = kNan; })}, {},
-                 "learning_rate_multiplier of segment 'w' is nan");
+                 "learning_rate_multiplier of segment 'w' must be a finite number; got nan");
   refuses<float>({changed([](Segment& s) { s.initializer = constant(-INFINITY); })}, {},
                  "value must be a finite number");
   refuses<float>({changed([](Segment& s) { s.shape = {std::int64_t{1} << 40, std::int64_t{1} << 40}; })}, {},
@@ -218,24 +219,25 @@ TEST(bad_segments) {
                    weight_segment("b", std::int64_t{1} << 30, std::int64_t{1} << 30)},
                   {}, "'b'");
   refuses<double>({bias_segment("w", 2), bias_segment("v", 2), bias_segment("w", 3)}, {},
-                  "'w' is used twice");
-  refuses<double>({bias_segment("w", 2)}, {bias_segment("w", 2)}, "'w' is used twice");
+                  "must differ; got 'w' twice");
+  refuses<double>({bias_segment("w", 2)}, {bias_segment("w", 2)}, "must differ; got 'w' twice");
   refuses<double>({}, {changed([](Segment& s) { s.shape = {0, 4}; })}, "(0, 4)");
 }
 
 TEST(bad_indices_and_names) {
   Parameters<float> parameters(layers());
   for (const int index : {-1, 3}) {
-    const std::string text = "segment index is " + std::to_string(index);
+    const std::string text = "segment index must be in [0, 3); got " + std::to_string(index);
     CHECK_THROWS(parameters.value(index), std::invalid_argument, text);
     CHECK_THROWS(parameters.gradient(index), std::invalid_argument, text);
     CHECK_THROWS(parameters.set_trainable(index, false), std::invalid_argument, text);
     CHECK_THROWS(parameters.set_learning_rate_multiplier(index, 1.0), std::invalid_argument, text);
     CHECK_THROWS(parameters.set_weight_decay_multiplier(index, 0.5), std::invalid_argument, text);
   }
-  CHECK_THROWS(parameters.index_of("0.wait"), std::invalid_argument, "'0.wait'");
-  CHECK_THROWS(parameters.index_of(""), std::invalid_argument, "0.weight, 0.bias, 1.weight");
-  CHECK_THROWS(parameters.set_learning_rate_multiplier(0, kNan), std::invalid_argument, "is nan");
+  CHECK_THROWS(parameters.index_of("0.wait"), std::invalid_argument, "got '0.wait'");
+  CHECK_THROWS(parameters.index_of(""), std::invalid_argument, "must be one of: 0.weight, 0.bias, 1.weight");
+  CHECK_THROWS(parameters.set_learning_rate_multiplier(0, kNan), std::invalid_argument,
+               "learning_rate_multiplier must be a finite number; got nan");
   CHECK(parameters.segments()[0].learning_rate_multiplier == 1.0);
 }
 
@@ -246,12 +248,16 @@ TEST(other_layouts_are_refused) {
   auto transposed = layers();
   std::swap(transposed[0].shape[0], transposed[0].shape[1]);
   const Parameters<float> other_shape(transposed, running_mean()), other_state(layers());
-  CHECK_THROWS(parameters.copy_from(other_shape), std::invalid_argument, "'0.weight' is (4, 3)");
-  CHECK_THROWS(parameters.soft_update(other_shape, 0.5), std::invalid_argument, "'0.weight' is (4, 3)");
-  CHECK_THROWS(parameters.copy_from(other_state), std::invalid_argument, "number of state segments is 0");
+  CHECK_THROWS(parameters.copy_from(other_shape), std::invalid_argument,
+               "'0.weight' must be (3, 4), as of '0.weight'; got (4, 3)");
+  CHECK_THROWS(parameters.soft_update(other_shape, 0.5), std::invalid_argument,
+               "'0.weight' must be (3, 4), as of '0.weight'; got (4, 3)");
+  CHECK_THROWS(parameters.copy_from(other_state), std::invalid_argument,
+               "number of state segments must be 1; got 0");
   Parameters<float> same(layers(), running_mean());
   for (const double fraction : {-0.1, 1.5, kNan})
-    CHECK_THROWS(parameters.soft_update(same, fraction), std::invalid_argument, "fraction is");
+    CHECK_THROWS(parameters.soft_update(same, fraction), std::invalid_argument,
+                 "fraction must be a number from 0 to 1; got ");
   CHECK(copy_of(parameters.values(), 21) == before);
 }
 

@@ -266,14 +266,21 @@ TEST(golden_values) {
 TEST(bad_arguments) {
   double out[2] = {-7.0, -7.0};
   const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity(), huge = 1e308;
-  CHECK_THROWS(fill_uniform(kStream, nan, 1.0, out, 2), std::invalid_argument, "low is nan");
-  CHECK_THROWS(fill_uniform(kStream, 0.0, infinity, out, 2), std::invalid_argument, "high is inf");
-  CHECK_THROWS(fill_uniform(kStream, 1.0, 1.0, out, 2), std::invalid_argument, "greater than low");
-  CHECK_THROWS(fill_uniform(kStream, -huge, huge, out, 2), std::invalid_argument, "high - low");
-  CHECK_THROWS(fill_normal(kStream, nan, 1.0, out, 2), std::invalid_argument, "mean is nan");
-  CHECK_THROWS(fill_normal(kStream, 0.0, -0.5, out, 2), std::invalid_argument, "standard_deviation is -0.5");
-  CHECK_THROWS(fill_uniform(kStream, 0.0, 1.0, out, -1), std::invalid_argument, "count is -1");
-  CHECK_THROWS(fill_normal(kStream, 0.0, 1.0, out, -1), std::invalid_argument, "count is -1");
-  CHECK_THROWS(shuffled_rows(0, 0, nullptr, -1), std::invalid_argument, "count is -1");
+  CHECK_THROWS(fill_uniform(kStream, nan, 1.0, out, 2), std::invalid_argument,
+               "low must be a finite number; got nan");
+  CHECK_THROWS(fill_uniform(kStream, 0.0, infinity, out, 2), std::invalid_argument,
+               "high must be a finite number greater than low; got inf");
+  CHECK_THROWS(fill_uniform(kStream, 1.0, 1.0, out, 2), std::invalid_argument, "greater than low; got 1");
+  CHECK_THROWS(fill_uniform(kStream, -huge, huge, out, 2), std::invalid_argument,
+               "high - low must be a finite number");
+  CHECK_THROWS(fill_normal(kStream, nan, 1.0, out, 2), std::invalid_argument,
+               "mean must be a finite number; got nan");
+  CHECK_THROWS(fill_normal(kStream, 0.0, -0.5, out, 2), std::invalid_argument,
+               "standard_deviation must be a finite number of at least 0; got -0.5");
+  CHECK_THROWS(fill_uniform(kStream, 0.0, 1.0, out, -1), std::invalid_argument,
+               "count must be at least 0; got -1");
+  CHECK_THROWS(fill_normal(kStream, 0.0, 1.0, out, -1), std::invalid_argument,
+               "count must be at least 0; got -1");
+  CHECK_THROWS(shuffled_rows(0, 0, nullptr, -1), std::invalid_argument, "count must be at least 0; got -1");
   CHECK(out[0] == -7.0 && out[1] == -7.0);
 }

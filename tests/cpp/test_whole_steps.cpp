@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "functions/magnitude.hpp"
+#include "functions/reductions.hpp"
 #include "nncore/network.hpp"
 #include "nncore/not_finite.hpp"
 #include "nodes.hpp"

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <iterator>
 
 #include "nncore/entries.hpp"
 #include "nncore/random.hpp"
@@ -83,7 +82,6 @@ inline constexpr InitializerEntry kInitializers[] = {
      .summary = "Normal around 0, as embeddings start."},
 };
 static_assert(is_in_order(kInitializers));
-inline constexpr int kInitializerCount = static_cast<int>(std::size(kInitializers));
 
 constexpr const InitializerEntry& entry_of(InitializerKind kind) {
   return kInitializers[static_cast<std::size_t>(kind)];

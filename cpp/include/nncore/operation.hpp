@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "nncore/activations.hpp"
 #include "nncore/matrix.hpp"
@@ -12,6 +13,7 @@
 
 namespace nncore {
 
+template <class T>
 class FusedSgd;
 
 /// Memory that the threads of one call may write to as they like, a piece each.
@@ -54,6 +56,10 @@ struct NodeCall {
 
   Parameters<T>* parameters = nullptr;
   Scratch scratch{};
+
+  /// The elements of a segment, for reading; those of its gradient.
+  const T* value(int segment) const { return std::as_const(*parameters).value(segment).data; }
+  T* gradient(int segment) const { return parameters->gradient(segment).data; }
 };
 
 class Operation {
@@ -78,8 +84,10 @@ class Operation {
   virtual std::int64_t fewest_training_rows() const { return 1; }
   /// Whether forward can apply an elementwise activation to its result, and backward that of its input.
   virtual bool fuses_activation() const { return false; }
-  /// Null, but for the library's own operations that can change a weight while its gradient is formed.
-  virtual const FusedSgd* fused_sgd() const { return nullptr; }
+  /// Null, but for the library's own operations that can change a weight while its gradient is formed. The
+  /// argument's type counts.
+  virtual const FusedSgd<float>* fused_sgd(float) const { return nullptr; }
+  virtual const FusedSgd<double>* fused_sgd(double) const { return nullptr; }
   /// Which activation it is, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
   /// Bytes that forward leaves for backward, beside inputs and output, for a batch of `rows` and an output of

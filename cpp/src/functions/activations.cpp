@@ -1,12 +1,8 @@
 #include "nncore/activations.hpp"
 
-#include <algorithm>
-#include <stdexcept>
-#include <string>
-
+#include "functions/blocks.hpp"
 #include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
-#include "nncore/runtime.hpp"
 
 namespace nncore {
 namespace {
@@ -14,11 +10,6 @@ namespace {
 template <class T>
 bool is_gapless(Matrix<T> m) {
   return m.row_stride == m.columns || m.rows == 1;
-}
-
-template <class T>
-kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column) {
-  return {&m(row, column), m.row_stride};
 }
 
 /// run(row, column, rows, columns) over all elements of a matrix, in blocks of whole rows, or, where
@@ -33,10 +24,8 @@ void for_each_piece(ActivationKind kind, std::int64_t rows, std::int64_t columns
       run(std::int64_t{0}, begin, std::int64_t{1}, end - begin);
     });
   } else {
-    const std::int64_t grain_rows = std::max<std::int64_t>(1, grain / columns);
-    parallel_for(rows, grain_rows, [&](std::int64_t begin, std::int64_t end, int) {
-      run(begin, std::int64_t{0}, end - begin, columns);
-    });
+    for_rows(rows, columns, grain,
+             [&](std::int64_t first, std::int64_t count) { run(first, std::int64_t{0}, count, columns); });
   }
 }
 
@@ -46,9 +35,8 @@ void validate(const Activation& activation) {
   const ActivationEntry& entry = entry_of(activation.kind);
   check_parameters(activation, entry);
   if (activation.order < 0 || activation.order >= entry.orders)
-    throw std::invalid_argument(std::string("order must be at least 0 and less than ") +
-                                std::to_string(entry.orders) + " for " + entry.name + "; got " +
-                                std::to_string(activation.order));
+    throw invalid("order must be at least 0 and less than ", entry.orders, " for ", entry.name, "; got ",
+                  activation.order);
 }
 
 template <class T>

@@ -1,9 +1,11 @@
-// The result of a product, cut into blocks that are shared out among threads.
+// Rows, and the result of a product, cut into blocks that are shared out among threads.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/table.hpp"
+#include "nncore/matrix.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -35,6 +37,19 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 struct Extent {
   std::int64_t first, count;
 };
+
+/// A matrix from an element on, as kernels take it. A matrix without data has no rows.
+template <class T>
+kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column = 0) {
+  return {m.data != nullptr ? &m(row, column) : nullptr, m.row_stride};
+}
+
+/// run(first, count) for blocks of rows of so many columns, of which `grain` elements are too few to share.
+template <class Run>
+void for_rows(std::int64_t rows, std::int64_t columns, std::int64_t grain, Run run) {
+  parallel_for(rows, std::max<std::int64_t>(1, grain / columns),
+               [&](std::int64_t begin, std::int64_t end, int) { run(begin, end - begin); });
+}
 
 /// run(rows, columns, worker) for blocks of the result: here, or shared out among `threads`.
 template <class Run>

@@ -6,9 +6,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
+#include "functions/join.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -103,18 +102,25 @@ constexpr int kStreams = 8;
 constexpr std::int64_t kPiece = 16;
 constexpr std::int64_t kFarAhead = 1024, kNearAhead = 256;
 
+/// Elements of a row, `stride` bytes apart.
+template <class From, class Stride, class To>
+inline void convert_row(const std::byte* from, std::int64_t count, Stride stride, To* to) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    From value;
+    std::memcpy(&value, from + j * stride, sizeof value);
+    to[j] = convert<To>(value);
+  }
+}
+
+/// The stride of elements without gaps, known when compiled.
+template <class From>
+constexpr std::integral_constant<std::int64_t, sizeof(From)> kGapless{};
+
 /// kStreams rows whose elements have no gaps between them; `next` are read after them.
 template <class From, class To>
 void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::byte* const (&next)[kStreams],
                           std::int64_t columns, To* out) {
   constexpr auto size = static_cast<std::int64_t>(sizeof(From));
-  const auto convert_piece = [](const std::byte* from, std::int64_t count, To* to) {
-    for (std::int64_t j = 0; j < count; ++j) {
-      From value;
-      std::memcpy(&value, from + j * size, sizeof value);
-      to[j] = convert<To>(value);
-    }
-  };
   const auto ahead = [&](int row, std::int64_t offset) {
     const std::int64_t beyond = offset - columns * size;
     return beyond < 0 ? rows[row] + offset : next[row] + beyond;
@@ -130,7 +136,7 @@ void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::b
       if (std::is_same_v<From, To> && columns - j >= kPiece)
         std::memcpy(to, from, kPiece * size);
       else
-        convert_piece(from, std::min(kPiece, columns - j), to);
+        convert_row<From>(from, std::min(kPiece, columns - j), kGapless<From>, to);
     }
   }
 }
@@ -144,16 +150,9 @@ void convert_rows(const Selection& selection, To* out) {
   const bool is_gapless = stride == static_cast<std::int64_t>(sizeof(From));
   const bool is_anywhere = selection.rows != nullptr && is_gapless;
   const std::int64_t ahead = is_anywhere ? kPrefetchBytes / row_bytes : 0;
-  const auto convert_row = [](const std::byte* from, std::int64_t count, auto known_stride, To* to) {
-    for (std::int64_t j = 0; j < count; ++j) {
-      From value;
-      std::memcpy(&value, from + j * known_stride, sizeof value);
-      to[j] = convert<To>(value);
-    }
-  };
   std::int64_t i = selection.first;
   if (columns == 1) {  // labels, and targets of one output
-    for (; i < selection.last; ++i) convert_row(selection.row(i), 1, stride, out++);
+    for (; i < selection.last; ++i) convert_row<From>(selection.row(i), 1, stride, out++);
     return;
   }
   for (; is_anywhere && row_bytes >= kLongBytes && i + kStreams <= selection.last; i += kStreams) {
@@ -171,13 +170,13 @@ void convert_rows(const Selection& selection, To* out) {
     const std::byte* const from = selection.row(i);
     if (ahead > 0 && i + ahead < selection.last) prefetch(selection.row(i + ahead), row_bytes);
     if (!is_gapless)
-      convert_row(from, columns, stride, out);
+      convert_row<From>(from, columns, stride, out);
     else if (std::is_same_v<From, To> && row_bytes > kShortBytes)
       std::memcpy(out, from, static_cast<std::size_t>(row_bytes));
     else if (std::is_same_v<From, To>)
       copy_short(from, row_bytes, reinterpret_cast<std::byte*>(out));
     else
-      convert_row(from, columns, std::integral_constant<std::int64_t, sizeof(From)>{}, out);
+      convert_row<From>(from, columns, kGapless<From>, out);
   }
 }
 
@@ -196,16 +195,14 @@ constexpr std::size_t kTypes = static_cast<std::size_t>(ScalarType::long_double)
 static_assert(std::size(kConvertRows<float>) == kTypes);
 
 void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
-  const auto refuse = [](const std::string& what, std::int64_t given, const std::string& allowed) {
-    throw std::invalid_argument(what + " is " + std::to_string(given) + "; it must be " + allowed);
-  };
   if (static_cast<std::size_t>(source.type) >= kTypes)
-    refuse("the table's type", static_cast<std::int64_t>(source.type), "a ScalarType");
-  if (source.rows < 0) refuse("the table's number of rows", source.rows, "at least 0");
-  if (source.columns < 0) refuse("the table's number of columns", source.columns, "at least 0");
-  if (count < 0) refuse("count", count, "at least 0");
+    throw invalid("the table's type must be a ScalarType; got ", static_cast<int>(source.type));
+  if (source.rows < 0) throw invalid("the table's number of rows must be at least 0; got ", source.rows);
+  if (source.columns < 0)
+    throw invalid("the table's number of columns must be at least 0; got ", source.columns);
+  if (count < 0) throw invalid("count must be at least 0; got ", count);
   if (rows == nullptr && count > source.rows)
-    refuse("count", count, "at most the table's " + std::to_string(source.rows) + " rows");
+    throw invalid("count must be at most the table's ", source.rows, " rows; got ", count);
   if (rows == nullptr) return;
   // Without a branch for each: small steps notice. As unsigned numbers, negative ones are the largest.
   std::uint64_t largest = 0;
@@ -213,7 +210,7 @@ void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
   if (count == 0 || largest < static_cast<std::uint64_t>(source.rows)) return;
   for (std::int64_t i = 0; i < count; ++i)
     if (rows[i] < 0 || rows[i] >= source.rows)
-      refuse("rows[" + std::to_string(i) + "]", rows[i], "in [0, " + std::to_string(source.rows) + ")");
+      throw invalid("rows[", i, "] must be in [0, ", source.rows, "); got ", rows[i]);
 }
 
 }  // namespace

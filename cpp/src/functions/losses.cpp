@@ -9,6 +9,7 @@
 
 #include "functions/blocks.hpp"
 #include "functions/element_checks.hpp"
+#include "functions/reductions.hpp"
 #include "functions/row_checks.hpp"
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
@@ -46,15 +47,13 @@ void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<c
     return;
   }
   if (!entry.takes_labels)
-    throw std::invalid_argument(std::string("target is class labels; expected values of shape ") +
-                                shape_text(wanted) + " for " + entry.name);
+    throw invalid("target is class labels; expected values of shape ", shape_text(wanted), " for ",
+                  entry.name);
   for (std::int64_t row = 0; row < prediction.rows; ++row) {
     const std::int64_t label = target.labels[row];
     if (label < 0 || label >= prediction.columns)
-      throw std::invalid_argument("target has label " + std::to_string(label) + " in row " +
-                                  std::to_string(row) + "; expected 0 to " +
-                                  std::to_string(prediction.columns - 1) + " for a prediction of shape " +
-                                  shape_text(prediction));
+      throw invalid("target has label ", label, " in row ", row, "; expected 0 to ", prediction.columns - 1,
+                    " for a prediction of shape ", shape_text(prediction));
   }
 }
 
@@ -81,17 +80,8 @@ double total_weight(const Weights<T>& weights, std::int64_t count) {
   return total;
 }
 
-/// As kernels add along a row: 16 lanes, folded in halves.
 double sum_of(const double* terms, std::int64_t count) {
-  if (count == 1) return terms[0];
-  double lanes[16] = {};
-  std::int64_t i = 0;
-  for (; i + 16 <= count; i += 16)
-    for (int lane = 0; lane < 16; ++lane) lanes[lane] += terms[i + lane];
-  for (int lane = 0; i < count; ++i, ++lane) lanes[lane] += terms[i];
-  for (int half = 8; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  return lanes[0];
+  return count == 1 ? terms[0] : sum_in_lanes(count, [terms](std::int64_t i) { return terms[i]; });
 }
 
 /// What loss_and_gradient was asked for, and what follows from it.
@@ -196,9 +186,8 @@ double sum_over_elements(const Request<T>& request, double value_scale) {
   for (std::int64_t first = 0; first < chunks; first += kBlock) {
     const std::int64_t count = std::min(kBlock, chunks - first);
     double sums[kBlock];
-    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (width * height));
-    parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t i = begin; i < end; ++i) {
+    for_rows(count, width * height, kGrain, [&](std::int64_t begin, std::int64_t here) {
+      for (std::int64_t i = begin; i < begin + here; ++i) {
         const std::int64_t row = (first + i) / chunks_in_row * height;
         const std::int64_t column = (first + i) % chunks_in_row * width;
         sums[i] = chunk_loss<T>(
@@ -225,24 +214,18 @@ double sum_over_rows(const Request<T>& request, double value_scale) {
     double losses[kBlock];
     T weights[kBlock];
     for (std::int64_t i = 0; request.weights && i < count; ++i) weights[i] = request.weights[first + i];
-    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / columns);
-    parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for_rows(count, columns, kGrain, [&](std::int64_t begin, std::int64_t here) {
       const std::int64_t row = first + begin;
-      const auto at_row = [row](auto* data, std::int64_t stride) {
-        return data != nullptr ? data + row * stride : nullptr;
-      };
-      const Matrix<const T> values = request.target.values;
       kernels::RowLossCall<T> call{};
-      call.prediction = {&request.prediction(row, 0), request.prediction.row_stride};
-      call.values = {at_row(values.data, values.row_stride), values.row_stride};
-      call.labels = at_row(request.target.labels, 1);
+      call.prediction = rows_at(request.prediction, row);
+      call.values = rows_at(request.target.values, row);
+      call.labels = request.target.labels != nullptr ? request.target.labels + row : nullptr;
       call.weight = request.weights ? weights + begin : nullptr;
       std::copy_n(request.parameters, kernels::kMaxLossParameters, call.parameters);
-      call.rows = end - begin;
+      call.rows = here;
       call.columns = columns;
       call.coefficient = request.coefficient;
-      call.gradient = {at_row(request.gradient.data, request.gradient.row_stride),
-                       request.gradient.row_stride};
+      call.gradient = rows_at(request.gradient, row);
       call.accumulate = request.accumulate;
       kernel(call, losses + begin);
     });
@@ -266,8 +249,7 @@ void validate(const Loss& loss) {
     if (numbers.each.empty())
       check_parameter(parameter.name, parameter.range, numbers.one);
     else if (!parameter.is_vector)
-      throw std::invalid_argument(std::string(parameter.name) + " must be one number; got " +
-                                  std::to_string(numbers.each.size()));
+      throw invalid(parameter.name, " must be one number; got ", numbers.each.size());
   }
 }
 
@@ -277,9 +259,8 @@ void validate(const Loss& loss, std::int64_t target_features) {
   for (std::size_t i = 0; i < parameter_count(entry); ++i) {
     const auto& numbers = (loss.*entry.parameters[i].field).each;
     if (!numbers.empty() && std::ssize(numbers) != target_features)
-      throw std::invalid_argument(std::string(entry.parameters[i].name) + " must be one number, or one for " +
-                                  "each column of the target, " + std::to_string(target_features) + "; got " +
-                                  std::to_string(numbers.size()) + " numbers");
+      throw invalid(entry.parameters[i].name, " must be one number, or one for each column of the target, ",
+                    target_features, "; got ", numbers.size(), " numbers");
   }
 }
 
@@ -287,10 +268,8 @@ std::int64_t target_width(const Loss& loss, const char* output, std::int64_t col
   const LossEntry& entry = entry_of(loss.kind);
   const std::int64_t width = entry.target_features(columns, loss);
   if (columns >= least && width > 0) return width;
-  std::string message = std::string(output) + " must have " + entry.outputs + ", for '" + entry.name +
-                        "'; got shape (B, " + std::to_string(columns) + ")";
-  if (*entry.hint != '\0') message += std::string("; ") + entry.hint;
-  throw std::invalid_argument(message);
+  throw invalid(output, " must have ", entry.outputs, ", for '", entry.name, "'; got shape (B, ", columns,
+                ")", *entry.hint != '\0' ? "; " : "", entry.hint);
 }
 
 void check_target_values(LossKind kind, const char* argument, const Table& values, const std::int64_t* rows,
@@ -324,23 +303,16 @@ void check_target_values(LossKind kind, const char* argument, const Table& value
 
 void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
                          std::int64_t count) {
-  double values[kChunk];
   bool is_any_positive = count == 0;
-  for (std::int64_t start = 0; start < count; start += kChunk) {
-    const std::int64_t length = std::min(kChunk, count - start);
-    if (rows != nullptr)
-      gather_rows(weight, rows + start, length, values);
-    else
-      gather_rows(weight.row_range(first + start, length), nullptr, length, values);
-    for (std::int64_t i = 0; i < length; ++i) {
-      if (!(values[i] >= 0.0) || std::isinf(values[i])) {
-        const std::int64_t row = rows != nullptr ? rows[start + i] : first + start + i;
-        throw std::invalid_argument("sample_weight is " + std::to_string(values[i]) + " in row " +
-                                    std::to_string(row) + "; finite numbers >= 0 are allowed");
-      }
-      is_any_positive = is_any_positive || values[i] > 0.0;
-    }
-  }
+  const auto is_bad = [&is_any_positive](double value) {
+    is_any_positive |= value > 0.0;
+    return !(value >= 0.0) | std::isinf(value);
+  };
+  const auto refuse = [&](std::int64_t i, std::int64_t, double value) {
+    throw invalid("sample_weight is ", std::to_string(value), " in row ",
+                  rows != nullptr ? rows[i] : first + i, "; finite numbers >= 0 are allowed");
+  };
+  check_elements<double>(weight, rows, first, count, is_bad, refuse);
   if (!is_any_positive)
     throw std::invalid_argument("sample_weight is zero for every sample; at least one must be positive");
 }

@@ -5,7 +5,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "functions/magnitude.hpp"
+#include "functions/join.hpp"
+#include "functions/reductions.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 15;  ///< parameters that are too few to share among threads
 
 std::string text_of(OptimizerKind kind, std::int64_t count, const std::vector<std::string>& slots) {
-  std::string text = std::string(entry_of(kind).name) + " with " + std::to_string(count) + " parameters and ";
+  std::string text = join(entry_of(kind).name, " with ", count, " parameters and ");
   for (std::size_t i = 0; i < slots.size(); ++i) text += (i == 0 ? "the slots " : ", ") + slots[i];
   return text + (slots.empty() ? "no slots" : "");
 }
@@ -106,8 +107,8 @@ void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::i
   std::vector<std::string> slots;
   for (const Slot& slot : entry.slots)
     if (slot.exists(optimizer)) slots.emplace_back(slot.name);
-  throw std::invalid_argument("state must be of " + text_of(optimizer.kind, parameter_count, slots) +
-                              "; got one of " + text_of(state.kind_, state.count_, state.slot_names()));
+  throw invalid("state must be of ", text_of(optimizer.kind, parameter_count, slots), "; got one of ",
+                text_of(state.kind_, state.count_, state.slot_names()));
 }
 
 // A step ---------------------------------------------------------------------------------------------------
@@ -144,7 +145,10 @@ kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multipl
 
 template <class T>
 double OptimizerStep<T>::safe_gradient(const kernels::UpdateScalars<T>& s, double moment) const {
-  constexpr double kLargest = kHarmlessChange<T>;
+  // Added to a finite number of T, what is no larger leaves it finite: a quarter of the last place of the
+  // largest number, which rounds away.
+  constexpr double kLargest =
+      0.125 * std::numeric_limits<T>::epsilon() * static_cast<double>(std::numeric_limits<T>::max());
   const double rate = std::abs(static_cast<double>(s.learning_rate));
   const bool is_known = kernel_.safe_gradient != nullptr && std::isfinite(moment);
   if (!is_known || !(rate <= kLargest) || !(std::abs(s.decay_factor) <= T{1})) return 0.0;
@@ -175,12 +179,11 @@ void optimizer_update(const Optimizer& optimizer, std::int64_t step, T* paramete
                       const std::array<T*, kMaxSlots>& slots, std::int64_t count,
                       double learning_rate_multiplier, double weight_decay_multiplier) {
   validate(optimizer);
-  if (step < 1) throw std::invalid_argument("step must be at least 1; got " + std::to_string(step));
+  if (step < 1) throw invalid("step must be at least 1; got ", step);
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = entry_of(optimizer.kind).slots[i];
     if (slot.exists(optimizer) && slots[i] == nullptr && count > 0)
-      throw std::invalid_argument(std::string(slot.name) +
-                                  " must be an array as long as the parameters; got none");
+      throw invalid(slot.name, " must be an array as long as the parameters; got none");
   }
   const FloatingPointMode mode;
   const OptimizerStep<T> one(optimizer, step);

@@ -2,13 +2,12 @@
 #include "nncore/random.hpp"
 
 #include <cmath>
-#include <cstdio>
 #include <limits>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
+#include "functions/join.hpp"
 #include "kernels/table.hpp"
+#include "nncore/entries.hpp"
 #include "nncore/runtime.hpp"
 
 namespace nncore {
@@ -45,16 +44,8 @@ void fill(const RandomStream& stream, T* out, std::int64_t count, const Convert&
   });
 }
 
-void check(bool good, const std::string& what, double given, const char* allowed) {
-  if (good) return;
-  char number[32];
-  std::snprintf(number, sizeof number, "%.17g", given);
-  throw std::invalid_argument(what + " is " + number + "; it must be " + allowed);
-}
-
 void check_count(std::int64_t count) {
-  if (count < 0)
-    throw std::invalid_argument("count is " + std::to_string(count) + "; it must not be negative");
+  if (count < 0) throw invalid("count must be at least 0; got ", count);
 }
 
 /// The largest T below `limit`.
@@ -142,9 +133,9 @@ double normal_quantile(double probability) {
 template <class T>
 void fill_uniform(RandomStream stream, double low, double high, T* out, std::int64_t count) {
   const double width = high - low;
-  check(std::isfinite(low), "low", low, "finite");
-  check(std::isfinite(high) && high > low, "high", high, "finite and greater than low");
-  check(std::isfinite(width), "high - low", width, "finite");
+  check_parameter("low", kAnyNumber, low);
+  check_parameter("high", {.low = low, .has_low = false, .text = "a finite number greater than low"}, high);
+  check_parameter("high - low", kAnyNumber, width);
   check_count(count);
   const FloatingPointMode mode;
   const T largest = below<T>(high);
@@ -157,9 +148,8 @@ void fill_uniform(RandomStream stream, double low, double high, T* out, std::int
 
 template <class T>
 void fill_normal(RandomStream stream, double mean, double standard_deviation, T* out, std::int64_t count) {
-  check(std::isfinite(mean), "mean", mean, "finite");
-  check(std::isfinite(standard_deviation) && standard_deviation >= 0.0, "standard_deviation",
-        standard_deviation, "finite and not negative");
+  check_parameter("mean", kAnyNumber, mean);
+  check_parameter("standard_deviation", kNotNegative, standard_deviation);
   check_count(count);
   const FloatingPointMode mode;
   const Log log = kernels::active<double>().log;

@@ -2,6 +2,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "functions/join.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
@@ -39,7 +40,7 @@ std::int64_t size_attribute(const Attributes& attributes, std::string_view name)
   if (found == nullptr) refuse(name, "given");
   const auto* const size = std::get_if<std::int64_t>(found);
   if (size == nullptr) refuse(name, "an integer");
-  if (*size < 1) refuse(name, "at least 1; got " + std::to_string(*size));
+  if (*size < 1) refuse(name, join("at least 1; got ", *size));
   return *size;
 }
 
@@ -70,7 +71,22 @@ bool flag_attribute(const Attributes& attributes, std::string_view name) {
 }
 
 void refuse_segments(const NodeArguments& given, const char* needed) {
-  refuse("segments", std::string(needed) + "; got " + std::to_string(given.segments.size()));
+  refuse("segments", join(needed, "; got ", given.segments.size()));
+}
+
+void check_segment(std::span<const Segment> all, int index, const std::vector<std::int64_t>& shape,
+                   bool by_rows) {
+  const Segment& segment = all[static_cast<std::size_t>(index)];
+  if (segment.shape == shape && (!by_rows || segment.layout == SegmentLayout::by_rows)) return;
+  Segment needed;
+  needed.shape = shape;
+  throw invalid("segment '", segment.name, "' must have the shape ", shape_text(needed),
+                by_rows ? ", by rows" : "", "; got ", shape_text(segment));
+}
+
+std::int64_t check_width(std::span<const std::int64_t> in_features, std::int64_t features) {
+  if (in_features[0] == features) return features;
+  throw invalid("must read ", features, " features; got ", in_features[0]);
 }
 
 Node input_node(std::string name, std::int64_t features, bool is_integer) {
@@ -96,8 +112,8 @@ Node make_node(std::string_view kind, std::string name, std::vector<int> inputs,
   }
   const int count = static_cast<int>(inputs.size());
   if (count < entry->fewest_inputs || (entry->most_inputs >= 0 && count > entry->most_inputs))
-    fail("inputs must be " + std::to_string(entry->fewest_inputs) +
-         (entry->most_inputs == entry->fewest_inputs ? "" : " or more") + "; got " + std::to_string(count));
+    fail(join("inputs must be ", entry->fewest_inputs,
+              entry->most_inputs == entry->fewest_inputs ? "" : " or more", "; got ", count));
   Node node;
   try {
     node.operation = entry->make({kind, segments, state, attributes});

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #endif
 
+#include "functions/join.hpp"
 #include "kernels/table.hpp"
 #include "nncore/random.hpp"
 #include "nncore/runtime.hpp"
@@ -21,25 +22,16 @@ namespace {
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
-[[noreturn]] void refuse(const std::string& what, const std::string& given, const std::string& allowed) {
-  throw std::invalid_argument(what + " is " + given + "; it must be " + allowed);
-}
-
-std::string quoted(std::string_view name) { return '\'' + std::string(name) + '\''; }
-
-void check_multiplier(const std::string& what, double multiplier) {
-  if (!std::isfinite(multiplier)) refuse(what, std::to_string(multiplier), "finite");
-}
-
 void check_segment(const Segment& segment) {
-  if (segment.name.empty()) refuse("a segment's name", "empty", "at least one character");
-  const std::string of = " of segment " + quoted(segment.name);
+  if (segment.name.empty()) throw invalid("a segment's name must have at least one character; got ''");
+  const std::string of = join(" of segment '", segment.name, "'");
   const std::vector<std::int64_t>& shape = segment.shape;
   const bool is_right = !shape.empty() && shape.size() <= 3 &&
                         std::all_of(shape.begin(), shape.end(), [](std::int64_t size) { return size >= 1; });
-  if (!is_right) refuse("shape" + of, shape_text(segment), "one to three extents of at least 1");
-  check_multiplier("learning_rate_multiplier" + of, segment.learning_rate_multiplier);
-  check_multiplier("weight_decay_multiplier" + of, segment.weight_decay_multiplier);
+  if (!is_right)
+    throw invalid("shape", of, " must be one to three extents of at least 1; got ", shape_text(segment));
+  check_parameter(("learning_rate_multiplier" + of).c_str(), kAnyNumber, segment.learning_rate_multiplier);
+  check_parameter(("weight_decay_multiplier" + of).c_str(), kAnyNumber, segment.weight_decay_multiplier);
   validate(segment.initializer);
 }
 
@@ -52,22 +44,25 @@ std::int64_t place(const std::vector<Segment>& segments, std::set<std::string_vi
   for (const Segment& segment : segments) {
     check_segment(segment);
     if (!names.insert(segment.name).second)
-      refuse("segment name " + quoted(segment.name), "used twice", "used once");
+      throw invalid("names of segments must differ; got '", segment.name, "' twice");
     std::int64_t left = kMaxCount - count;
     for (const std::int64_t extent : segment.shape) left /= extent;
     if (left < 1)
-      refuse("shape of segment " + quoted(segment.name), shape_text(segment), "small enough for memory");
+      throw invalid("shape of segment '", segment.name, "' must be small enough for memory; got ",
+                    shape_text(segment));
     offsets.push_back(count);
     count += segment.size();
   }
   return count;
 }
 
+[[noreturn]] void refuse_segment(int index, std::size_t count) {
+  throw invalid("segment index must be in [0, ", count, "); got ", index);
+}
+
 /// The segment of that number.
-template <class Segments>
-auto& pick(Segments& segments, int index) {
-  if (index < 0 || at(index) >= segments.size())
-    refuse("segment index", std::to_string(index), "in [0, " + std::to_string(segments.size()) + ")");
+Segment& pick(std::vector<Segment>& segments, int index) {
+  if (index < 0 || at(index) >= segments.size()) refuse_segment(index, segments.size());
   return segments[at(index)];
 }
 
@@ -106,7 +101,7 @@ std::int64_t Segment::size() const {
 
 std::string shape_text(const Segment& segment) {
   std::string text;
-  for (const std::int64_t extent : segment.shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
+  for (const std::int64_t extent : segment.shape) text += join(text.empty() ? "" : ", ", extent);
   return '(' + text + (segment.shape.size() == 1 ? ",)" : ")");
 }
 
@@ -184,14 +179,14 @@ int Parameters<T>::index_of(std::string_view segment_name) const {
   if (found == segments_.end()) {
     std::string names;
     for (const Segment& segment : segments_) names += (names.empty() ? "" : ", ") + segment.name;
-    refuse("segment name", quoted(segment_name), "one of: " + names);
+    throw invalid("segment name must be one of: ", names, "; got '", segment_name, "'");
   }
   return static_cast<int>(std::distance(segments_.begin(), found));
 }
 
 template <class T>
 void Parameters<T>::refuse_index(int index) const {
-  refuse("segment index", std::to_string(index), "in [0, " + std::to_string(places_.size()) + ")");
+  refuse_segment(index, places_.size());
 }
 
 template <class T>
@@ -236,26 +231,26 @@ void Parameters<T>::set_trainable(int index, bool trainable) {
 
 template <class T>
 void Parameters<T>::set_learning_rate_multiplier(int index, double multiplier) {
-  check_multiplier("learning_rate_multiplier", multiplier);
+  check_parameter("learning_rate_multiplier", kAnyNumber, multiplier);
   pick(segments_, index).learning_rate_multiplier = multiplier;
 }
 
 template <class T>
 void Parameters<T>::set_weight_decay_multiplier(int index, double multiplier) {
-  check_multiplier("weight_decay_multiplier", multiplier);
+  check_parameter("weight_decay_multiplier", kAnyNumber, multiplier);
   pick(segments_, index).weight_decay_multiplier = multiplier;
 }
 
 template <class T>
 void Parameters<T>::check_same_layout(const Parameters& other) const {
-  const auto check = [](const std::string& what, const std::vector<Segment>& ours,
+  const auto check = [](const char* what, const std::vector<Segment>& ours,
                         const std::vector<Segment>& theirs) {
     if (theirs.size() != ours.size())
-      refuse("other's number of " + what + 's', std::to_string(theirs.size()), std::to_string(ours.size()));
+      throw invalid("other's number of ", what, "s must be ", ours.size(), "; got ", theirs.size());
     for (std::size_t i = 0; i < ours.size(); ++i)
-      if (shape_text(theirs[i]) != shape_text(ours[i]))
-        refuse("shape of other's " + what + ' ' + quoted(theirs[i].name), shape_text(theirs[i]),
-               shape_text(ours[i]) + ", as of " + quoted(ours[i].name));
+      if (theirs[i].shape != ours[i].shape)
+        throw invalid("shape of other's ", what, " '", theirs[i].name, "' must be ", shape_text(ours[i]),
+                      ", as of '", ours[i].name, "'; got ", shape_text(theirs[i]));
   };
   check("segment", segments_, other.segments_);
   check("state segment", state_segments_, other.state_segments_);
@@ -271,9 +266,7 @@ void Parameters<T>::copy_from(const Parameters& other) {
 template <class T>
 void Parameters<T>::soft_update(const Parameters& other, double fraction) {
   check_same_layout(other);
-  if (!(fraction >= 0.0 && fraction <= 1.0)) {
-    refuse("fraction", std::to_string(fraction), "in [0, 1]");
-  }
+  check_parameter("fraction", {.low = 0.0, .high = 1.0, .text = "a number from 0 to 1"}, fraction);
   const FloatingPointMode mode;
   const T part = static_cast<T>(fraction);
   const auto move_towards = [part](const T* theirs, std::int64_t count, T* ours) {

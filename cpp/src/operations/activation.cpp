@@ -67,8 +67,6 @@ constexpr auto kEntries = [] {
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries activation{kEntries};
-}
+extern const OperationEntries activation_operations{kEntries};
 
 }  // namespace nncore

@@ -2,17 +2,15 @@
 // column by column. Mean and variance are those of the batch in training, else running averages of them.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
-#include <stdexcept>
-#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-#include "functions/column_sums.hpp"
+#include "functions/blocks.hpp"
+#include "functions/join.hpp"
+#include "functions/reductions.hpp"
 #include "kernels/table.hpp"
-#include "nncore/runtime.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
@@ -61,10 +59,7 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
   }
 
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    if (in_features[0] != features_)
-      throw std::invalid_argument("must read " + std::to_string(features_) + " features; got " +
-                                  std::to_string(in_features[0]));
-    return features_;
+    return check_width(in_features, features_);
   }
   void check_segments(std::span<const Segment> all) const override { check(all, segments_); }
   void check_state(std::span<const Segment> all) const override { check(all, state_); }
@@ -75,9 +70,9 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
     const Matrix<const T>& x = call.inputs[0];
     if (call.training) {
       const auto rows = static_cast<double>(x.rows);
-      column_sums<T>(x, nullptr, s.mean);
+      column_sums<T>(x, {}, nullptr, s.mean);
       for (std::int64_t j = 0; j < features_; ++j) s.mean[j] /= rows;
-      column_sums<T>(x, s.mean, s.variance);
+      column_sums<T>(x, {}, s.mean, s.variance);
       for (std::int64_t j = 0; j < features_; ++j) s.variance[j] /= rows;
     } else {
       const T* const mean = call.parameters->state_value(state_[0]);
@@ -93,9 +88,9 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
       s.offset[j] = bias != nullptr ? bias[j] : T{0};
     }
     const auto kernel = kernels::active<T>().normalize;
-    for_rows(x.rows, [&](std::int64_t begin, std::int64_t rows) {
-      kernel({.x = {&x(begin, 0), x.row_stride},
-              .out = {&call.output(begin, 0), call.output.row_stride},
+    for_rows(x.rows, features_, kGrain, [&](std::int64_t begin, std::int64_t rows) {
+      kernel({.x = rows_at(x, begin),
+              .out = rows_at(call.output, begin),
               .rows = rows,
               .columns = features_,
               .center = s.center,
@@ -111,15 +106,11 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
     Statistics<T> s(call.saved, features_);
     const Matrix<const T>&x = call.inputs[0], &g = call.grad_output;
     double *const sum = reinterpret_cast<double*>(call.scratch.data), *const product = sum + features_;
-    column_products<T>(g, x, s.mean, sum, product);
+    column_sums<T>(x, g, s.mean, sum, product);
     for (std::int64_t j = 0; j < features_; ++j) product[j] *= s.inverse[j];
-    for (std::size_t i = 0; i < segments_.size(); ++i) {
-      T* const gradient = call.parameters->gradient(segments_[i]).data;
-      const double* const from = i == 0 ? product : sum;
-      const bool adds = call.accumulate_segment[i] != 0;
-      for (std::int64_t j = 0; j < features_; ++j)
-        gradient[j] = adds ? gradient[j] + static_cast<T>(from[j]) : static_cast<T>(from[j]);
-    }
+    for (std::size_t i = 0; i < segments_.size(); ++i)
+      store_sums(i == 0 ? product : sum, features_, call.gradient(segments_[i]),
+                 call.accumulate_segment[i] != 0);
     const Matrix<T>& to = call.grad_inputs[0];
     if (to.data == nullptr) return;
     const double rows = call.training ? static_cast<double>(x.rows) : 1.0;
@@ -129,10 +120,10 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
       s.offset[j] = call.training ? static_cast<T>(-scale * sum[j] / rows) : T{0};
     }
     const auto kernel = kernels::active<T>().normalize_backward;
-    for_rows(x.rows, [&](std::int64_t begin, std::int64_t count) {
-      kernel({.g = {&g(begin, 0), g.row_stride},
-              .x = {&x(begin, 0), x.row_stride},
-              .grad_in = {&to(begin, 0), to.row_stride},
+    for_rows(x.rows, features_, kGrain, [&](std::int64_t begin, std::int64_t count) {
+      kernel({.g = rows_at(g, begin),
+              .x = rows_at(x, begin),
+              .grad_in = rows_at(to, begin),
               .rows = count,
               .columns = features_,
               .center = s.center,
@@ -150,25 +141,13 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
 
  private:
   void check(std::span<const Segment> all, const std::vector<int>& own) const {
-    for (const int index : own) {
-      const Segment& segment = all[static_cast<std::size_t>(index)];
-      if (segment.shape != std::vector{features_})
-        throw std::invalid_argument("segment '" + segment.name + "' must have the shape (" +
-                                    std::to_string(features_) + ",); got " + shape_text(segment));
-    }
+    for (const int index : own) check_segment(all, index, {features_});
   }
 
   template <class T>
   std::pair<const T*, const T*> affine(const NodeCall<T>& call) const {
     if (segments_.empty()) return {nullptr, nullptr};
-    const Parameters<T>& parameters = *call.parameters;
-    return {parameters.value(segments_[0]).data, parameters.value(segments_[1]).data};
-  }
-
-  template <class Body>
-  void for_rows(std::int64_t rows, Body body) const {
-    parallel_for(rows, std::max<std::int64_t>(1, kGrain / features_),
-                 [&](std::int64_t begin, std::int64_t end, int) { body(begin, end - begin); });
+    return {call.value(segments_[0]), call.value(segments_[1])};
   }
 
   /// What a running average becomes; the variance of the population is estimated over B - 1.
@@ -205,8 +184,7 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
 std::shared_ptr<const Operation> make_batch_norm(const NodeArguments& given) {
   check_attributes(given.attributes, {"num_features", "eps", "momentum"});
   if (given.segments.size() != 2 && !given.segments.empty()) refuse_segments(given, "none or two");
-  if (given.state.size() != 2)
-    throw std::invalid_argument("state must be two segments; got " + std::to_string(given.state.size()));
+  if (given.state.size() != 2) throw invalid("state must be two segments; got ", given.state.size());
   const double epsilon = number_attribute(given.attributes, "eps", 1e-5);
   const double momentum = number_attribute(given.attributes, "momentum", 0.1);
   check_parameter("eps", kPositive, epsilon);
@@ -219,8 +197,6 @@ constexpr OperationEntry kEntries[] = {{"batch_norm", make_batch_norm, 1, 1}};
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries batch_norm{kEntries};
-}
+extern const OperationEntries batch_norm_operations{kEntries};
 
 }  // namespace nncore

@@ -2,10 +2,7 @@
 #include "product/dense.hpp"
 
 #include <memory>
-#include <stdexcept>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "operations/entry.hpp"
 #include "operations/fused_sgd.hpp"
@@ -25,34 +22,22 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
   const char* kind() const override { return "dense"; }
   bool fuses_activation() const override { return true; }
-  const FusedSgd* fused_sgd() const override { return &sgd_; }
+  const FusedSgd<float>* fused_sgd(float) const override { return &float_sgd_; }
+  const FusedSgd<double>* fused_sgd(double) const override { return &double_sgd_; }
   std::span<const int> segments() const override { return {segments_, has_bias_ ? 2U : 1U}; }
   std::int64_t scratch_bytes(std::int64_t rows, std::int64_t) const override {
     return dense_scratch_bytes(in_features_, out_features_, rows);
   }
 
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    if (in_features[0] != in_features_) {
-      throw std::invalid_argument("takes in_features = " + std::to_string(in_features_) + " but is given " +
-                                  std::to_string(in_features[0]));
-    }
+    check_width(in_features, in_features_);
     return out_features_;
   }
 
   void check_segments(std::span<const Segment> segments) const override {
-    const Segment& weight = segments[static_cast<std::size_t>(segments_[0])];
-    const std::int64_t rows = transposed_ ? in_features_ : out_features_;
-    const std::int64_t columns = transposed_ ? out_features_ : in_features_;
-    if (weight.shape != std::vector{rows, columns})
-      throw std::invalid_argument("weight segment '" + weight.name + "' must have the shape (" +
-                                  std::to_string(rows) + ", " + std::to_string(columns) + "); got " +
-                                  shape_text(weight));
-    if (!has_bias_) return;
-    const Segment& bias = segments[static_cast<std::size_t>(segments_[1])];
-    if (bias.size() != out_features_) {
-      throw std::invalid_argument("bias segment '" + bias.name + "' has " + std::to_string(bias.size()) +
-                                  " elements; expected " + std::to_string(out_features_));
-    }
+    check_segment(segments, segments_[0],
+                  {transposed_ ? in_features_ : out_features_, transposed_ ? out_features_ : in_features_});
+    if (has_bias_) check_segment(segments, segments_[1], {out_features_});
   }
 
   template <class T>
@@ -71,7 +56,8 @@ class DenseOperation final : public OperationOf<DenseOperation> {
 
  private:
   /// Changes the weight while its gradient is formed.
-  class Sgd final : public FusedSgd {
+  template <class T>
+  class Sgd final : public FusedSgd<T> {
    public:
     explicit Sgd(const DenseOperation& dense) : dense_(dense) {}
 
@@ -85,42 +71,27 @@ class DenseOperation final : public OperationOf<DenseOperation> {
       return !dense_.transposed_ && dense_advances(dense_.in_features_, dense_.out_features_);
     }
 
-    void backward(const NodeCall<float>& call) const override { run(call, dense_.other_gradients(call)); }
-    void backward(const NodeCall<double>& call) const override { run(call, dense_.other_gradients(call)); }
-    void store_gradient(const NodeCall<float>& call) const override { compute_gradient(call); }
-    void store_gradient(const NodeCall<double>& call) const override { compute_gradient(call); }
-    void step(const NodeCall<float>& call, float scale) const override { compute_step(call, scale); }
-    void step(const NodeCall<double>& call, double scale) const override { compute_step(call, scale); }
-    void advance(const NodeCall<float>& call, float scale, const float* next_input) const override {
-      compute_advance(call, scale, next_input);
-    }
-    void advance(const NodeCall<double>& call, double scale, const double* next_input) const override {
-      compute_advance(call, scale, next_input);
-    }
-
-   private:
-    template <class T>
-    void run(const NodeCall<T>& call, const DenseGradients<T>& gradients) const {
-      dense_backward<T>(call.grad_output, call.inputs[0], dense_.weight(call), gradients, call.scratch);
-    }
-    template <class T>
-    void compute_gradient(const NodeCall<T>& call) const {
+    void backward(const NodeCall<T>& call) const override { run(call, dense_.other_gradients(call)); }
+    void store_gradient(const NodeCall<T>& call) const override {
       DenseGradients<T> gradients;
       gradients.weight = dense_.oriented(call.parameters->gradient(dense_.segments_[0]));
       run(call, gradients);
     }
-    template <class T>
-    void compute_step(const NodeCall<T>& call, T scale) const {
+    void step(const NodeCall<T>& call, T scale) const override {
       DenseGradients<T> gradients;
       gradients.weight = dense_.oriented(call.parameters->value(dense_.segments_[0]));
       gradients.accumulate_weight = true;
       gradients.weight_scale = scale;
       run(call, gradients);
     }
-    template <class T>
-    void compute_advance(const NodeCall<T>& call, T scale, const T* next_input) const {
+    void advance(const NodeCall<T>& call, T scale, const T* next_input) const override {
       dense_advance<T>(call.grad_output, call.inputs[0], scale, call.parameters->value(dense_.segments_[0]),
                        next_input, dense_.bias(call), call.output, call.fused, call.fused_derivative);
+    }
+
+   private:
+    void run(const NodeCall<T>& call, const DenseGradients<T>& gradients) const {
+      dense_backward<T>(call.grad_output, call.inputs[0], dense_.weight(call), gradients, call.scratch);
     }
     const DenseOperation& dense_;
   };
@@ -133,7 +104,7 @@ class DenseOperation final : public OperationOf<DenseOperation> {
     gradients.accumulate_x = call.accumulate_input[0] != 0;
     gradients.derivative_x = call.input_derivative[0];
     if (has_bias_) {
-      gradients.bias = call.parameters->gradient(segments_[1]).data;
+      gradients.bias = call.gradient(segments_[1]);
       gradients.accumulate_bias = call.accumulate_segment[1] != 0;
     }
     return gradients;
@@ -149,12 +120,13 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   }
   template <class T>
   const T* bias(const NodeCall<T>& call) const {
-    return has_bias_ ? std::as_const(*call.parameters).value(segments_[1]).data : nullptr;
+    return has_bias_ ? call.value(segments_[1]) : nullptr;
   }
   std::int64_t in_features_, out_features_;
   int segments_[2];
   bool has_bias_, transposed_;
-  Sgd sgd_{*this};
+  Sgd<float> float_sgd_{*this};
+  Sgd<double> double_sgd_{*this};
 };
 
 std::shared_ptr<const Operation> make_dense(const NodeArguments& given) {
@@ -171,8 +143,6 @@ constexpr OperationEntry kEntries[] = {{"dense", make_dense, 1, 1}};
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries dense{kEntries};
-}
+extern const OperationEntries dense_operations{kEntries};
 
 }  // namespace nncore

@@ -2,12 +2,10 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <stdexcept>
-#include <string>
 
+#include "functions/blocks.hpp"
 #include "kernels/table.hpp"
 #include "nncore/random.hpp"
-#include "nncore/runtime.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
@@ -38,19 +36,18 @@ class DropoutOperation final : public OperationOf<DropoutOperation> {
     }
     const auto kernel = kernels::active<T>().dropout;
     const Matrix<T> factors(reinterpret_cast<T*>(call.saved), in.rows, in.columns);
-    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / in.columns);
-    parallel_for(in.rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for_rows(in.rows, in.columns, kGrain, [&](std::int64_t first, std::int64_t count) {
       kernel(
-          {.in = {&in(begin, 0), in.row_stride},
-           .out = {&call.output(begin, 0), call.output.row_stride},
-           .factors = {&factors(begin, 0), factors.row_stride},
-           .rows = end - begin,
+          {.in = rows_at(in, first),
+           .out = rows_at(call.output, first),
+           .factors = rows_at(factors, first),
+           .rows = count,
            .columns = in.columns,
            .seed = call.seed,
            .step = call.random_step,
            .purpose = static_cast<std::uint32_t>(RandomPurpose::dropout),
            .node = static_cast<std::uint32_t>(call.node),
-           .first_row = call.first_row + begin,
+           .first_row = call.first_row + first,
            .threshold = static_cast<std::uint32_t>(std::lround(std::min(probability_ * 0x1p32, 0x1p32 - 1))),
            .scale = static_cast<T>(1.0 / (1.0 - probability_))});
     });
@@ -89,8 +86,6 @@ constexpr OperationEntry kEntries[] = {{"dropout", make_dropout, 1, 1}};
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries dropout{kEntries};
-}
+extern const OperationEntries dropout_operations{kEntries};
 
 }  // namespace nncore

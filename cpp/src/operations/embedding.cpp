@@ -1,12 +1,9 @@
 // Embedding: each integer of the input picks a row of a table (N, D).
 #include <algorithm>
 #include <memory>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
+#include "functions/blocks.hpp"
 #include "kernels/table.hpp"
-#include "nncore/runtime.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
@@ -27,29 +24,23 @@ class EmbeddingOperation final : public OperationOf<EmbeddingOperation> {
     return in_features[0] * width_;
   }
   void check_segments(std::span<const Segment> all) const override {
-    const Segment& table = all[static_cast<std::size_t>(segment_[0])];
-    if (table.shape != std::vector{rows_, width_} || table.layout != SegmentLayout::by_rows)
-      throw std::invalid_argument("segment '" + table.name + "' must have the shape (" +
-                                  std::to_string(rows_) + ", " + std::to_string(width_) + "), by rows; got " +
-                                  shape_text(table));
+    check_segment(all, segment_[0], {rows_, width_}, true);
   }
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
-    const Parameters<T>& parameters = *call.parameters;
-    const T* const table = parameters.value(segment_[0]).data;
+    const T* const table = call.value(segment_[0]);
     const std::int64_t columns = call.output.columns / width_;
-    parallel_for(call.output.rows, std::max<std::int64_t>(1, kGrain / call.output.columns),
-                 [&](std::int64_t begin, std::int64_t end, int) {
-                   for (std::int64_t i = begin * columns; i < end * columns; ++i)
-                     std::copy_n(table + call.integers[0][i] * width_, width_, call.output.data + i * width_);
-                 });
+    for_rows(call.output.rows, call.output.columns, kGrain, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t i = first * columns; i < (first + count) * columns; ++i)
+        std::copy_n(table + call.integers[0][i] * width_, width_, call.output.data + i * width_);
+    });
   }
 
   /// Rows are added in the order of the batch, so that the bits of a sum do not depend on threads.
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
-    T* const gradient = call.parameters->gradient(segment_[0]).data;
+    T* const gradient = call.gradient(segment_[0]);
     if (call.accumulate_segment[0] == 0)
       parallel_for(rows_ * width_, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
         std::fill(gradient + begin, gradient + end, T{0});
@@ -79,8 +70,6 @@ constexpr OperationEntry kEntries[] = {{"embedding", make_embedding, 1, 1}};
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries embedding{kEntries};
-}
+extern const OperationEntries embedding_operations{kEntries};
 
 }  // namespace nncore

@@ -1,6 +1,6 @@
 // What a file of this folder tells: the kinds of nodes that it makes.
 //
-// Each file x.cpp here defines nncore::operations::x. The build lists the folder (cmake/operations.cmake), so
+// Each file x.cpp here defines nncore::x_operations. The build lists the folder (cmake/operations.cmake), so
 // that a new operation is one new file.
 #pragma once
 
@@ -51,5 +51,11 @@ bool flag_attribute(const Attributes& attributes, std::string_view name);
 
 /// Throws std::invalid_argument: the number of segments must be that.
 [[noreturn]] void refuse_segments(const NodeArguments& given, const char* needed);
+
+/// Throws std::invalid_argument unless segment `index` has that shape (and, where asked for, that layout).
+void check_segment(std::span<const Segment> all, int index, const std::vector<std::int64_t>& shape,
+                   bool by_rows = false);
+/// The width of the one input; throws std::invalid_argument unless it is that.
+std::int64_t check_width(std::span<const std::int64_t> in_features, std::int64_t features);
 
 }  // namespace nncore

@@ -9,6 +9,7 @@
 namespace nncore {
 
 /// All of it is about the operation's first segment and inputs[0].
+template <class T>
 class FusedSgd {
  public:
   virtual ~FusedSgd() = default;
@@ -24,18 +25,14 @@ class FusedSgd {
 
   /// The operation's backward but for the gradient of the segment. One of the following then makes it, and is
   /// given the same call.
-  virtual void backward(const NodeCall<float>& call) const = 0;
-  virtual void backward(const NodeCall<double>& call) const = 0;
+  virtual void backward(const NodeCall<T>& call) const = 0;
   /// Stores the gradient.
-  virtual void store_gradient(const NodeCall<float>& call) const = 0;
-  virtual void store_gradient(const NodeCall<double>& call) const = 0;
+  virtual void store_gradient(const NodeCall<T>& call) const = 0;
   /// segment += scale gradient, which is not stored.
-  virtual void step(const NodeCall<float>& call, float scale) const = 0;
-  virtual void step(const NodeCall<double>& call, double scale) const = 0;
+  virtual void step(const NodeCall<T>& call, T scale) const = 0;
   /// After all other segments have been updated: step, and the operation's forward for the one sample
   /// `next_input` of the next batch.
-  virtual void advance(const NodeCall<float>& call, float scale, const float* next_input) const = 0;
-  virtual void advance(const NodeCall<double>& call, double scale, const double* next_input) const = 0;
+  virtual void advance(const NodeCall<T>& call, T scale, const T* next_input) const = 0;
 };
 
 }  // namespace nncore

@@ -3,31 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
-#include "nncore/runtime.hpp"
+#include "functions/blocks.hpp"
+#include "functions/reductions.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 14;  ///< elements that are too few to share among threads
-constexpr int kLanes = 16;                ///< sums that go side by side; they are folded in halves
-
-/// The sum of term(j) over `count` elements, in an order that follows from their number alone.
-template <class Term>
-double sum_over(std::int64_t count, Term term) {
-  double lanes[kLanes] = {};
-  std::int64_t j = 0;
-  for (; j + kLanes <= count; j += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += term(j + lane);
-  for (int lane = 0; j < count; ++j, ++lane) lanes[lane] += term(j);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  return lanes[0];
-}
 
 class LayerNormOperation final : public OperationOf<LayerNormOperation> {
  public:
@@ -44,18 +29,10 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
     return 2 * features * static_cast<std::int64_t>(sizeof(double));
   }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    if (in_features[0] != features_)
-      throw std::invalid_argument("must read " + std::to_string(features_) + " features; got " +
-                                  std::to_string(in_features[0]));
-    return features_;
+    return check_width(in_features, features_);
   }
   void check_segments(std::span<const Segment> all) const override {
-    for (const int index : segments_) {
-      const Segment& segment = all[static_cast<std::size_t>(index)];
-      if (segment.shape != std::vector{features_})
-        throw std::invalid_argument("segment '" + segment.name + "' must have the shape (" +
-                                    std::to_string(features_) + ",); got " + shape_text(segment));
-    }
+    for (const int index : segments_) check_segment(all, index, {features_});
   }
 
   template <class T>
@@ -63,17 +40,17 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
     const Matrix<const T>& x = call.inputs[0];
     auto* const saved = reinterpret_cast<double*>(call.saved);
     const T *const weight = segment(call, 0), *const bias = segment(call, 1);
-    for_rows(x.rows, [&](std::int64_t row) {
+    for_each_row(x.rows, [&](std::int64_t row) {
       const T* const from = &x(row, 0);
       T* const to = &call.output(row, 0);
       const auto count = static_cast<double>(features_);
       const double mean =
-          sum_over(features_, [from](std::int64_t j) { return static_cast<double>(from[j]); }) / count;
+          sum_in_lanes(features_, [from](std::int64_t j) { return static_cast<double>(from[j]); }) / count;
       const auto square = [from, mean](std::int64_t j) {
         const double distance = static_cast<double>(from[j]) - mean;
         return distance * distance;
       };
-      const double inverse = 1.0 / std::sqrt(sum_over(features_, square) / count + epsilon_);
+      const double inverse = 1.0 / std::sqrt(sum_in_lanes(features_, square) / count + epsilon_);
       if (saved != nullptr) saved[2 * row] = mean, saved[2 * row + 1] = inverse;
       const T center = static_cast<T>(mean), scale = static_cast<T>(inverse);
       if (weight == nullptr)
@@ -94,7 +71,7 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
     if (grad.data == nullptr) return;
     const T* const weight = segment(call, 0);
     const bool adds = call.accumulate_input[0] != 0;
-    for_rows(x.rows, [&](std::int64_t row) {
+    for_each_row(x.rows, [&](std::int64_t row) {
       const T *const from = &x(row, 0), *const above = &g(row, 0);
       T* const to = &grad(row, 0);
       const double mean = saved[2 * row], inverse = saved[2 * row + 1];
@@ -103,9 +80,9 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
       };
       const auto normal = [=](std::int64_t j) { return (static_cast<double>(from[j]) - mean) * inverse; };
       const auto count = static_cast<double>(features_);
-      const double mean_scaled = sum_over(features_, scaled) / count;
+      const double mean_scaled = sum_in_lanes(features_, scaled) / count;
       const double product =
-          sum_over(features_, [=](std::int64_t j) { return scaled(j) * normal(j); }) / count;
+          sum_in_lanes(features_, [=](std::int64_t j) { return scaled(j) * normal(j); }) / count;
       for (std::int64_t j = 0; j < features_; ++j) {
         const T value = static_cast<T>(inverse * (scaled(j) - mean_scaled - normal(j) * product));
         to[j] = adds ? to[j] + value : value;
@@ -116,16 +93,14 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
  private:
   template <class T>
   const T* segment(const NodeCall<T>& call, std::size_t i) const {
-    const Parameters<T>& parameters = *call.parameters;
-    return segments_.empty() ? nullptr : parameters.value(segments_[i]).data;
+    return segments_.empty() ? nullptr : call.value(segments_[i]);
   }
 
   template <class Body>
-  void for_rows(std::int64_t rows, Body body) const {
-    parallel_for(rows, std::max<std::int64_t>(1, kGrain / features_),
-                 [&](std::int64_t begin, std::int64_t end, int) {
-                   for (std::int64_t row = begin; row < end; ++row) body(row);
-                 });
+  void for_each_row(std::int64_t rows, Body body) const {
+    for_rows(rows, features_, kGrain, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t row = first; row < first + count; ++row) body(row);
+    });
   }
 
   /// Of weight the sum of g h over the rows, of bias that of g: on one thread, row by row.
@@ -143,13 +118,9 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
         sums[j] += gradient;
       }
     }
-    for (std::size_t i = 0; i < 2; ++i) {
-      T* const gradient = call.parameters->gradient(segments_[i]).data;
-      const double* const sum = i == 0 ? products : sums;
-      for (std::int64_t j = 0; j < features_; ++j)
-        gradient[j] =
-            call.accumulate_segment[i] != 0 ? gradient[j] + static_cast<T>(sum[j]) : static_cast<T>(sum[j]);
-    }
+    for (std::size_t i = 0; i < 2; ++i)
+      store_sums(i == 0 ? products : sums, features_, call.gradient(segments_[i]),
+                 call.accumulate_segment[i] != 0);
   }
 
   std::vector<int> segments_;
@@ -170,8 +141,6 @@ constexpr OperationEntry kEntries[] = {{"layer_norm", make_layer_norm, 1, 1}};
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries layer_norm{kEntries};
-}
+extern const OperationEntries layer_norm_operations{kEntries};
 
 }  // namespace nncore

@@ -1,24 +1,25 @@
 // Operations that join values of several nodes.
 #include <algorithm>
 #include <memory>
-#include <stdexcept>
-#include <string>
 
+#include "functions/join.hpp"
 #include "kernels/table.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
 namespace {
 
-std::int64_t equal_widths(std::span<const std::int64_t> in_features) {
-  for (const std::int64_t features : in_features) {
-    if (features != in_features[0]) {
-      throw std::invalid_argument("needs inputs of one width but is given " + std::to_string(in_features[0]) +
-                                  " and " + std::to_string(features));
-    }
+/// Of values that all have one width.
+template <class Derived>
+class Elementwise : public OperationOf<Derived> {
+ public:
+  std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
+    for (const std::int64_t features : in_features)
+      if (features != in_features[0])
+        throw invalid("needs inputs of one width but is given ", in_features[0], " and ", features);
+    return in_features[0];
   }
-  return in_features[0];
-}
+};
 
 /// Values of nodes lie without gaps, so that a whole matrix is one run of elements.
 template <class M>
@@ -35,12 +36,9 @@ void copy_or_add(Matrix<const T> from, Matrix<T> to, bool add) {
 }
 
 /// The sum of values of one width.
-class AddOperation final : public OperationOf<AddOperation> {
+class AddOperation final : public Elementwise<AddOperation> {
  public:
   const char* kind() const override { return "add"; }
-  std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    return equal_widths(in_features);
-  }
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
@@ -57,12 +55,9 @@ class AddOperation final : public OperationOf<AddOperation> {
 };
 
 /// The first value less the second.
-class SubtractOperation final : public OperationOf<SubtractOperation> {
+class SubtractOperation final : public Elementwise<SubtractOperation> {
  public:
   const char* kind() const override { return "subtract"; }
-  std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    return equal_widths(in_features);
-  }
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
@@ -81,12 +76,9 @@ class SubtractOperation final : public OperationOf<SubtractOperation> {
 };
 
 /// The product of two values, element by element.
-class MultiplyOperation final : public OperationOf<MultiplyOperation> {
+class MultiplyOperation final : public Elementwise<MultiplyOperation> {
  public:
   const char* kind() const override { return "multiply"; }
-  std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
-    return equal_widths(in_features);
-  }
 
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
@@ -151,8 +143,6 @@ constexpr OperationEntry kEntries[] = {{"add", make<AddOperation>, 1, kAnyNumber
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries merge{kEntries};
-}
+extern const OperationEntries merge_operations{kEntries};
 
 }  // namespace nncore

@@ -2,12 +2,11 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
+#include "functions/blocks.hpp"
+#include "functions/join.hpp"
+#include "functions/reductions.hpp"
 #include "kernels/table.hpp"
-#include "nncore/runtime.hpp"
 #include "operations/entry.hpp"
 
 namespace nncore {
@@ -23,15 +22,12 @@ class PReluOperation final : public OperationOf<PReluOperation> {
   std::span<const int> segments() const override { return segment_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
     if (weights_ != 1 && weights_ != in_features[0])
-      throw std::invalid_argument("must have one weight, or as many as it reads features, " +
-                                  std::to_string(in_features[0]) + "; got " + std::to_string(weights_));
+      throw invalid("must have one weight, or as many as it reads features, ", in_features[0], "; got ",
+                    weights_);
     return in_features[0];
   }
   void check_segments(std::span<const Segment> all) const override {
-    const Segment& weight = all[static_cast<std::size_t>(segment_[0])];
-    if (weight.shape != std::vector{weights_})
-      throw std::invalid_argument("segment '" + weight.name + "' must have the shape (" +
-                                  std::to_string(weights_) + ",); got " + shape_text(weight));
+    check_segment(all, segment_[0], {weights_});
   }
   /// A slope for each column, and the sums of two blocks.
   std::int64_t scratch_bytes(std::int64_t, std::int64_t features) const override {
@@ -41,8 +37,7 @@ class PReluOperation final : public OperationOf<PReluOperation> {
   template <class T>
   void compute_forward(const NodeCall<T>& call) const {
     const Matrix<const T>& z = call.inputs[0];
-    kernels::active<T>().prelu({z.data, z.row_stride}, {call.output.data, call.output.row_stride}, z.rows,
-                               z.columns, slopes(call));
+    kernels::active<T>().prelu(rows_at(z, 0), rows_at(call.output, 0), z.rows, z.columns, slopes(call));
   }
 
   /// Sums over blocks of rows in float64, then over columns where they share a weight: on one thread, in
@@ -58,30 +53,24 @@ class PReluOperation final : public OperationOf<PReluOperation> {
     std::fill_n(sums, features, 0.0);
     for (std::int64_t row = 0; row < z.rows; row += kBlockRows) {
       std::fill_n(block, features, 0.0);
-      kernels::active<T>().prelu_backward(
-          {.g = {&g(row, 0), g.row_stride},
-           .z = {&z(row, 0), z.row_stride},
-           .grad_in = {to.data != nullptr ? &to(row, 0) : nullptr, to.row_stride},
-           .rows = std::min(kBlockRows, z.rows - row),
-           .columns = features,
-           .slope = slope,
-           .sums = block,
-           .accumulate = call.accumulate_input[0] != 0});
+      kernels::active<T>().prelu_backward({.g = rows_at(g, row),
+                                           .z = rows_at(z, row),
+                                           .grad_in = rows_at(to, row),
+                                           .rows = std::min(kBlockRows, z.rows - row),
+                                           .columns = features,
+                                           .slope = slope,
+                                           .sums = block,
+                                           .accumulate = call.accumulate_input[0] != 0});
       for (std::int64_t j = 0; j < features; ++j) sums[j] += block[j];
     }
-    T* const gradient = call.parameters->gradient(segment_[0]).data;
     if (weights_ == 1 && features > 1) sums[0] = std::accumulate(sums, sums + features, 0.0);
-    for (std::int64_t j = 0; j < weights_; ++j) {
-      const T sum = static_cast<T>(sums[j]);
-      gradient[j] = call.accumulate_segment[0] != 0 ? gradient[j] + sum : sum;
-    }
+    store_sums(sums, weights_, call.gradient(segment_[0]), call.accumulate_segment[0] != 0);
   }
 
  private:
   template <class T>
   const T* slopes(const NodeCall<T>& call) const {
-    const Parameters<T>& parameters = *call.parameters;
-    const T* const weight = parameters.value(segment_[0]).data;
+    const T* const weight = call.value(segment_[0]);
     if (weights_ == call.output.columns) return weight;
     T* const each = reinterpret_cast<T*>(call.scratch.data);
     std::fill_n(each, call.output.columns, weight[0]);
@@ -103,8 +92,6 @@ constexpr OperationEntry kEntries[] = {{"prelu", make_prelu, 1, 1}};
 
 }  // namespace
 
-namespace operations {
-extern const OperationEntries prelu{kEntries};
-}
+extern const OperationEntries prelu_operations{kEntries};
 
 }  // namespace nncore

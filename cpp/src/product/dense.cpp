@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <string>
 
 #include "functions/row_checks.hpp"
 #include "nncore/aligned_buffer.hpp"
@@ -14,17 +13,14 @@ namespace {
 template <class T>
 void check_shape(const char* argument, Matrix<const T> matrix, std::int64_t rows, std::int64_t columns,
                  const char* meaning) {
-  if (matrix.rows != rows || matrix.columns != columns) {
-    throw std::invalid_argument(std::string(argument) + " has shape " + shape_text(matrix) + "; expected " +
-                                meaning + " = " + shape_text(Matrix<const T>(nullptr, rows, columns)));
-  }
+  if (matrix.rows != rows || matrix.columns != columns)
+    throw invalid(argument, " has shape ", shape_text(matrix), "; expected ", meaning, " = ",
+                  shape_text(Matrix<const T>(nullptr, rows, columns)));
   const bool one_unit_stride =
       (matrix.column_stride == 1 || columns <= 1 || matrix.row_stride == 1 || rows <= 1);
-  if (!one_unit_stride) {
-    throw std::invalid_argument(std::string(argument) + " has rows " + std::to_string(matrix.row_stride) +
-                                " and columns " + std::to_string(matrix.column_stride) +
-                                " elements apart; expected one of them to be 1");
-  }
+  if (!one_unit_stride)
+    throw invalid(argument, " has rows ", matrix.row_stride, " and columns ", matrix.column_stride,
+                  " elements apart; expected one of them to be 1");
 }
 
 /// A single row or column has one stride that nobody walks: make it look like the layout that is cheapest.
@@ -46,7 +42,8 @@ Scratch own_scratch(std::int64_t bytes_per_worker) {
   return {buffer.data(), bytes_per_worker, workers};
 }
 
-/// sums (O) = (or +=) the sum of grad_output (B, O) over the batch: its product with a row of ones.
+}  // namespace
+
 template <class T>
 void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch scratch) {
   const std::int64_t rows = grad_output.rows, columns = grad_output.columns;
@@ -63,8 +60,6 @@ void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch sc
              accumulate || row > 0);
   }
 }
-
-}  // namespace
 
 template <class T>
 void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Matrix<T> output,
@@ -189,6 +184,7 @@ void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const
 }
 
 #define NNCORE_INSTANTIATE(T)                                                                               \
+  template void sum_batch<T>(Matrix<const T>, T*, bool, Scratch);                                           \
   template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, const Activation*,  \
                                  Matrix<T>, Scratch, bool);                                                 \
   template void dense_forward<T>(Matrix<const T>, Matrix<const T>, const T*, Matrix<T>, const Activation&); \

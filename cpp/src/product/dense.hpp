@@ -51,6 +51,11 @@ template <class T>
 void dense_backward(Matrix<const T> grad_output, Matrix<const T> x, Matrix<const T> weight,
                     const DenseGradients<T>& gradients, Scratch scratch);
 
+/// sums (O) = (or +=) the sum of grad_output (B, O) over the batch: its product with a row of ones. Rows that
+/// are not contiguous need scratch.
+template <class T>
+void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch scratch);
+
 /// Of one sample: weight += scale grad_output^T x, as dense_backward does it, and then output =
 /// activation(next_x weight^T + bias), as dense_forward does. The weight (O, I) is laid out by columns.
 template <class T>

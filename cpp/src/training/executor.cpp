@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "functions/magnitude.hpp"
+#include "functions/reductions.hpp"
 #include "graph/layout.hpp"
 #include "nncore/not_finite.hpp"
 #include "nncore/operation.hpp"
@@ -13,7 +13,6 @@
 #include "product/dense.hpp"
 #include "runtime/thread_turn.hpp"
 #include "training/batch.hpp"
-#include "training/node_call.hpp"
 #include "training/staged_state.hpp"
 
 namespace nncore {
@@ -56,7 +55,7 @@ void Executor<T>::run_forward(const Plan& plan, Pass pass) {
   arena_.training = pass.training;
   for (const PlannedStep& step : plan.steps) {
     if (step.value == pass.ready) continue;
-    NodeCall<T> call = make_call(graph_, plan, step, parameters_, arena_);
+    NodeCall<T> call = make_call<T>({graph_, plan, parameters_, arena_}, step);
     call.finite_values = pass.finite_values;
     graph_.node(step.node).operation->forward(call);
   }
@@ -86,7 +85,7 @@ void Executor<T>::run_backward(const Plan& plan, bool input_gradients, bool accu
     if (!wanted(step->value)) continue;
     const Matrix<T>& gradient = arena_.gradients[at(step->value)];
     const Operation& operation = *graph_.node(step->node).operation;
-    NodeCall<T> call = make_call(graph_, plan, *step, parameters_, arena_);
+    NodeCall<T> call = make_call<T>({graph_, plan, parameters_, arena_}, *step);
     if (call.fused != nullptr && !step->derivative_done) {
       multiply_derivative<T>({call.fused, call.fused_derivative}, call.output, gradient);
     }
@@ -95,7 +94,7 @@ void Executor<T>::run_backward(const Plan& plan, bool input_gradients, bool accu
     call.accumulate_segment = {accumulate_segment.data() + step->first_segment_use,
                                operation.segments().size()};
     if (update != nullptr && update->takes(*step))
-      operation.fused_sgd()->backward(call);
+      operation.fused_sgd(T{})->backward(call);
     else
       operation.backward(call);
   }
@@ -106,7 +105,7 @@ WeightedLoss Executor<T>::evaluate(const Objective& objective, const Batch& batc
                                    bool gradients, int ready) {
   if (lay_out<T>(graph_, objective.plan, objective.target_features, batch.count, gradients, arena_)) {
     ready = -1;
-    find_bounded_steps(graph_, objective.plan, parameters_, arena_);
+    find_bounded_steps<T>({graph_, objective.plan, parameters_, arena_});
   }
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false, true});
   for (const double largest : arena_.largest_input)
@@ -128,7 +127,7 @@ WeightedLoss Executor<T>::step(const Objective& objective, const Batch& batch, c
   if (!(result.weight > 0.0)) return result;
   const Plan& plan = objective.plan;
   check_staged_state(graph_, plan, parameters_, arena_);
-  PlanUpdate<T> update(graph_, plan, parameters_, arena_, optimizer, options, state);
+  PlanUpdate<T> update({graph_, plan, parameters_, arena_}, optimizer, options, state);
   run_backward(plan, false, false, &update);
   update.approve();
   commit_state(graph_, plan, parameters_, arena_);  // before what it was computed from may change

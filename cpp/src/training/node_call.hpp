@@ -1,4 +1,4 @@
-// What operations are told of a running call.
+// A plan at work, and what its operations are told of a running call.
 #pragma once
 
 #include "graph/arena.hpp"
@@ -8,17 +8,37 @@
 
 namespace nncore {
 
+/// A plan, and what it works on.
+template <class T>
+struct Running {
+  const Graph& graph;
+  const Plan& plan;
+  Parameters<T>& parameters;
+  Arena<T>& arena;
+
+  const Operation& operation(const PlannedStep& step) const { return *graph.node(step.node).operation; }
+  int index_of(const PlannedStep& step) const { return static_cast<int>(&step - plan.steps.data()); }
+  /// The number of the step's first segment, and the segment itself.
+  std::size_t first_segment(const PlannedStep& step) const {
+    return static_cast<std::size_t>(operation(step).segments()[0]);
+  }
+  const Segment& segment(const PlannedStep& step) const { return parameters.segments()[first_segment(step)]; }
+  const Matrix<T>& gradient(const PlannedStep& step) const {
+    return arena.gradients[static_cast<std::size_t>(step.value)];
+  }
+};
+
 /// What a planned step's operation is told of a running call, whatever it is called for.
 template <class T>
-NodeCall<T> make_call(const Graph& graph, const Plan& plan, const PlannedStep& step,
-                      Parameters<T>& parameters, Arena<T>& arena) {
+NodeCall<T> make_call(const Running<T>& at_work, const PlannedStep& step) {
+  const auto& [graph, plan, parameters, arena] = at_work;
   const std::size_t inputs = graph.node(step.node).inputs.size();
   NodeCall<T> call;
   call.inputs = {arena.edge_values.data() + step.first_edge, inputs};
   call.integers = {arena.edge_integers.data() + step.first_edge, inputs};
   call.output = arena.values[static_cast<std::size_t>(step.value)];
   if (step.fused.kind != ActivationKind::identity) call.fused = &step.fused;
-  const auto index = static_cast<std::size_t>(&step - plan.steps.data());
+  const auto index = static_cast<std::size_t>(at_work.index_of(step));
   call.fused_derivative = arena.kept_derivatives[index];
   call.saved = arena.saved[index];
   call.input_derivative = {arena.edge_derivatives.data() + step.first_edge, inputs};

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
-#include <string>
 
+#include "functions/join.hpp"
 #include "graph/arena.hpp"
 #include "nncore/operation.hpp"
 #include "training/batch.hpp"
@@ -13,32 +13,27 @@
 namespace nncore {
 namespace {
 
-std::string quoted(const char* text) { return std::string("'") + text + "'"; }
-
 bool ends_in(const Node& node, const Activation& activation) {
   return node.operation != nullptr && node.operation->activation() == activation;
 }
 
 Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
-  if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size()) {
-    throw std::invalid_argument("loss on output " + std::to_string(term.output) + " of a graph with " +
-                                std::to_string(graph.outputs().size()));
-  }
+  if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size())
+    throw invalid("loss on output ", term.output, " of a graph with ", graph.outputs().size());
   if (!std::isfinite(term.weight)) throw std::invalid_argument("the weight of a loss must be finite");
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
   const Node& output = graph.node(node);
   const LossEntry& entry = entry_of(term.loss.kind);
-  const std::int64_t target_features =
-      target_width(term.loss, ("output '" + output.name + "'").c_str(), output.features, entry.least_outputs);
+  const std::int64_t target_features = target_width(term.loss, join("output '", output.name, "'").c_str(),
+                                                    output.features, entry.least_outputs);
   validate(term.loss, target_features);
   Objective::Term planned{term.loss, node, output.features, target_features, term.weight};
   if (entry.fused) {
     const char* const activation = entry_of(entry.fused->activation.kind).name;
     if (!ends_in(output, entry.fused->activation))
-      throw std::invalid_argument(quoted(entry.name) + " takes probabilities, but output '" + output.name +
-                                  "' does not end in " + quoted(activation) +
-                                  ": end the model in it, or use " +
-                                  quoted(entry_of(entry.fused->from_logits).name) + " on logits");
+      throw invalid("'", entry.name, "' takes probabilities, but output '", output.name,
+                    "' does not end in '", activation, "': end the model in it, or use '",
+                    entry_of(entry.fused->from_logits).name, "' on logits");
     planned.loss.kind = entry.fused->from_logits;
     planned.node = output.inputs[0];
     return planned;
@@ -46,9 +41,9 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (takes_logits(term.loss.kind)) {
     for (const LossEntry& other : kLosses) {
       if (!other.fused || !ends_in(output, other.fused->activation)) continue;
-      throw std::invalid_argument(quoted(entry.name) + " takes logits, but output '" + output.name +
-                                  "' ends in " + quoted(entry_of(other.fused->activation.kind).name) +
-                                  ": use " + quoted(other.name) + " (computed from logits all the same)");
+      throw invalid("'", entry.name, "' takes logits, but output '", output.name, "' ends in '",
+                    entry_of(other.fused->activation.kind).name, "': use '", other.name,
+                    "' (computed from logits all the same)");
     }
   }
   return planned;

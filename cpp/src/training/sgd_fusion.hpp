@@ -5,11 +5,8 @@
 
 #include <span>
 
-#include "graph/arena.hpp"
-#include "graph/plan.hpp"
-#include "nncore/graph.hpp"
 #include "nncore/network.hpp"
-#include "nncore/operation.hpp"
+#include "training/node_call.hpp"
 #include "training/store_update.hpp"
 
 namespace nncore {
@@ -27,19 +24,12 @@ struct Ahead {
 template <class T>
 class SgdFusion {
  public:
-  SgdFusion(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Arena<T>& arena,
-            std::span<const int> bounded_steps, const StoreUpdate<T>& update)
-      : graph_(graph),
-        plan_(plan),
-        parameters_(parameters),
-        arena_(arena),
-        bounded_steps_(bounded_steps),
-        update_(update) {}
+  SgdFusion(const Running<T>& at_work, std::span<const int> bounded_steps, const StoreUpdate<T>& update)
+      : at_work_(at_work), bounded_steps_(bounded_steps), update_(update) {}
 
   /// Takes the weight of a step whose weight has one use and whose gradient has a bound, if descent is all
   /// that the update does to it. Backward then leaves its gradient out.
   bool take(const PlannedStep& step);
-  bool has_taken(const PlannedStep& step) const;
   /// Stores the gradient, and leaves the weight to the update that follows.
   void give_back(const PlannedStep& step);
 
@@ -51,15 +41,16 @@ class SgdFusion {
   void advance(const Ahead<T>& ahead) const;
 
  private:
-  const FusedSgd* fused_sgd(const PlannedStep& step) const;
-  const Segment& segment(const PlannedStep& step) const;
-  UpdateWay& way_of(const PlannedStep& step) const;
+  const PlannedStep& step_at(int index) const { return at_work_.plan.steps[static_cast<std::size_t>(index)]; }
+  UpdateWay& way_of(const PlannedStep& step) const {
+    return at_work_.arena.ways[at_work_.first_segment(step)];
+  }
+  const FusedSgd<T>* fused_sgd(const PlannedStep& step) const {
+    return at_work_.operation(step).fused_sgd(T{});
+  }
   NodeCall<T> call_of(const PlannedStep& step) const;
 
-  const Graph& graph_;
-  const Plan& plan_;
-  Parameters<T>& parameters_;
-  Arena<T>& arena_;
+  Running<T> at_work_;
   std::span<const int> bounded_steps_;
   const StoreUpdate<T>& update_;
 };

@@ -13,7 +13,7 @@ void for_each_stateful(const Graph& graph, const Plan& plan, Parameters<T>& para
                        Body body) {
   for (const int index : plan.stateful_steps) {
     const PlannedStep& step = plan.steps[static_cast<std::size_t>(index)];
-    body(graph.node(step.node), make_call(graph, plan, step, parameters, arena));
+    body(graph.node(step.node), make_call<T>({graph, plan, parameters, arena}, step));
   }
 }
 

@@ -5,7 +5,7 @@
 #include <sstream>
 #include <vector>
 
-#include "functions/magnitude.hpp"
+#include "functions/reductions.hpp"
 #include "nncore/not_finite.hpp"
 
 namespace nncore {

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 
-#include "functions/magnitude.hpp"
-#include "functions/sum_of_squares.hpp"
+#include "functions/join.hpp"
+#include "functions/reductions.hpp"
 #include "nncore/entries.hpp"
 #include "nncore/runtime.hpp"
 
@@ -144,12 +142,11 @@ void prepare_slots(Transforms transforms, OptimizerState<T>& state, const Parame
     const char* const slot = transforms[i]->slot();
     if (slot == nullptr) continue;
     if (state.parameter_count() != parameters.count())
-      throw std::invalid_argument("state must be of " + std::to_string(parameters.count()) +
-                                  " parameters; got one of " + std::to_string(state.parameter_count()));
+      throw invalid("state must be of ", parameters.count(), " parameters; got one of ",
+                    state.parameter_count());
     for (std::size_t j = 0; j < i; ++j)
       if (transforms[j]->slot() != nullptr && std::string_view(transforms[j]->slot()) == slot)
-        throw std::invalid_argument(std::string("transforms must keep different slots; got '") + slot +
-                                    "' twice");
+        throw invalid("transforms must keep different slots; got '", slot, "' twice");
     state.transform_slot(slot, parameters.values());
   }
 }

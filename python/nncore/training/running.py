@@ -24,6 +24,7 @@ class RunningFit:
         self.logs: Logs = dict.fromkeys(columns, math.nan)  # of the last epoch
         self.thread = get_ident()
         self.has_begun = False  # whether the callbacks know all that a fit before this one knew
+        self.is_ending = False
         self._begun: list[Callback] = []  # whose on_fit_begin was called
         self._prints: list[Prints] = []  # of each callback before the first fit that it was seen in
         self._seen = seen
@@ -86,6 +87,7 @@ class RunningFit:
 
     def end(self, trainer: Fitting) -> None:
         """Tells all callbacks that were told of the beginning."""
+        self.is_ending = True
         with ExitStack() as all_of_them:
             for callback in reversed(self._begun):
                 all_of_them.callback(callback.on_fit_end, trainer, self.logs)

@@ -272,11 +272,11 @@ class Trainer:
         try:
             yield running
         finally:
-            self._running, self._seen = None, running.seen
+            self._seen = running.seen
             try:
                 running.end(self)
             finally:
-                self._shown = Progress()
+                self._running, self._shown = None, Progress()
 
     @contextmanager
     def _epoch(self) -> Iterator[None]:
@@ -305,14 +305,17 @@ class Trainer:
 
     @property
     def is_fitting(self) -> bool:
-        """Whether a fit is under way."""
-        return self._running is not None
+        """Whether a fit is under way, and its end has not begun."""
+        return self._running is not None and not self._running.is_ending
 
     def saved_callbacks(self) -> SavedCallbacks | None:
         """What the callbacks of the fit under way know, or what those of the next one will be told."""
-        if self._running is None or not self._running.has_begun:
+        running = self._running
+        if running is None or not running.has_begun:
             return self.resumed
-        return self._running.saved(self)
+        # To callbacks, the fit is over in on_fit_end; a thread that one of them ends there may be in a save.
+        is_over = running.is_ending and running.thread == get_ident()
+        return None if is_over else running.saved(self)
 
     @contextmanager
     def between_epochs(self, *, wait: bool) -> Iterator[None]:
