@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._precision import as_dtype
 from ..graph import LAYER_KINDS, Layer
-from .config import Graph, is_sequential, make_layers
+from .config import Graph, connect, is_sequential, make_layers
 from .contents import as_metadata, check_tensors, checked_dtype, checked_seed, unknown_fields
 from .parameter_store import ParameterStore
 
@@ -46,6 +46,7 @@ def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
     model = make_model(graph, dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
     described = model.describe_graph()
     if described != {key: graph[key] for key in described}:  # flags that are words, negative places, ...
+        connect(graph, {name: layer for layer, name in model.names.items()})  # may tell what is wrong
         raise ValueError("graph must be as nncore describes a model's; got one that is read as another")
     for name, view in model.named_arrays().items():
         view[...] = tensors[name]
