@@ -254,6 +254,33 @@ def test_a_fifo_that_takes_the_place_of_a_file_is_not_waited_for(path: Path, mon
         nc.load(path.with_name("fifo"))
 
 
+def loop(folder: Path) -> Path:
+    (folder / "a").symlink_to(folder / "b")
+    (folder / "b").symlink_to(folder / "a")
+    return folder / "a"
+
+
+UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "links in a loop": (loop, "Too many levels of symbolic links"),
+    "a file as a folder": (lambda folder: folder / "strange.safetensors" / "x", "Not a directory"),
+    "a name that is too long": (lambda folder: folder / ("x" * 300), "File name too long"),
+    "what cannot be read": (lambda _: Path("/proc/self/mem"), "Input/output error"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_the_system_refuses_is_named(path: Path, name: str) -> None:
+    make, message = UNREADABLE[name]
+    strange, fresh = make(path.parent), trainer()
+    for action in (nc.load, fresh.restore, lambda path: fresh.optimizer.restore(path, fresh.model)):
+        with pytest.raises(OSError, match=message) as caught:
+            action(strange)
+        assert os.fspath(caught.value.filename) == str(strange)
+    if strange.parent != Path("/proc/self"):
+        with pytest.raises(OSError, match=message):
+            fresh.save(strange)
+
+
 @contextmanager
 def no_more_files() -> Iterator[None]:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -108,7 +108,7 @@ def read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
     OSError where it cannot be read, and ValueError, naming the path, for any other file.
     """
     _check_regular(path, Path(path).stat(), "a regular file")  # to open some devices changes them
-    with open(path, "rb", opener=_open_at_once) as file:
+    with _naming(path), open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         _check_regular(path, status, "a regular file")
         try:
