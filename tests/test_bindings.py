@@ -176,7 +176,7 @@ def test_optimizer_and_state() -> None:
         TypeError, match=r"hyperparameter of sgd must be one of learning_rate, momentum.*'beta1'"
     ):
         _core.Optimizer("sgd", beta1=0.5)
-    with pytest.raises(TypeError, match="learning_rate must be a number; got str"):
+    with pytest.raises(TypeError, match="learning_rate must be a number; got '1e-3'"):
         optimizer.learning_rate = "1e-3"  # type: ignore[assignment]
     optimizer.set("weight_decay", 0.5)
     assert (optimizer.kind, optimizer.settings["weight_decay"]) == ("sgd", 0.5)

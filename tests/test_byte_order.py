@@ -1,10 +1,10 @@
-"""The byte order of this machine is native however a dtype says it; the other one is refused everywhere."""
+"""The byte order of this machine is native however a dtype says it; data of the other one are converted."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -105,27 +105,60 @@ def test_rows_of_a_network() -> None:
         train_epoch(one, x, y, rows=spelled_out(rows, OTHER))
 
 
-USES: dict[str, Callable[[nc.Trainer, NDArray], object]] = {
-    "predict": lambda t, a: t.model.predict(a(X)),
-    "out": lambda t, a: t.model.predict(X, out=a(np.zeros((4, 2), np.float32))),
-    "forward": lambda t, a: t.model.forward(a(X)),
-    "backward": lambda t, a: (t.model.forward(X), t.model.backward(a(np.ones((4, 2))))),
-    "x of fit": lambda t, a: t.fit(a(X), LABELS, progress=False),
-    "y of fit": lambda t, a: t.fit(X, a(LABELS), progress=False),
-    "weight of fit": lambda t, a: t.fit(X, LABELS, sample_weight=a(WEIGHT), progress=False),
-    "validation x": lambda t, a: t.fit(X, LABELS, validation_data=(a(X), LABELS), progress=False),
-    "y of step": lambda t, a: t.step(X, a(LABELS)),
-    "x of evaluate": lambda t, a: t.evaluate(a(X), LABELS),
-    "parameters": lambda t, a: setattr(t.model, "parameters", a(t.model.parameters)),
-    "weight of a layer": lambda t, a: setattr(t.model[0], "weight", a(t.model[0].weight)),
-    "a metric": lambda t, a: nc.accuracy(a(LABELS), np.eye(4, 2)),
-}
+def foreign(array: Any) -> NDArray:
+    return spelled_out(array, OTHER)
 
 
-@pytest.mark.parametrize("use", USES)
-def test_the_other_order_is_refused(use: str) -> None:
-    trainer = nc.Trainer(nc.mlp([3, 4, 2], "tanh", "softmax", seed=0), "cross_entropy")
-    before = trainer.model.parameters.copy()
-    with pytest.raises(TypeError, match="byte order"):
-        USES[use](trainer, lambda array: spelled_out(array, OTHER))
-    assert np.array_equal(trainer.model.parameters, before)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_x_of_the_other_order(number: str) -> None:
+    model, x = nc.mlp([3, 4, 2], "tanh", seed=0), X.astype(number)
+    expected = model.predict(x)
+    given = foreign(x)
+    frame = pd.DataFrame(given, columns=["a", "b", "c"])
+    assert frame.dtypes.iloc[0].byteorder == OTHER
+    for other in (given, np.asfortranarray(given), [*given], given[::-1][::-1], frame):
+        assert np.array_equal(model.predict(other), expected)
+    assert np.array_equal(model.predict(given[0]), expected[:1])
+    assert given.dtype.byteorder == OTHER  # it is what it was
+    assert np.array_equal(given, x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_training_in_the_other_order(dtype: type) -> None:
+    results = []
+    for form in (np.asarray, foreign):
+        x, y, weight = form(X.astype(dtype)), form(LABELS), form(WEIGHT)
+        model = nc.mlp([3, 4, 2], "tanh", "softmax", dtype=dtype, seed=0)
+        trainer = nc.Trainer(model, "cross_entropy", metrics=["accuracy"])
+        trainer.fit(x, y, 2, 2, sample_weight=weight, validation_data=(x, y, weight), progress=False)
+        trainer.step(x, y, weight)
+        outputs = [model.forward(x), model.backward(form(np.ones((4, 2)))), model.gradients.copy()]
+        model.loss_and_gradients(x, y, "cross_entropy", weight)
+        outputs += [model.gradients.copy(), trainer.evaluate(x, y, weight), trainer.history["val_loss"]]
+        model[0].bias = form(np.arange(4, dtype=dtype))
+        model[0].weight = form(np.ones((4, 3), dtype))
+        outputs.append(model.parameters.copy())
+        model.parameters = form(model.parameters * 2)
+        results.append([*outputs, model.parameters.copy(), nc.accuracy(y, form(np.eye(4, 2)))])
+    for own, other in zip(*results, strict=True):
+        assert np.array_equal(own, other)
+
+
+def test_an_own_loss_in_the_other_order() -> None:
+    losses, y = [], X[:, :2]
+    for form in (np.asarray, foreign):
+        trainer = nc.Trainer(
+            nc.mlp([3, 2], seed=0), lambda output, y, form=form: (1.0, form(output - y)), nc.SGD(0.1)
+        )
+        trainer.step(form(X), form(y))
+        losses.append(trainer.model.parameters.copy())
+    assert np.array_equal(*losses)
+
+
+@pytest.mark.parametrize("number", ["f4", "f8"])
+def test_what_is_written_to_cannot_be_converted(number: str) -> None:
+    model = nc.mlp([3, 2], dtype=number, seed=0)
+    out = foreign(np.zeros((4, 2), number))
+    with pytest.raises(TypeError, match=r"^out has dtype .*; needed: .*, in native byte order"):
+        model.predict(X, out=out)
+    assert not out.any()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import nncore as nc
 from nncore import gradcheck
+from nncore.layers.activations import ENTRIES as EVERY
 
 ACTIVATIONS = {
     "identity": nc.Identity,
@@ -232,3 +233,66 @@ def test_the_library_agrees_with_backpropagation_by_hand():
     library = (shared.grad_weight, shared.grad_bias, head.grad_weight, head.grad_bias)
     for ours, expected in zip(library, by_hand.gradients(), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-14 * np.abs(expected).max())
+
+
+def embedded():
+    rows = nc.Input(3, is_integer=True)
+    return nc.Model(rows, nc.Dense(6, 2)(nc.Embedding(7, 2)(rows)), seed=0)
+
+
+def joined():
+    x = nc.Input(4)
+    gate, value = nc.Sigmoid()(nc.Dense(4, 5)(x)), nc.GELU()(nc.Dense(4, 5)(x))
+    return nc.Model(x, nc.Dense(10, 2)(nc.Concatenate()(gate * value, value - gate)), seed=0)
+
+
+STACKS = {
+    **{kind: lambda make=make: [make()] for kind, make in EVERY.items()},
+    "dropout": lambda: [nc.Tanh(), nc.Dropout(0.5)],
+    "batch norm": lambda: [nc.BatchNorm(5), nc.GELU()],
+    "layer norm": lambda: [nc.LayerNorm(5), nc.ReLU()],
+    "prelu": lambda: [nc.PReLU(5)],
+}
+SHARING = {
+    **{name: lambda make=make: nc.Sequential(nc.Dense(4, 5), *make(), nc.Dense(5, 2), seed=0)
+       for name, make in STACKS.items()},
+    "embedding": embedded,
+    "branches": joined,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SHARING)
+def test_the_rows_of_a_jacobian_share_one_forward(case):
+    model = SHARING[case]()
+    x = np.random.default_rng(1).integers(0, 7, (6, model.inputs[0].features))
+    model.forward(x)
+    for output in (0, 1, 0):
+        gradient = np.eye(2)[np.full(6, output)]
+        found = model.backward(gradient)
+        fresh = SHARING[case]()
+        fresh.forward(x)
+        expected = fresh.backward(gradient)
+        assert model.gradients.tobytes() == fresh.gradients.tobytes()
+        assert np.array_equal(found, expected)
+    assert model.gradients.any()
+
+
+def test_another_call_ends_what_backward_may_use():
+    model = nc.mlp([3, 4, 2], seed=0)
+    trainer, x, gradient = nc.Trainer(model, "mean_squared_error"), np.ones((4, 3)), np.ones((4, 2))
+    uses = {
+        "step": lambda: trainer.step(x, gradient),
+        "fit": lambda: trainer.fit(x, gradient, progress=False),
+        "loss_and_gradients": lambda: model.loss_and_gradients(x, gradient, "mean_squared_error"),
+    }
+    for use in uses.values():
+        model.forward(x)
+        model.backward(gradient)
+        use()
+        with pytest.raises(RuntimeError, match="backward needs the values of a forward pass"):
+            model.backward(gradient)
+    model.forward(x)
+    for _ in range(2):  # predictions and evaluations have their own memory
+        model.predict(x[:1])
+        trainer.evaluate(x, gradient)
+        model.backward(gradient)

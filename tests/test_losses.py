@@ -260,7 +260,7 @@ def test_gaussian_nll_names_what_it_takes() -> None:
     assert model.loss_and_gradients(x, y, "gaussian_nll") == model.loss_and_gradients(
         x, y[:, None], "gaussian_nll"
     )
-    with pytest.raises(ValueError, match=r"y has shape \(4, 2\); expected \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"y must have shape \(4, 1\); got \(4, 2\)"):
         model.loss_and_gradients(x, np.ones((4, 2)), "gaussian_nll")
 
 

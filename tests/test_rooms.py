@@ -19,7 +19,7 @@ PACKAGE = REPOSITORY / "python" / "nncore"
 #: A module may import what stands in lines above its own, and in its own line what makes no circle.
 ROOMS = (
     ("_core",),
-    ("_names", "_errors", "_precision", "_arrays"),
+    ("_names", "_errors", "_precision", "_tables", "_arrays"),
     ("_safetensors",),
     ("functional", "initializers", "schedules"),
     ("losses", "metrics", "optimizers"),

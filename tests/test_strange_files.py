@@ -157,7 +157,7 @@ def test_metadata_of_too_many_levels_are_not_written(path: Path) -> None:
     before, deep = path.read_bytes(), {}
     for _ in range(100_000):
         deep = {"a": deep}
-    with pytest.raises(ValueError, match="metadata must be what JSON can hold; got too many levels"):
+    with pytest.raises(ValueError, match="metadata must be what JSON can hold; got"):
         nc.mlp([2, 1]).save(path, metadata=deep)
     assert path.read_bytes() == before
     while deep:  # from the outside in: not with one deep recursion

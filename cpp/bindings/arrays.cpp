@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "calls.hpp"
 #include "functions/join.hpp"
 
 namespace nncore::bindings {
@@ -245,9 +246,7 @@ bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Che
 
 py::array as_array(py::handle object, Argument argument) {
   if (!is_array(object))
-    throw py::type_error(argument.text() + " is of type " +
-                         py::type::of(object).attr("__name__").cast<std::string>() +
-                         "; a NumPy array is needed");
+    throw py::type_error(argument.text() + " must be a NumPy array; got " + described(object));
   auto array = py::reinterpret_borrow<py::array>(object);
   // Masked arrays are a subclass, and most arrays are of no subclass.
   if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) check_mask(array, argument);
@@ -293,7 +292,8 @@ const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64
 }
 
 template <class T>
-LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction) {
+LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction,
+                          const T* weight) {
   const bool takes_labels = entry_of(loss.kind).takes_labels;
   const std::optional<ScalarType> type = find_type(array);
   const bool is_column = array.ndim() == 1 || (array.ndim() == 2 && array.shape(1) == 1);
@@ -306,7 +306,10 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
     target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
     Table values = table(target.values.data, prediction.rows, columns);
     values.row_stride = target.values.row_stride * static_cast<std::int64_t>(sizeof(T));
-    check_target_values(loss.kind, "target", values, nullptr, 0, values.rows);
+    for (std::int64_t first = 0, end = 0; first < values.rows; first = end + 1) {
+      end = weight == nullptr ? values.rows : std::find(weight + first, weight + values.rows, T{0}) - weight;
+      check_target_values(loss.kind, "target", values, nullptr, first, end - first);
+    }
     return;
   }
   const Table labels = as_table(

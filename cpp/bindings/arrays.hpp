@@ -136,7 +136,8 @@ const std::int64_t* as_rows(const py::array& rows, Argument argument, std::int64
 /// `converted`.
 template <class T>
 struct LossTarget {
-  LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction);
+  /// Rows whose weight is 0 are not looked at; null: all are.
+  LossTarget(const Loss& loss, const py::array& array, Matrix<const T> prediction, const T* weight);
 
   Target<T> target;
   std::vector<std::int64_t> converted;

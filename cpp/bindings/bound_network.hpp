@@ -133,7 +133,7 @@ class BoundNetwork {
   }
 
   py::object forward(const Arguments<3>& arguments) {
-    const bool training = as_flag(arguments[1], true);
+    const bool training = as_flag(arguments[1], "training", true);
     return with_arrays("x", arguments[0], arguments[2], [&](Items x, Misfits misfits) -> py::object {
       const Training call(*this);
       std::int64_t rows = 0;
@@ -145,7 +145,8 @@ class BoundNetwork {
 
   py::object backward(const Arguments<4>& arguments) {
     constexpr const char* kName = "grad_output";
-    const bool accumulate = as_flag(arguments[1]), input_gradients = as_flag(arguments[2], true);
+    const bool accumulate = as_flag(arguments[1], "accumulate");
+    const bool input_gradients = as_flag(arguments[2], "input_gradients", true);
     return with_arrays(kName, arguments[0], arguments[3], [&](Items given, Misfits misfits) -> py::object {
       const Training call(*this);
       if (forward_rows_ < 0)
@@ -180,7 +181,8 @@ class BoundNetwork {
 
   py::object loss_and_gradients(const Arguments<7>& arguments) {
     const auto& objective = as_object<PlannedObjective>(arguments[0], "objective");
-    const bool accumulate = as_flag(arguments[4]), training = as_flag(arguments[5], true);
+    const bool accumulate = as_flag(arguments[4], "accumulate");
+    const bool training = as_flag(arguments[5], "training", true);
     const auto run = [&](const Batch& batch, NetworkCall<T>& call) {
       return network_.loss_and_gradients(*objective.objective, batch, training, accumulate, call.workspace);
     };

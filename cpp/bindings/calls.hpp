@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -51,8 +52,15 @@ using Arguments = std::array<PyObject*, count>;
 
 inline bool is_given(py::handle argument) { return argument && !argument.is_none(); }
 
-/// A flag; `fallback` where it is not given.
-bool as_flag(py::handle argument, bool fallback = false);
+/// What messages say of something that is of another kind than it must be: text itself, else its type.
+std::string described(py::handle given);
+
+/// A flag: True or False, of Python or of NumPy, or 0 or 1; `fallback` where it is not given. TypeError for
+/// anything else.
+bool as_flag(py::handle argument, const char* name, bool fallback = false);
+
+/// An integer from `least` to `most`. TypeError for anything else, ValueError for one outside.
+std::int64_t as_integer(py::handle argument, const char* name, std::int64_t least, std::int64_t most);
 
 /// A string; `fallback` where it is not given. TypeError for anything else.
 std::string_view as_text(py::handle argument, const char* name, const char* fallback);
@@ -94,8 +102,7 @@ Class& as_object(py::handle object, const char* name) {
     if (void* const value = instance->get_value_and_holder().value_ptr()) return *static_cast<Class*>(value);
   }
   if (py::isinstance<Class>(object)) return object.cast<Class&>();
-  throw py::type_error(std::string(name) + " is of type " + Py_TYPE(object.ptr())->tp_name +
-                       "; needed: " + type->tp_name);
+  throw py::type_error(std::string(name) + " must be a " + type->tp_name + "; got " + described(object));
 }
 
 /// What C++ answers, or throws, as CPython wants it.

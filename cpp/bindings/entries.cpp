@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
+
 #include "arrays.hpp"
 #include "functions/join.hpp"
 
@@ -12,13 +14,24 @@ constexpr std::string_view kFlag = "False|True";
 
 std::string listed(const py::object& words) { return py::str(", ").attr("join")(words).cast<std::string>(); }
 
+/// A number; nothing for what is none. ValueError for an integer that no double holds.
+std::optional<double> as_number(py::handle given, const char* name) {
+  const double value = PyFloat_AsDouble(given.ptr());
+  if (value != -1.0 || PyErr_Occurred() == nullptr) return value;
+  const bool is_too_large = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
+  PyErr_Clear();
+  if (is_too_large)
+    throw py::value_error(join(name, " must be a number that a float holds; got a larger one"));
+  return std::nullopt;
+}
+
 }  // namespace
 
 void refuse_name(const char* argument, std::string_view given, const py::tuple& known) {
-  const py::list close = py::module_::import("difflib").attr("get_close_matches")(given, known, 1);
-  std::string message = std::string(argument) + " is '" + std::string(given) + "'; ";
-  if (!close.empty()) message += "did you mean '" + close[0].cast<std::string>() + "'? ";
-  throw py::value_error(message + "Allowed: " + listed(known));
+  const py::object lower = py::str(std::string(given)).attr("lower")();
+  const py::list close = py::module_::import("difflib").attr("get_close_matches")(lower, known, 1);
+  const std::string hint = close.empty() ? "" : join(" (did you mean '", close[0].cast<std::string>(), "'?)");
+  throw py::value_error(join(argument, " must be one of ", listed(known), "; got '", given, "'", hint));
 }
 
 void refuse_parameter(const char* entry, const std::string& given, const py::list& known) {
@@ -39,14 +52,10 @@ py::list choices_of(const char* choices) {
 
 double read_number(py::handle given, const char* name, const char* choices) {
   if (choices == nullptr) {
-    const double value = PyFloat_AsDouble(given.ptr());
-    if (value == -1.0 && PyErr_Occurred() != nullptr) {
-      PyErr_Clear();
-      throw py::type_error(join(name, " must be a number; got ", Py_TYPE(given.ptr())->tp_name));
-    }
-    return value;
+    if (const std::optional<double> number = as_number(given, name)) return *number;
+    throw py::type_error(join(name, " must be a number; got ", described(given)));
   }
-  if (choices == kFlag) return as_flag(given) ? 1.0 : 0.0;
+  if (choices == kFlag) return as_flag(given, name) ? 1.0 : 0.0;
   const py::tuple words(choices_of(choices));
   const std::string_view word = as_text(given, name, "");
   for (std::size_t i = 0; i < words.size(); ++i)
@@ -60,12 +69,9 @@ Numbers read_numbers(py::handle given, const char* name, bool is_vector) {
         join(name, " must be a number", is_vector ? " or a sequence of numbers" : "", "; got ", got));
   };
   const auto number = [&](py::handle item) {
-    const double value = PyNumber_Check(item.ptr()) ? PyFloat_AsDouble(item.ptr()) : -1.0;
-    if (!PyNumber_Check(item.ptr()) || PyErr_Occurred()) {
-      PyErr_Clear();
-      refuse(Py_TYPE(item.ptr())->tp_name);
-    }
-    return value;
+    const std::optional<double> value = as_number(item, name);
+    if (!value) refuse(described(item));
+    return *value;
   };
   const bool is_scalar = is_array(given) && py::reinterpret_borrow<py::array>(given).ndim() == 0;
   const bool is_text = PyUnicode_Check(given.ptr()) || PyBytes_Check(given.ptr());

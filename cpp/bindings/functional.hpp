@@ -18,7 +18,8 @@ py::array new_like(const py::array& array) {
 }
 
 inline void check_accumulate(bool accumulate, bool has_out) {
-  if (accumulate && !has_out) throw py::value_error("accumulate adds to out, but out is None");
+  if (accumulate && !has_out)
+    throw py::value_error("out must be an array where accumulate is True; got None");
 }
 
 /// The end of their docstrings.

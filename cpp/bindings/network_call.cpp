@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "calls.hpp"
 #include "functions/join.hpp"
 
 namespace nncore::bindings {
@@ -67,13 +68,20 @@ Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size
     batch.count = indices->shape(0);
     arrays.push_back(std::move(*indices));
   }
-  if (OptionalArray weights = as_optional_array(weight, "sample_weight")) {
-    sample_weight =
-        as_table(*weights, "sample_weight", {.rows = row_count, .columns = 1, .vector_allowed = true});
-    if (weights->ndim() != 1)
-      throw py::value_error(join("sample_weight has shape (", row_count, ", 1); needed: (", row_count, ",)"));
-    batch.sample_weight = &sample_weight;
-    arrays.push_back(std::move(*weights));
+  if (is_given(weight)) {
+    const OneOrSeveral given(weight, "sample_weight");
+    const Items columns = given;
+    if (columns.size() != 1) check_count("sample_weight", columns.size(), terms);
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const Argument argument = element("sample_weight", columns.size(), i);
+      arrays.push_back(as_array(columns[i], argument));
+      sample_weights.push_back(
+          as_table(arrays.back(), argument, {.rows = row_count, .columns = 1, .vector_allowed = true}));
+      if (arrays.back().ndim() != 1)
+        throw py::value_error(
+            join(argument.text(), " has shape (", row_count, ", 1); needed: (", row_count, ",)"));
+    }
+    batch.sample_weights = sample_weights;
   }
   return batch;
 }
@@ -161,6 +169,7 @@ template <class T>
 void NetworkCall<T>::forget_arguments() {
   inputs.clear();
   targets.clear();
+  sample_weights.clear();
   outputs.clear();
   grad_outputs.clear();
   arrays.clear();

@@ -42,8 +42,7 @@ class OneOrSeveral {
 template <class T>
 struct NetworkCall {
   Workspace<T> workspace;
-  std::vector<Table> inputs, targets;
-  Table sample_weight;
+  std::vector<Table> inputs, targets, sample_weights;
   std::vector<Matrix<T>> outputs;
   std::vector<Matrix<const T>> grad_outputs;
   std::vector<py::array> arrays;   ///< what the tables and matrices point into
@@ -52,7 +51,8 @@ struct NetworkCall {
   /// Fills `inputs` and returns the number of rows that all of them have. `row_allowed`: 1-D is one row.
   std::int64_t read_inputs(const Graph& graph, Items x, bool row_allowed = false);
 
-  /// Fills `inputs`, `targets` and `sample_weight`. rows, weight: None or null for all rows, for no weights.
+  /// Fills `inputs`, `targets` and `sample_weights`. rows, weight: None or null for all rows, for no weights;
+  /// weight: an array for all terms, or a sequence of one for each.
   Batch read_batch(const Graph& graph, Items x, Items y, std::size_t terms, py::handle rows,
                    py::handle weight, bool row_allowed = false);
 

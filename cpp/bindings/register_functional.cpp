@@ -81,7 +81,7 @@ py::object backward(const ActivationEntry& entry, const Arguments<kBackward + kM
   const py::array grad_output = as_array(arguments[0], "grad_output");
   const py::array kept = as_array(arguments[1], name);
   const OptionalArray out = as_optional_array(arguments[2], "out");
-  const bool accumulate = as_flag(arguments[3]);
+  const bool accumulate = as_flag(arguments[3], "accumulate");
   const Activation activation = read_activation(entry, arguments.data() + kBackward);
   check_accumulate(accumulate, out.has_value());
   return with_precision_of(grad_output, "grad_output", [&]<class T>(T) -> py::object {
@@ -193,8 +193,7 @@ py::object bound_dense_forward(const Arguments<5>& arguments) {
 std::optional<py::tuple> gradients_of(py::handle out) {
   if (!is_given(out)) return std::nullopt;
   if (!PyTuple_Check(out.ptr()))
-    throw py::type_error(std::string("out is of type ") + Py_TYPE(out.ptr())->tp_name +
-                         "; a tuple of three arrays is needed");
+    throw py::type_error("out must be a tuple of three arrays; got " + described(out));
   auto arrays = py::reinterpret_borrow<py::tuple>(out);
   if (arrays.size() != 3)
     throw py::value_error("out has " + std::to_string(arrays.size()) +
@@ -208,7 +207,7 @@ py::object bound_dense_backward(const Arguments<5>& arguments) {
   const py::array grad_output = as_array(arguments[0], "grad_output");
   const py::array x = as_array(arguments[1], "x"), weight = as_array(arguments[2], "weight");
   const std::optional<py::tuple> out = gradients_of(arguments[3]);
-  const bool accumulate = as_flag(arguments[4]);
+  const bool accumulate = as_flag(arguments[4], "accumulate");
   check_accumulate(accumulate, out.has_value());
   return with_precision_of(grad_output, "grad_output", [&]<class T>(T) -> py::object {
     const Matrix<const T> delta = input_matrix<T>(grad_output, "grad_output");

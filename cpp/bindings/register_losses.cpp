@@ -55,16 +55,17 @@ py::object run_loss(LossKind kind, std::span<PyObject* const> given, bool with_g
   const OptionalArray sample_weight = as_optional_array(rest[0], "sample_weight");
   const Reduction reduction = reduction_of(as_text(rest[1], "reduction", "mean"));
   const OptionalArray out = with_gradient ? as_optional_array(rest[2], "out") : std::nullopt;
-  const bool accumulate = with_gradient && as_flag(rest[3]);
+  const bool accumulate = with_gradient && as_flag(rest[3], "accumulate");
   check_accumulate(accumulate, out.has_value());
   return with_precision_of(prediction, "prediction", [&]<class T>(T) -> py::object {
     const Matrix<const T> a = input_matrix<T>(prediction, "prediction", {Layout::contiguous_rows});
-    const LossTarget<T> y(loss, target, a);
     const T* weights = nullptr;
     if (sample_weight) {
       weights = input_vector<T>(*sample_weight, "sample_weight", a.rows);
-      check_sample_weight(table(weights, a.rows, 1), nullptr, 0, a.rows);
+      if (!check_sample_weight("sample_weight", table(weights, a.rows, 1), nullptr, 0, a.rows))
+        throw py::value_error("sample_weight must be positive for a sample at least; got 0 for all");
     }
+    const LossTarget<T> y(loss, target, a, weights);
     OptionalArray values, result;
     if (reduction == Reduction::none) values = new_array<T>(a.rows);
     Matrix<T> gradient;

@@ -80,20 +80,32 @@ void set_transforms(BoundOptimizer& optimizer, const py::sequence& given) {
   for (const py::handle one : given) {
     if (py::isinstance<BoundTransform>(one))
       transforms.push_back(one.cast<const BoundTransform&>().transform);
-    else if (PyCallable_Check(one.ptr()) != 0)
+    else if (PyCallable_Check(one.ptr()) != 0 && PyType_Check(one.ptr()) == 0)
       transforms.push_back(std::make_shared<PythonTransform>(py::reinterpret_borrow<py::function>(one)));
     else
-      throw py::type_error(
-          join("transforms must be made by nncore or be functions; got ", Py_TYPE(one.ptr())->tp_name));
+      throw py::type_error(join("transforms must be made by nncore or be functions; got ", described(one)));
   }
   optimizer.transforms = std::move(transforms);
 }
 
-template <std::shared_ptr<const Transform> (*make)(double)>
-void define_transform(py::module_& m, const std::string& name, const char* argument, const char* doc) {
-  m.def(
-      name.c_str(), [name](double value) { return BoundTransform{make(value), name, value}; },
-      py::arg(argument), doc);
+/// A transform that one number makes.
+struct Recipe {
+  const char* name;
+  std::shared_ptr<const Transform> (*make)(double);
+  Signature<1> signature;
+};
+constexpr Recipe kClipByGlobalNorm{"clip_by_global_norm", clip_by_global_norm, Signature<1>("(max_norm)")};
+constexpr Recipe kClipByValue{"clip_by_value", clip_by_value, Signature<1>("(limit)")};
+constexpr Recipe kMovingAverage{"moving_average", moving_average, Signature<1>("(decay)")};
+
+template <const Recipe& recipe>
+void define_transform(py::module_& m, const char* doc) {
+  static constexpr const Signature<1>& signature = recipe.signature;
+  constexpr auto make = [](const Arguments<1>& arguments) -> py::object {
+    const double value = read_number(arguments[0], std::string(signature.names[0]).c_str(), nullptr);
+    return py::cast(BoundTransform{recipe.make(value), recipe.name, value});
+  };
+  define<signature, make>(m, recipe.name, doc);
 }
 
 void register_transforms(py::module_& m) {
@@ -101,15 +113,15 @@ void register_transforms(py::module_& m) {
                              "What changes the gradients of a step, or follows the parameters.")
       .def("__repr__", &text_of)
       .def("__reduce__", &reduced);
-  define_transform<clip_by_global_norm>(
-      m, "clip_by_global_norm", "max_norm",
+  define_transform<kClipByGlobalNorm>(
+      m,
       "Scales the gradients of a step so that the norm of all of them together is at most max_norm.\n\n"
       "ValueError unless max_norm is finite and above 0.");
-  define_transform<clip_by_value>(m, "clip_by_value", "limit",
-                                  "Moves each gradient into [-limit, limit].\n\n"
-                                  "ValueError unless limit is finite and above 0.");
-  define_transform<moving_average>(
-      m, "moving_average", "decay",
+  define_transform<kClipByValue>(m,
+                                 "Moves each gradient into [-limit, limit].\n\n"
+                                 "ValueError unless limit is finite and above 0.");
+  define_transform<kMovingAverage>(
+      m,
       "Keeps the moving average of the parameters: after each step, average = decay average + (1 - decay) "
       "p.\n"
       "It starts as the parameters are before the first step, and is `Optimizer.averaged`'s.\n\n"

@@ -4,8 +4,10 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <limits>
 
 #include "arrays.hpp"
+#include "calls.hpp"
 #include "guards.hpp"
 #include "nncore/random.hpp"
 #include "register.hpp"
@@ -24,6 +26,15 @@ py::dict show_config() {
   config["instruction_sets_supported"] = supported_instruction_sets();
   config["instruction_set"] = active_instruction_set();
   return config;
+}
+
+constexpr Signature<0> kNothing("()");
+constexpr Signature<1> kCount("(count)");
+
+py::object bound_set_num_threads(const Arguments<1>& arguments) {
+  constexpr int kMost = std::numeric_limits<int>::max();
+  set_num_threads(static_cast<int>(as_integer(arguments[0], "count", 1, kMost)));
+  return py::none();
 }
 
 /// Calls fill(stream, data, count) on a 1-D array of either precision.
@@ -51,13 +62,15 @@ py::array shuffled(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) 
 }  // namespace
 
 void register_runtime(py::module_& m) {
-  m.def(
-      "show_config", &show_config,
+  define<kNothing, [](const Arguments<0>&) -> py::object { return show_config(); }>(
+      m, "show_config",
       "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
       "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
-  m.def("num_threads", &num_threads, "Threads that a call may use.");
-  m.def("set_num_threads", &set_num_threads, py::arg("count"),
-        "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
+  define<kNothing, [](const Arguments<0>&) -> py::object { return py::int_(num_threads()); }>(
+      m, "num_threads", "Threads that a call may use.");
+  define<kCount, bound_set_num_threads>(
+      m, "set_num_threads",
+      "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
   m.def("use_instruction_set", &use_instruction_set, py::arg("name"),
         "Switches to another instruction set, for tests. Results do not change. Not while another thread\n"
         "computes. ValueError for a name that is unknown or cannot run here.");

@@ -1,20 +1,20 @@
 """What fit, predict and step accept, brought to the arrays that the core takes.
 
-Lists, NumPy arrays and pandas tables of bool, integer or float numbers are allowed. Arrays are passed on
-as they are: the core converts rows while it gathers them, so no array is copied as a whole. Columns that
-have names are told apart by them: a table whose columns stand in another order is put right.
+Arrays of NumPy's own bool, integer and float dtypes are passed on as they are: the core converts rows while
+it gathers them, so that none is copied as a whole. Of all else `_tables` makes such arrays. Columns that have
+names are told apart by them: a table whose columns stand in another order is put right.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ._errors import unknown_name
+from ._tables import MISSING, Numbers, is_pandas, is_sparse, read_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,14 +29,14 @@ def as_inputs(
     features: Sequence[int],
     feature_names: FeatureNames,
     argument: str = "x",
-) -> list[NDArray[Any]]:
+) -> list[Table]:
     """One table (B, features) for each input of a model.
 
     `x` is one table where the model has one input, and a list, tuple or dict of tables where it has several.
     A 1-D array is one sample. Columns with names are put in the order of `feature_names`; ValueError for
     columns of other names.
 
-    >>> as_inputs([1.0, 2.0], ["input"], [2], {})
+    >>> [table.array for table in as_inputs([1.0, 2.0], ["input"], [2], {})]
     [array([[1., 2.]])]
     """
     pairs = each(x, names, argument)
@@ -44,8 +44,8 @@ def as_inputs(
         _as_table(given, label, width, feature_names.get(name))
         for name, (label, given), width in zip(names, pairs, features, strict=True)
     ]
-    if len(tables) > 1 and len({len(table) for table in tables}) > 1:
-        lengths = ", ".join(f"{name}: {len(table)}" for name, table in zip(names, tables, strict=True))
+    if len(tables) > 1 and len({len(table.array) for table in tables}) > 1:
+        lengths = ", ".join(f"{name}: {len(table.array)}" for name, table in zip(names, tables, strict=True))
         raise ValueError(f"{argument} must have one number of samples; got {lengths}")
     return tables
 
@@ -92,49 +92,55 @@ def check_feature_names(
     return checked
 
 
-def as_targets(y: Any, names: Sequence[str], rows: int, argument: str = "y") -> list[NDArray[Any]]:
+def as_targets(y: Any, names: Sequence[str], rows: int, argument: str = "y") -> list[Table]:
     """One target for each output that has a loss; the core checks shapes, which depend on the loss."""
     targets = []
     for label, given in each(y, names, argument):
-        array = as_numbers(given, label)
+        numbers = read_numbers(given, label)
+        array = numbers.array
         if array.ndim == 0:
             raise ValueError(f"{label} must have one row a sample; got a single number")
         if array.shape[0] != rows:
-            raise ValueError(f"{label} must have {rows} samples, as x has; got {array.shape[0]}")
-        targets.append(array)
+            x = argument.removesuffix("y") + "x"
+            raise ValueError(f"{label} must have {rows} samples, as {x} has; got {array.shape[0]}")
+        targets.append(Table(label, numbers))
     return targets
 
 
-def as_sample_weight(weight: Any, rows: int, argument: str = "sample_weight") -> NDArray[Any] | None:
-    """A weight for each sample, (B,), or None."""
-    if weight is None:
+def as_sample_weights(
+    given: Any, names: Sequence[str], rows: int, argument: str = "sample_weight"
+) -> NDArray[Any] | list[NDArray[Any]] | None:
+    """Weights (B,): None, one array for all outputs that have a loss, or a list of one for each.
+
+    By output they are a list or tuple of arrays, with None for ones; a dict by output name, without those of
+    ones; or an array or table (B, outputs).
+    """
+    if given is None:
         return None
-    array = as_numbers(weight, argument)
-    if array.shape != (rows,):
-        raise ValueError(f"{argument} must have shape ({rows},); got {array.shape}")
-    return array
+    if isinstance(given, Mapping):
+        for name in given:
+            if name not in names:
+                raise ValueError(
+                    f"{argument} must be an array (B,), or a dict by output name ({', '.join(names)}); "
+                    f"got a dict with {name!r}: weights of classes are to be looked up for each sample"
+                )
+        columns = [(f"{argument}[{name!r}]", given.get(name)) for name in names]
+    elif _is_one_for_each(given, len(names)):
+        columns = [(f"{argument}[{place}]", column) for place, column in enumerate(given)]
+    else:
+        return _columns_of_weights(given, names, rows, argument)
+    ones = np.broadcast_to(1.0, (rows,))  # without memory
+    return [ones if column is None else _as_weight(column, rows, label) for label, column in columns]
 
 
 def as_numbers(given: Any, argument: str, *, vector: str = "row") -> NDArray[Any]:
     """An array of bool, integer or float numbers; otherwise TypeError, naming the argument and the column.
 
-    Masked arrays are taken as their data, and refused by ValueError where an entry is masked. `vector` says
-    in messages what the entries of a 1-D array are.
+    Masked arrays are taken as their data, and refused by ValueError where an entry is masked; so are integers
+    of which some are missing. `vector` says in messages what the entries of a 1-D array are.
     """
-    if isinstance(given, np.ndarray):
-        array = _check_dtype(given, argument)
-        if not _is_masked(given):
-            return array
-    elif _is_pandas(given):
-        return _from_pandas(given, argument)
-    else:
-        try:
-            # As asarray, but for what makes an array of itself, as netCDF4's variables do: it keeps the mask.
-            array = _check_dtype(np.asanyarray(given), argument)
-        except ValueError as error:  # rows of different lengths
-            raise ValueError(f"{argument} must be a table; got rows that make none: {error}") from None
-    _check_mask(given, array, argument, vector)
-    return np.asarray(array)
+    numbers = read_numbers(given, argument)
+    return numbers.array if numbers.missing is None else Table(argument, numbers, vector).present()
 
 
 def assign(
@@ -157,7 +163,7 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
     """
     if isinstance(given, np.ndarray) and len(names) == 1:
         return [(argument, given)]
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and not is_sparse(given):
         for name in given:
             if name not in names:
                 raise unknown_name(f"names in {argument}", name, names)
@@ -180,17 +186,92 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
     return [(f"{argument}[{i}]", item) for i, item in enumerate(given)]
 
 
-def _as_table(given: Any, label: str, width: int, known: tuple[Label, ...] | None) -> NDArray[Any]:
+class Table(NamedTuple):
+    """What was given for an input or an output: its numbers, and what messages call it."""
+
+    label: str
+    numbers: Numbers
+    vector: str = "row"  # what the entries of an array are that was 1-D
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The numbers; those that are missing may be any."""
+        return self.numbers.array
+
+    def present(self, rows: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """The array; ValueError where one of its numbers is missing, in one of some rows."""
+        array, missing, what, remedy = self.numbers
+        if missing is None:
+            return array
+        if rows is not None:
+            missing = missing & rows.reshape(-1, *(1 for _ in missing.shape[1:]))
+        places = np.argwhere(np.atleast_1d(missing))
+        if len(places) > 0:
+            is_row = self.vector == "column"
+            axes, place = (["column"], places[0][-1:]) if is_row else (["row", "column"], places[0])
+            first = ", ".join(f"{axis} {at}" for axis, at in zip(axes, place, strict=False))
+            raise ValueError(
+                f"{self.label} must have no {what}; got {len(places)}, the first in {first}{remedy}"
+            )
+        return array
+
+    def or_nan(self) -> Table:
+        """The same, with NaN for what is missing among numbers that are not masked."""
+        array, missing, what, _ = self.numbers
+        if missing is None or what != MISSING:
+            return self
+        array = array.astype(np.float64)
+        array[missing] = np.nan
+        return Table(self.label, Numbers(array), self.vector)
+
+
+def _as_table(given: Any, label: str, width: int, known: tuple[Label, ...] | None) -> Table:
     order = _column_order(given, label, known)
-    array = as_numbers(given, label, vector="column")
+    numbers = read_numbers(given, label)
+    array, missing = numbers.array, numbers.missing
+    vector = "row" if array.ndim > 1 else "column"
     if array.ndim == 1:
         if array.size != width:
             hint = f": for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
             raise ValueError(f"{label} must have {width} features a sample; got {array.size} numbers{hint}")
-        array = array.reshape(1, -1)
+        array, missing = array.reshape(1, -1), None if missing is None else missing.reshape(1, -1)
     if array.ndim != 2 or array.shape[1] != width:
         raise ValueError(f"{label} must have shape (B, {width}); got {array.shape}")
-    return array if order is None else array[:, order]
+    if order is not None:
+        array, missing = array[:, order], None if missing is None else missing[:, order]
+    return Table(label, Numbers(array, missing, *numbers[2:]), vector)
+
+
+def _is_one_for_each(given: Any, outputs: int) -> bool:
+    """Whether a list holds the weights of each output, and not one number for each sample."""
+    if not isinstance(given, (list, tuple)) or len(given) != outputs:
+        return False
+    return any(item is None or np.ndim(item) > 0 for item in given)
+
+
+def _columns_of_weights(
+    given: Any, names: Sequence[str], rows: int, argument: str
+) -> NDArray[Any] | list[NDArray[Any]]:
+    """Weights that came as one array or table."""
+    array = as_numbers(given, argument)
+    if array.shape == (rows,):
+        return array
+    if array.shape != (rows, len(names)):
+        by_output = "" if len(names) == 1 else f", or ({rows}, {len(names)}) by output"
+        raise ValueError(f"{argument} must have shape ({rows},){by_output}; got {array.shape}")
+    labels = _column_labels(given, argument)
+    if labels is not None and set(labels) == set(names):
+        return [array[:, labels.index(name)] for name in names]
+    return [*array.T]
+
+
+def _as_weight(given: Any, rows: int, argument: str) -> NDArray[Any]:
+    array = as_numbers(given, argument)
+    if array.shape == (rows, 1):
+        array = array[:, 0]
+    if array.shape != (rows,):
+        raise ValueError(f"{argument} must have shape ({rows},); got {array.shape}")
+    return array
 
 
 def _column_order(table: Any, argument: str, known: tuple[Label, ...] | None) -> list[int] | None:
@@ -220,10 +301,10 @@ def _column_labels(table: Any, argument: str) -> tuple[Label, ...] | None:
         return None
     if hasattr(table, "column_names"):  # pyarrow, whose `columns` are the data
         given = table.column_names
-    elif hasattr(table, "columns") and hasattr(table, "to_numpy"):  # pandas, polars
+    elif hasattr(table, "to_numpy") and hasattr(table, "columns"):  # pandas, polars
         given = table.columns
-    elif _is_pandas(table) and len(table) > 1:  # a row of a DataFrame; one number may be of a column as well
-        given = table.index
+    elif is_pandas(table) and hasattr(table, "index") and len(table) > 1:
+        given = table.index  # of a row of a DataFrame; one number may be of a column as well
     else:
         return None
     labels = tuple(map(_as_label, given))
@@ -248,61 +329,3 @@ def _some(labels: Sequence[Label]) -> str:
     """The first of some names, for messages."""
     shown = ", ".join(map(repr, labels[:5]))
     return f"{shown} and {len(labels) - 5} more" if len(labels) > 5 else shown
-
-
-def _is_masked(given: Any) -> bool:
-    # Where nobody has imported numpy.ma there are no such arrays; importing it takes 10 ms.
-    masked_arrays = sys.modules.get("numpy.ma")
-    return masked_arrays is not None and isinstance(given, masked_arrays.MaskedArray)
-
-
-def _check_mask(given: Any, array: NDArray[Any], argument: str, vector: str) -> None:
-    """Refuses masked entries: the numbers under a mask mean nothing."""
-    if _is_masked(array):
-        mask = np.ma.getmaskarray(array)
-    elif isinstance(given, Sequence) and array.ndim > 1 and any(map(_is_masked, given)):
-        mask = np.zeros(array.shape, bool)  # NumPy takes the rows without their masks
-        for place, row in enumerate(given):
-            mask[place] = np.ma.getmaskarray(row) if _is_masked(row) else False
-    else:
-        return
-    places = np.argwhere(np.atleast_1d(mask))
-    if len(places) > 0:
-        axes = (vector,) if mask.ndim < 2 else ("row", "column")
-        first = ", ".join(f"{axis} {place}" for axis, place in zip(axes, places[0], strict=False))
-        raise ValueError(
-            f"{argument} must have no masked entries; got {len(places)}, the first in {first}: "
-            "fill them by .filled(value), or drop their rows"
-        )
-
-
-def _check_dtype(array: NDArray[Any], argument: str) -> NDArray[Any]:
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{argument} must hold bool, integer or float numbers; got dtype {array.dtype}")
-    if not array.dtype.isnative:
-        raise TypeError(
-            f"{argument} must have the byte order of this machine; got dtype {array.dtype.str}: "
-            f"convert it by astype({argument}.dtype.newbyteorder('='))"
-        )
-    return array
-
-
-def _is_pandas(given: Any) -> bool:
-    """Whether it is a DataFrame or a Series."""
-    return hasattr(given, "to_numpy") and hasattr(given, "dtypes") and hasattr(given, "ndim")
-
-
-def _from_pandas(table: Any, argument: str) -> NDArray[Any]:
-    """A DataFrame or a Series."""
-    frame = table.ndim == 2
-    columns = list(zip(table.columns, table.dtypes, strict=True)) if frame else [(None, table.dtype)]
-    for column, dtype in columns:
-        if getattr(dtype, "kind", "O") not in "biuf":
-            which = f"{argument}" if column is None else f"column {column!r} of {argument}"
-            raise TypeError(f"{which} must hold bool, integer or float numbers; got dtype {dtype}")
-    if len({dtype for _, dtype in columns}) == 1 or all(dtype.kind in "iu" for _, dtype in columns):
-        array: NDArray[Any] = table.to_numpy()
-        if array.dtype != object:
-            return _check_dtype(array, argument)
-    # Of several types, or with missing values: as objects, pandas would take a multiple of the memory.
-    return _check_dtype(table.to_numpy(dtype=np.float64, na_value=np.nan), argument)

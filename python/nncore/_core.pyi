@@ -12,7 +12,7 @@ type _IntegerArray = NDArray[np.integer[Any]]
 type _Numbers = float | Sequence[float] | NDArray[Any]
 type _Arrays = NDArray[Any] | Sequence[NDArray[Any]]
 type _Convert = Callable[[Any], _Arrays] | None
-type _ConvertBatch = Callable[[Any, Any, Any], tuple[_Arrays, _Arrays, NDArray[Any] | None]] | None
+type _ConvertBatch = Callable[[Any, Any, Any], tuple[_Arrays, _Arrays, _Arrays | None]] | None
 
 __version__: str
 
@@ -662,7 +662,7 @@ class EpochResult(metaclass=_Class):
 class _Network[F: (np.float32, np.float64)](metaclass=_Class):
     """x: an array, or a sequence of one a graph input, 2-D, any bool/int/float dtype, any strides; y: the
     same, one a loss term: (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or
-    (B, 1) of integers; 1-D y of other losses only where O is 1. sample_weight (B,), any real dtype, finite
+    (B, 1) of integers; 1-D y of other losses only where O is 1. sample_weight (B,), or one a loss, any real dtype, finite
     and >= 0, not all zero. rows: int64 (n,) or None.
     Every method raises TypeError for dtypes and ValueError for shapes and values, before anything is
     written; RuntimeError where another call is using the store in a way that excludes this one. A step
@@ -716,7 +716,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         objective: Objective,
         x: _Arrays,
         y: _Arrays,
-        sample_weight: NDArray[Any] | None = None,
+        sample_weight: _Arrays | None = None,
     ) -> float: ...
     def train_epoch(
         self,
@@ -727,7 +727,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         optimizer: Optimizer,
         state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
-        sample_weight: NDArray[Any] | None = None,
+        sample_weight: _Arrays | None = None,
         tick: Callable[[int, float], object]
         | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
         factors: Sequence[tuple[int, float, float]] | None = None,  # of runs of so many steps

@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
+_FLAGS = {0: False, 1: True}
 
 
-def unknown_name(argument: str, name: object, allowed: Iterable[str]) -> ValueError:
-    """The error for a name that a table lacks, with the nearest name that it has.
+def unknown_name(argument: str, name: object, allowed: Iterable[str], other: str = "") -> ValueError:
+    """The error for a name that a table lacks, with the nearest name that it has. `other`: what may be given
+    instead of a name, such as "a function or ".
 
     >>> unknown_name("activation", "rely", ["relu", "tanh"])
     ValueError("activation must be one of relu, tanh; got 'rely' (did you mean 'relu'?)")
@@ -18,24 +22,93 @@ def unknown_name(argument: str, name: object, allowed: Iterable[str]) -> ValueEr
     import difflib  # costs more to import than the rest of this module, and only mistakes need it
 
     names = list(allowed)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(str(name).lower(), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return ValueError(f"{argument} must be one of {', '.join(names)}; got {name!r}{hint}")
+    return ValueError(f"{argument} must be {other}one of {', '.join(names)}; got {name!r}{hint}")
 
 
 def entry(argument: str, name: str, entries: Mapping[str, T]) -> T:
-    """What a table has under a name; ValueError, with the nearest name, where it has nothing."""
+    """What a table has under a name; ValueError, with the nearest name, where it has nothing, TypeError for
+    what is no name.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a name; got {described(name)}")
     if name not in entries:
         raise unknown_name(argument, name, entries)
     return entries[name]
 
 
 def check_size(given: int, name: str, *, least: int = 1) -> int:
-    """A count: an integer of at least 1, or of at least another."""
+    """A count: an integer of at least 1, or of at least another, and below 2^63, as the core counts."""
     size = _as_integer(given, name, "an integer")
     if size < least:
         raise ValueError(f"{name} must be at least {least}; got {size}")
+    if size >= 2**63:
+        raise ValueError(f"{name} must be below 2**63; got {size}")
     return size
+
+
+def check_number(given: float, name: str) -> float:
+    """A real number as a float: of Python, of NumPy, or of any class that makes floats of itself; no text."""
+    if not isinstance(given, (str, bytes, bytearray, type)):
+        try:
+            return float(given)
+        except OverflowError:
+            raise ValueError(f"{name} must be a number that a float holds; got {given}") from None
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"{name} must be a number; got {described(given)}")
+
+
+def check_flag(given: bool, name: str) -> bool:
+    """True or False, of Python or of NumPy, or 0 or 1."""
+    try:
+        return _FLAGS[given.item() if isinstance(given, np.bool_) else given.__index__()]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise TypeError(f"{name} must be True or False; got {described(given)}") from None
+
+
+def check_list(given: Iterable[T], name: str, holding: str) -> list[T]:
+    """What any iterable but text gives, as a list; `holding` says what that must hold."""
+    if not isinstance(given, (str, bytes, type)):
+        try:
+            return list(given)
+        except TypeError:  # neither a sequence nor an iterator, or an array without dimensions
+            pass
+    raise TypeError(f"{name} must be a list of {holding}; got {described(given)}")
+
+
+def check_path(given: str | os.PathLike[str]) -> None:
+    """TypeError for what is no path."""
+    if not isinstance(given, (str, os.PathLike)) or isinstance(given, type):
+        raise TypeError(f"path must be a string or an os.PathLike; got {described(given)}")
+    try:
+        has_null = b"\0" in os.fsencode(given)
+    except UnicodeEncodeError:
+        has_null = True
+    if has_null:
+        raise ValueError(f"path must be a name that the file system can hold; got {os.fspath(given)!r}")
+
+
+def check_is(given: object, kind: type, name: str) -> None:
+    """TypeError for what is no instance of a class."""
+    if not isinstance(given, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}; got {described(given)}")
+
+
+def check_subclass(instance: object, example: str) -> None:
+    """TypeError for the base of a family itself, which has no kind."""
+    if not hasattr(instance, "kind"):
+        base = type(instance).__name__
+        raise TypeError(f"{base} must be a class of its own, such as {example}; got {base} itself")
+
+
+def described(given: object) -> str:
+    """What messages say of something that is of another kind than it must be: text itself, else its type."""
+    if given is None or isinstance(given, (str, bytes)):
+        return repr(given)
+    return f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
 
 
 def as_seed(given: int | None, name: str = "seed") -> int:
@@ -51,5 +124,5 @@ def as_seed(given: int | None, name: str = "seed") -> int:
 def _as_integer(given: int, name: str, expected: str) -> int:
     try:
         return given.__index__()
-    except AttributeError:
-        raise TypeError(f"{name} must be {expected}; got {type(given).__name__}") from None
+    except (AttributeError, TypeError):  # a class has the method too, and arrays of several numbers
+        raise TypeError(f"{name} must be {expected}; got {described(given)}") from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from . import _core
+from ._errors import described
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -34,7 +35,10 @@ PRECISIONS: dict[np.dtype[Any], Precision] = {
 
 def as_dtype(given: DTypeLike) -> np.dtype[Any]:
     """float32 or float64; TypeError for any other dtype."""
-    dtype = np.dtype(given)
+    try:
+        dtype = np.dtype(given)
+    except (TypeError, ValueError):  # not a dtype at all
+        raise TypeError(f"dtype must be float32 or float64; got {described(given)}") from None
     for own in PRECISIONS:
         if dtype == own:
             return own  # `given` may spell out the machine's byte order, as arrays from files do

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ._errors import check_flag, check_is, check_size
 from .model import Model
 from .model.objective import Losses, LossWeights, Objective, make_objective
 from .model.reading import Samples
@@ -156,6 +157,10 @@ def check_gradients(
     >>> nc.check_gradients(model, [[0.1, 0.2, 0.3], [1.0, -1.0, 0.5]], [0, 1], "cross_entropy").ok
     True
     """
+    check_is(model, Model, "model")
+    training, raise_error = check_flag(training, "training"), check_flag(raise_error, "raise_error")
+    if max_entries is not None:
+        max_entries = check_size(max_entries, "max_entries")
     if model.dtype != np.float64:
         raise ValueError(f"model must be float64, as model.copy(dtype='float64') is; got {model.dtype}")
     objective = make_objective(model, loss, loss_weights)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from . import _core
-from ._errors import check_size
+from ._errors import check_flag, check_size, described
 from ._names import check_name
 from .initializers import Initializer
 
@@ -89,18 +89,18 @@ def Input(
     """
     value = Value(None, (), check_size(features, "features"))
     value.name = check_name(name)
-    value.is_integer = bool(is_integer)
+    value.is_integer = check_flag(is_integer, "is_integer")
     return value
 
 
 def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
     """One value, or several different ones, as a tuple; TypeError for anything else, ValueError for none."""
-    values = tuple(given) if isinstance(given, Sequence) else (given,)
+    values = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for value in values:
         if not isinstance(value, Value):
             raise TypeError(
                 f"{name} must be symbolic values, made by nc.Input or by calling a layer; "
-                f"got {type(value).__name__}"
+                f"got {described(value)}"
             )
     if not values:
         raise ValueError(f"{name} must be one value or more; got none")
@@ -219,7 +219,7 @@ class Layer:
             if not isinstance(value, Value):
                 raise TypeError(
                     f"inputs of {type(self).__name__} must be symbolic values (nc.Input); "
-                    f"got {type(value).__name__}: to compute with arrays, build a model and call predict"
+                    f"got {described(value)}: to compute with arrays, build a model and call predict"
                 )
         return [value.features for value in inputs]
 
@@ -289,7 +289,7 @@ class Layer:
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
-        trainable = bool(trainable)
+        trainable = check_flag(trainable, "trainable")
         if self._store is not None:
             self._store.set_trainable(self, trainable)
         self._trainable = trainable

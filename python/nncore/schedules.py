@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
+from ._errors import check_number, check_size
+
 __all__ = ["cosine_decay"]
 
 Schedule: TypeAlias = Callable[[int], "float | Mapping[str, float]"]
@@ -29,8 +31,9 @@ def cosine_decay(total_steps: int, *, warmup_steps: int = 0, final: float = 0.0)
     >>> [schedule(step) for step in (0, 4, 9, 10, 55, 100, 1000)]
     [0.1, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
     """
-    if warmup_steps < 0:
-        raise ValueError(f"warmup_steps must be at least 0; got {warmup_steps}")
+    warmup_steps = check_size(warmup_steps, "warmup_steps", least=0)
+    total_steps = check_size(total_steps, "total_steps", least=0)
+    final = check_number(final, "final")
     if total_steps <= warmup_steps:
         raise ValueError(f"total_steps must be more than warmup_steps, {warmup_steps}; got {total_steps}")
     if not 0.0 <= final < float("inf"):

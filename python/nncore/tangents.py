@@ -31,7 +31,10 @@ def jvp(output: Value, inputs: Value | Sequence[Value], tangents: Value | Sequen
     array([[2.]], dtype=float32)
     """
     moving = as_values(inputs, "inputs")
-    directions = (tangents,) if isinstance(tangents, Value) else tuple(tangents)
+    [output] = as_values(output, "output")
+    directions = [*(tangents if isinstance(tangents, Sequence) else (tangents,))]
+    for direction in directions:
+        as_values(direction, "tangents")
     widths, given = [value.features for value in moving], [value.features for value in directions]
     if widths != given:
         raise ValueError(f"tangents must have the features of inputs, {widths}; got {given}")

@@ -40,7 +40,7 @@ std::vector<T> sgd_steps(Decoder decoder, std::int64_t rows, bool in_one_step) {
   OptimizerState<T> state(optimizer, parameters->count());
   Workspace<T> workspace;
   for (int step = 0; step < 3; ++step) {
-    const Batch batch{{&table_x, 1}, {&table_x, 1}, nullptr, nullptr, 0, rows};
+    const Batch batch{{&table_x, 1}, {&table_x, 1}, {}, nullptr, 0, rows};
     if (in_one_step) {
       network.train_step(*objective, batch, optimizer, state, workspace);
     } else {
@@ -107,12 +107,12 @@ std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
     return true;
   };
   if (in_an_epoch) {
-    const Batch all{{&input, 1}, {&target, 1}, nullptr, rows, 0, 7};
+    const Batch all{{&input, 1}, {&target, 1}, {}, rows, 0, 7};
     network.train_epoch(*objective, all, 1, optimizer, state, workspace,
                         {.tick = [&](std::int64_t steps, double) { return change(steps); }});
   }
   for (int step = 0; !in_an_epoch && step < 7; ++step) {
-    const Batch one{{&input, 1}, {&target, 1}, nullptr, rows + step, 0, 1};
+    const Batch one{{&input, 1}, {&target, 1}, {}, rows + step, 0, 1};
     network.train_step(*objective, one, optimizer, state, workspace);
     change(step + 1);
   }

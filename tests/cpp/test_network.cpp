@@ -104,7 +104,7 @@ struct Problem {
   double loss(const Objective& objective, Workspace<double>& workspace) const {
     return network.loss(objective, batch(), workspace);
   }
-  Batch batch() const { return {inputs, targets, nullptr, nullptr, 0, count}; }
+  Batch batch() const { return {inputs, targets, {}, nullptr, 0, count}; }
 };
 
 /// ||g - g_fd|| <= 1e-7 ||g_fd|| for every segment, by central differences.
@@ -251,7 +251,7 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
     for (int round = 0; round < 2; ++round) {
       for (const std::int64_t rows : {64, 7, 64, 1, 0}) {
         const std::int64_t before = allocations;
-        const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, rows};
+        const Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, rows};
         const Matrix<float> outputs[] = {{out.data(), rows, 10}};
         network.train_step(*objective, batch, OptimizerKind::adam, state, training);
         network.predict({&input, 1}, rows, outputs, predicting);
@@ -333,7 +333,7 @@ TEST(training_keeps_to_its_callers_limit_of_threads) {
   const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{2}), parameters);
   const std::vector<float> x = numbers<float>(8, 5);
   const Table input = table(x.data(), 4, 2);
-  const Batch batch{{&input, 1}, {&input, 1}, nullptr, nullptr, 0, 4};
+  const Batch batch{{&input, 1}, {&input, 1}, {}, nullptr, 0, 4};
   const LossTerm terms[] = {{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = network.plan(terms);
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
@@ -382,7 +382,7 @@ TEST(an_input_or_a_loss_that_is_not_finite_changes_nothing) {
   OptimizerState<float> state(OptimizerKind::adam, parameters->count());
   Workspace<float> workspace;
   const std::vector<float> before(parameters->values(), parameters->values() + 4);
-  const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, 2};
+  const Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, 2};
   const char* const where = "x must be finite; got nan in row 1, column 0";
   CHECK_THROWS(network.train_step(*objective, batch, OptimizerKind::adam, state, workspace), NotFinite,
                where);
@@ -413,13 +413,15 @@ TEST(losses_that_do_not_fit_name_the_right_choice) {
     network(activation).plan(terms);
   };
   CHECK_THROWS(plan(ActivationKind::softmax, LossKind::softmax_cross_entropy), std::invalid_argument,
-               "use 'cross_entropy'");
+               "loss must be 'cross_entropy' for output 'a'");
   CHECK_THROWS(plan(ActivationKind::sigmoid, LossKind::sigmoid_cross_entropy), std::invalid_argument,
-               "use 'binary_cross_entropy'");
+               "loss must be 'binary_cross_entropy' for output 'a', which ends in 'sigmoid'");
   CHECK_THROWS(plan(ActivationKind::relu, LossKind::cross_entropy), std::invalid_argument,
                "'softmax_cross_entropy' on logits");
+  CHECK_THROWS(plan(ActivationKind::sigmoid, LossKind::cross_entropy), std::invalid_argument,
+               "loss must be 'binary_cross_entropy' for output 'a', which ends in 'sigmoid'");
   CHECK_THROWS(plan(ActivationKind::softmax, LossKind::binary_cross_entropy), std::invalid_argument,
-               "end in 'sigmoid'");
+               "got 'binary_cross_entropy', which takes the probabilities that 'sigmoid' makes");
   CHECK_THROWS(network(ActivationKind::tanh).plan({}), std::invalid_argument, "no loss");
   plan(ActivationKind::softmax, LossKind::cross_entropy);
   plan(ActivationKind::sigmoid, LossKind::binary_cross_entropy);

@@ -39,7 +39,7 @@ struct Model {
   std::vector<T> x = numbers<T>(kRows * kIn, 1), y = numbers<T>(kRows * 2, 2);
   Table input{x.data(), scalar_type<T>(), kRows, kIn, kIn * kSize, kSize},
       target{y.data(), scalar_type<T>(), kRows, 2, 2 * kSize, kSize};
-  Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, kRows};
+  Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, kRows};
   LossTerm terms[1] = {{LossKind::half_squared_error, 0, 1.0}};
   std::shared_ptr<const Objective> objective = network.plan(terms);
   Workspace<T> workspace;

@@ -37,7 +37,7 @@ struct Wide {
       parameters};
   std::vector<T> x = numbers<T>(kRows * kIn, 1), y = numbers<T>(kRows * 2, 2);
   Table input = table(x.data(), kRows, kIn), target = table(y.data(), kRows, 2);
-  Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, kRows};
+  Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, kRows};
   LossTerm terms[1] = {{LossKind::half_squared_error, 0, 1.0}};
   std::shared_ptr<const Objective> objective = network.plan(terms);
   Workspace<T> workspace;

@@ -246,11 +246,11 @@ std::int64_t target_width(const Loss& loss, const char* output, std::int64_t col
 
 enum class Reduction { mean, sum, none };
 
-/// Throws std::invalid_argument, naming the row, unless the weights in the one column of a table are finite
-/// and not negative, and not all zero, in `rows` (null: in `count` rows from `first` on), which are in the
-/// table.
-void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
-                         std::int64_t count);
+/// Whether one of the weights in the one column of a table is positive, in `rows` (null: in `count` rows from
+/// `first` on), which are in the table, or there are none. Throws std::invalid_argument, naming the row and
+/// calling the table `argument`, unless all are finite and not negative.
+bool check_sample_weight(const char* argument, const Table& weight, const std::int64_t* rows,
+                         std::int64_t first, std::int64_t count);
 
 /// The same for values that the loss may be compared with: no NaN, and in the range that its entry says.
 /// `argument` is what messages call the table.

@@ -32,22 +32,17 @@ struct Plan;
 struct Objective;
 
 /// Samples: one table per graph input, one per loss term (a column of integers where the loss takes class
-/// indices; values (B, O) otherwise), optionally a weight per sample.
+/// indices; values (B, O) otherwise), and perhaps weights: a column for all terms, or one for each. A sample
+/// of weight 0 takes no part in a term, whatever it holds; where it takes part in none, it is not looked at.
 /// `rows` picks `count` of them, in order; null: `count` from row `first` on.
 struct Batch {
   std::span<const Table> inputs;
   std::span<const Table> targets;
-  const Table* sample_weight = nullptr;
+  std::span<const Table> sample_weights{};
   const std::int64_t* rows = nullptr;
   std::int64_t first = 0;
   std::int64_t count = 0;
-  double weight_unit = 1.0;  ///< in which WeightedLoss has the sum of the weights
-};
-
-/// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
-struct WeightedLoss {
-  double loss = 0.0;
-  double weight = 0.0;
+  std::span<const double> weight_units{};  ///< in which sums of each column of weights are formed; none: 1
 };
 
 /// What train_epoch tells between two steps: the steps made so far and the mean loss over their samples;
@@ -103,8 +98,9 @@ class Network {
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
 
   /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's
-  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. Throws
-  /// std::logic_error where this network's forward was not the workspace's last use.
+  /// gradients. grad_inputs: one per graph input, or none; those with null data are not computed. It may be
+  /// called several times after one forward. Throws std::logic_error where something else than this network's
+  /// forward and backward was the workspace's last use.
   void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
                 bool accumulate, Workspace<T>& workspace) const;
 
@@ -112,7 +108,7 @@ class Network {
   std::shared_ptr<const Objective> plan(std::span<const LossTerm> terms) const;
 
   /// Checks what train_step and train_epoch rely on: widths, labels in range, no NaN among targets, those
-  /// of binary cross-entropy in [0, 1], weights as check_sample_weight has them. Throws
+  /// of binary cross-entropy in [0, 1], weights as check_sample_weight has them, one of them positive. Throws
   /// std::invalid_argument, naming the row.
   void check_batch(const Objective& objective, const Batch& batch) const;
 

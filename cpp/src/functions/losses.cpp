@@ -37,26 +37,6 @@ constexpr std::int64_t kGrain = 1 << 13;  ///< elements that are too few to shar
 constexpr std::int64_t kChunk = 1024;     ///< elements whose losses one call of a kernel adds
 constexpr std::int64_t kBlock = 1024;     ///< sums that are held before they are added
 
-template <class T>
-void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<const T> prediction,
-                  Target<T> target) {
-  const Matrix<const T> wanted(prediction.data, prediction.rows, target_features);
-  if (target.labels == nullptr) {
-    check_rows("target", target.values,
-               target_features == prediction.columns ? "prediction" : "a target of this prediction", wanted);
-    return;
-  }
-  if (!entry.takes_labels)
-    throw invalid("target is class labels; expected values of shape ", shape_text(wanted), " for ",
-                  entry.name);
-  for (std::int64_t row = 0; row < prediction.rows; ++row) {
-    const std::int64_t label = target.labels[row];
-    if (label < 0 || label >= prediction.columns)
-      throw invalid("target has label ", label, " in row ", row, "; expected 0 to ", prediction.columns - 1,
-                    " for a prediction of shape ", shape_text(prediction));
-  }
-}
-
 /// Sample weights in some unit. A mean takes the largest weight as the unit: the caller's unit then brings no
 /// number to the limits of T, and equal weights count as 1 each, as samples without weights do.
 template <class T>
@@ -71,6 +51,27 @@ struct Weights {
   explicit operator bool() const { return given != nullptr; }
   T operator[](std::int64_t row) const { return static_cast<T>(static_cast<double>(given[row]) / unit); }
 };
+
+template <class T>
+void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<const T> prediction,
+                  Target<T> target, const Weights<T>& weights) {
+  const Matrix<const T> wanted(prediction.data, prediction.rows, target_features);
+  if (target.labels == nullptr) {
+    check_rows("target", target.values,
+               target_features == prediction.columns ? "prediction" : "a target of this prediction", wanted);
+    return;
+  }
+  if (!entry.takes_labels)
+    throw invalid("target is class labels; expected values of shape ", shape_text(wanted), " for ",
+                  entry.name);
+  for (std::int64_t row = 0; row < prediction.rows; ++row) {
+    const std::int64_t label = target.labels[row];
+    const bool counts = !weights || weights.given[row] != T{0};
+    if (counts && (label < 0 || label >= prediction.columns))
+      throw invalid("target has label ", label, " in row ", row, "; expected 0 to ", prediction.columns - 1,
+                    " for a prediction of shape ", shape_text(prediction));
+  }
+}
 
 /// The sum of relative weights, as `mean` divides by it.
 template <class T>
@@ -301,20 +302,19 @@ void check_target_values(LossKind kind, const char* argument, const Table& value
     check(double());
 }
 
-void check_sample_weight(const Table& weight, const std::int64_t* rows, std::int64_t first,
-                         std::int64_t count) {
+bool check_sample_weight(const char* argument, const Table& weight, const std::int64_t* rows,
+                         std::int64_t first, std::int64_t count) {
   bool is_any_positive = count == 0;
   const auto is_bad = [&is_any_positive](double value) {
     is_any_positive |= value > 0.0;
     return !(value >= 0.0) | std::isinf(value);
   };
   const auto refuse = [&](std::int64_t i, std::int64_t, double value) {
-    throw invalid("sample_weight is ", std::to_string(value), " in row ",
-                  rows != nullptr ? rows[i] : first + i, "; finite numbers >= 0 are allowed");
+    throw invalid(argument, " must be finite and at least 0; got ", std::to_string(value), " in row ",
+                  rows != nullptr ? rows[i] : first + i);
   };
   check_elements<double>(weight, rows, first, count, is_bad, refuse);
-  if (!is_any_positive)
-    throw std::invalid_argument("sample_weight is zero for every sample; at least one must be positive");
+  return is_any_positive;
 }
 
 template <class T>
@@ -327,7 +327,7 @@ double loss_and_gradient(const Loss& loss, Matrix<const T> prediction, Target<T>
   check_rows("prediction", prediction, "prediction", prediction);
   if (gradient.data != nullptr) check_rows("gradient", gradient, "prediction", prediction);
   const std::int64_t target_features = target_width(loss, "prediction", columns);
-  check_target(entry, target_features, prediction, target);
+  check_target(entry, target_features, prediction, target, Weights<T>{sample_weight});
   validate(loss, target_features);
   if (rows == 0) return 0.0;
 

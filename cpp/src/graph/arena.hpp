@@ -18,6 +18,12 @@ enum class UpdateWay : std::uint8_t {
   fused     ///< while its gradient is formed
 };
 
+/// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
+struct WeightedLoss {
+  double loss = 0.0;
+  double weight = 0.0;
+};
+
 /// What a Workspace has. Between forward and backward it holds what backward needs.
 template <class T>
 struct Arena {
@@ -37,6 +43,7 @@ struct Arena {
   // per loss term:
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;
+  std::vector<WeightedLoss> term_losses;  // of the last batch
   // those of the plan whose first segment's gradient is rather bounded than looked at
   std::vector<int> bounded_steps;
   // per segment of the store; empty where there are none of them
@@ -44,8 +51,9 @@ struct Arena {
   // per graph input: the largest magnitude in it
   std::vector<double> largest_input;
 
-  double* user_weight = nullptr;  ///< sample weights as they are given
-  T* sample_weight = nullptr;     ///< the same, over the largest of them
+  std::vector<std::int64_t> rows;  ///< of the tables: those that take part, where some do not
+  double* user_weight = nullptr;   ///< sample weights as they are given
+  T* sample_weight = nullptr;      ///< the same, over the largest of them
   Scratch scratch;
   std::vector<Matrix<T>> own_outputs;  ///< where they lie while predict computes them elsewhere
 

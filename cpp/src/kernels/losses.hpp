@@ -158,7 +158,8 @@ struct LossKernel<LossKind::mean_absolute_error, T> {
   }
 };
 
-/// Any elementwise kind. Lanes that are no elements have weight 0.
+/// Any elementwise kind. Lanes that are no elements have weight 0; what has weight 0 counts as 0 even where
+/// it is not finite.
 template <class T, LossKind kind>
 double element_losses(const ElementLossCall<T>& callers_call) {
   using Loss = LossKernel<kind, T>;
@@ -181,10 +182,13 @@ double element_losses(const ElementLossCall<T>& callers_call) {
     const Vec<T> weight = weighted ? span.load(call.weight) : span.only(broadcast<T>(1), Vec<T>{});
     sum.add_wide(span, [&](int part) __attribute__((always_inline)) {
       const Vec<double> terms = loss.terms(part);
-      return span.whole && !weighted ? terms : widen<T>(weight, part) * terms;
+      if (span.whole && !weighted) return terms;
+      const Vec<double> factor = widen<T>(weight, part);
+      return factor == 0.0 ? Vec<double>{} : factor * terms;
     });
     if (call.gradient == nullptr) return;
-    const Vec<T> scaled = loss.derivative * (weight * call.coefficient);
+    const Vec<T> derivative = weighted ? (weight == T(0) ? Vec<T>{} : loss.derivative) : loss.derivative;
+    const Vec<T> scaled = derivative * (weight * call.coefficient);
     span.store(call.gradient, call.accumulate ? span.load(call.gradient) + scaled : scaled);
   });
   return Loss::kScale * sum.total();
@@ -204,6 +208,21 @@ struct TargetRow {
     return lane_numbers<T>() == broadcast_int<T>(hot) ? broadcast<T>(1) : Vec<T>{};
   }
 };
+
+/// Whether a row has no weight: it counts as 0 even where it is not finite.
+template <class T>
+NNCORE_INLINE bool is_weightless(const RowLossCall<T>& call, int64_t row) {
+  return call.weight != nullptr && call.weight[row] == T(0);
+}
+
+/// What the gradient of such a row is.
+template <class T>
+NNCORE_INLINE void write_nothing(const RowLossCall<T>& call, int64_t row) {
+  if (call.gradient.data == nullptr || call.accumulate) return;
+  T* gradient = call.gradient.data + row * call.gradient.row_stride;
+  for_each_span<T>(call.columns,
+                   [&](auto span) __attribute__((always_inline)) { span.store(gradient, Vec<T>{}); });
+}
 
 /// Of one row of logits: sum y (largest - z), sum y and sum e^(z - largest).
 template <class T>
@@ -247,6 +266,10 @@ NNCORE_INLINE LogitSums<T> logit_sums(const T* logits, TargetRow<T> target, int6
 /// again.
 template <class T, bool kNarrow>
 NNCORE_INLINE LogitSums<T> softmax_cross_entropy_row(const RowLossCall<T>& call, int64_t row) {
+  if (is_weightless(call, row)) {
+    write_nothing(call, row);
+    return {T(0), 0.0, 0.0, 1.0};
+  }
   const T* logits = call.prediction.data + row * call.prediction.row_stride;
   T* gradient = call.gradient.data != nullptr ? call.gradient.data + row * call.gradient.row_stride : nullptr;
   const TargetRow<T> target = call.labels != nullptr
@@ -295,6 +318,11 @@ struct LossKernel<LossKind::gaussian_nll, T> {
   static void rows(const RowLossCall<T>& call, double* losses) {
     const int64_t width = call.columns / 2;
     for (int64_t row = 0; row < call.rows; ++row) {
+      if (is_weightless(call, row)) {
+        write_nothing(call, row);
+        losses[row] = 0.0;
+        continue;
+      }
       const T* mean = call.prediction.data + row * call.prediction.row_stride;
       const T* target = call.values.data + row * call.values.row_stride;
       T* gradient =

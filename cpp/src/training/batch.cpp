@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <sstream>
 #include <string>
 
@@ -34,6 +35,53 @@ void check_rows(const std::string& argument, const Table& table, const Batch& ba
     throw invalid("rows[", i, "] is ", batch.rows[i], "; ", argument, " has rows 0 to ", table.rows - 1);
 }
 
+/// check(run) for every run of consecutive samples of a batch whose weight is not 0 in one of some columns;
+/// without columns, for the batch.
+template <class Check>
+void for_weighted_runs(std::span<const Table> weights, const Batch& batch, Check check) {
+  if (weights.empty()) return check(batch);
+  std::array<double, 512> block;
+  std::array<bool, 512> counts;
+  std::int64_t begin = 0;  // of the run
+  const auto end_run = [&](std::int64_t end) {
+    if (begin < end) check(rows_of(batch, begin, end - begin));
+    begin = end + 1;
+  };
+  for (std::int64_t start = 0; start < batch.count; start += std::ssize(block)) {
+    const Batch piece = rows_of(batch, start, std::ssize(block));
+    counts.fill(false);
+    for (const Table& weight : weights) {
+      gather<double>(weight, piece, block.data());
+      for (std::size_t i = 0; i < static_cast<std::size_t>(piece.count); ++i) counts[i] |= block[i] != 0.0;
+    }
+    for (std::int64_t i = 0; i < piece.count; ++i)
+      if (!counts[static_cast<std::size_t>(i)]) end_run(start + i);
+  }
+  end_run(batch.count);
+}
+
+/// The weights of one term.
+std::span<const Table> weights_of(const Batch& batch, std::size_t term) {
+  return batch.sample_weights.size() > 1 ? batch.sample_weights.subspan(term, 1) : batch.sample_weights;
+}
+
+/// Of all columns, one number at least must be positive.
+void check_weights(const Objective& objective, const Batch& batch) {
+  const std::size_t columns = batch.sample_weights.size();
+  if (columns > 1 && columns != objective.terms.size())
+    throw invalid("sample_weight must be one column, or one for each of ", objective.terms.size(),
+                  " losses; got ", columns);
+  bool is_any_positive = columns == 0;
+  for (std::size_t i = 0; i < columns; ++i) {
+    const std::string argument = numbered("sample_weight", i, columns);
+    const Table& weight = batch.sample_weights[i];
+    if (weight.columns != 1) throw invalid(argument, " must have one column; got ", shape_text(weight));
+    check_rows(argument, weight, batch);
+    is_any_positive |= check_sample_weight(argument.c_str(), weight, batch.rows, batch.first, batch.count);
+  }
+  if (!is_any_positive) throw invalid("sample_weight must be positive for a sample at least; got 0 for all");
+}
+
 [[noreturn]] void refuse_input(const std::string& argument, const Table& table, std::int64_t row,
                                std::int64_t column, bool is_float32) {
   double value = 0.0;
@@ -44,9 +92,30 @@ void check_rows(const std::string& argument, const Table& table, const Batch& ba
   throw NotFinite(message.str());
 }
 
+/// The first row of a column of floats that is NaN, as where a label is missing; -1: none.
+std::int64_t row_of_nan(const Table& column) {
+  for (std::int64_t row = 0; row < column.rows; ++row) {
+    double value = 0.0;
+    gather_rows<double>(column, &row, 1, &value);
+    if (std::isnan(value)) return row;
+  }
+  return -1;
+}
+
+void check_target_shape(const std::string& argument, const Objective::Term& term, const Table& target) {
+  if (holds_labels(term, target) || target.columns == term.target_features) return;
+  const bool takes_labels = entry_of(term.loss.kind).takes_labels;
+  const std::string wanted = join("(", target.rows, ", ", term.target_features, ")");
+  if (!takes_labels || target.columns != 1)
+    throw invalid(argument, " must have shape ", wanted,
+                  takes_labels ? ", or be one column of class indices" : "", "; got ", shape_text(target));
+  const std::int64_t row = row_of_nan(target);
+  throw invalid(argument, " must be class indices of an integer dtype, or probabilities of shape ", wanted,
+                "; got one column of ", numbers_in(target), row < 0 ? "" : join(", with nan in row ", row));
+}
+
 void check_target(const std::string& argument, const Objective::Term& term, const Table& target,
                   const Batch& batch) {
-  check_rows(argument, target, batch);
   if (holds_labels(term, target)) {
     const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
     const auto refuse = [&](std::int64_t row, std::int64_t, std::int64_t label) {
@@ -54,15 +123,6 @@ void check_target(const std::string& argument, const Objective::Term& term, cons
                     term.features - 1);
     };
     return check_elements<std::int64_t>(target, batch.rows, batch.first, batch.count, is_bad, refuse);
-  }
-  const bool takes_labels = entry_of(term.loss.kind).takes_labels;
-  if (target.columns != term.target_features) {
-    const std::string needed = join("(", target.rows, ", ", term.target_features, ")");
-    if (takes_labels && target.columns == 1)
-      throw invalid(argument, " has one column, of ", numbers_in(target),
-                    "; class indices must be of an integer dtype, probabilities of shape ", needed);
-    throw invalid(argument, " has shape ", shape_text(target), "; expected ", needed,
-                  takes_labels ? ", or one column of class indices" : "");
   }
   check_target_values(term.loss.kind, argument.c_str(), target, batch.rows, batch.first, batch.count);
 }
@@ -104,15 +164,32 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
                     "' takes (B, ", node.features, ")");
     check_rows(argument, batch.inputs[i], batch);
   }
-  check_integers(graph, batch);
+  check_weights(objective, batch);
+  for_weighted_runs(batch.sample_weights, batch, [&](const Batch& run) { check_integers(graph, run); });
   if (batch.targets.size() != objective.terms.size())
     throw invalid("y has ", batch.targets.size(), " arrays; there are ", objective.terms.size(), " losses");
-  for (std::size_t i = 0; i < batch.targets.size(); ++i)
-    check_target(numbered("y", i, batch.targets.size()), objective.terms[i], batch.targets[i], batch);
-  if (batch.sample_weight == nullptr) return;
-  if (batch.sample_weight->columns != 1) throw invalid("sample_weight must have one column");
-  check_rows("sample_weight", *batch.sample_weight, batch);
-  check_sample_weight(*batch.sample_weight, batch.rows, batch.first, batch.count);
+  for (std::size_t i = 0; i < batch.targets.size(); ++i) {
+    const std::string argument = numbered("y", i, batch.targets.size());
+    check_target_shape(argument, objective.terms[i], batch.targets[i]);
+    check_rows(argument, batch.targets[i], batch);
+    for_weighted_runs(weights_of(batch, i), batch, [&](const Batch& run) {
+      check_target(argument, objective.terms[i], batch.targets[i], run);
+    });
+  }
+}
+
+Batch taking_part(const Batch& batch, std::vector<std::int64_t>& rows) {
+  if (batch.sample_weights.empty()) return batch;
+  rows.clear();
+  for_weighted_runs(batch.sample_weights, batch, [&](const Batch& run) {
+    for (std::int64_t i = 0; i < run.count; ++i) rows.push_back(row_of(run, i));
+  });
+  if (std::ssize(rows) == batch.count) return batch;
+  Batch part = batch;
+  part.rows = rows.data();
+  part.first = 0;
+  part.count = std::ssize(rows);
+  return part;
 }
 
 template <class T>
@@ -132,16 +209,19 @@ void check_inputs(const Graph& graph, const Batch& batch) {
 template void check_inputs<float>(const Graph&, const Batch&);
 template void check_inputs<double>(const Graph&, const Batch&);
 
-double largest_weight(const Batch& batch) {
-  if (batch.sample_weight == nullptr) return 1.0;
-  double largest = 0.0;
-  std::array<double, 512> block;
-  for (std::int64_t start = 0; start < batch.count; start += std::ssize(block)) {
-    const Batch piece = rows_of(batch, start, std::ssize(block));
-    gather<double>(*batch.sample_weight, piece, block.data());
-    largest = std::max(largest, *std::max_element(block.data(), block.data() + piece.count));
+std::vector<double> largest_weights(const Batch& batch) {
+  std::vector<double> all;
+  for (const Table& weight : batch.sample_weights) {
+    double largest = 0.0;
+    std::array<double, 512> block;
+    for (std::int64_t start = 0; start < batch.count; start += std::ssize(block)) {
+      const Batch piece = rows_of(batch, start, std::ssize(block));
+      gather<double>(weight, piece, block.data());
+      largest = std::max(largest, *std::max_element(block.data(), block.data() + piece.count));
+    }
+    all.push_back(largest > 0.0 ? largest : 1.0);
   }
-  return largest > 0.0 ? largest : 1.0;
+  return all;
 }
 
 }  // namespace nncore

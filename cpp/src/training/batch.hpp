@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "nncore/dataset.hpp"
 #include "nncore/graph.hpp"
@@ -42,6 +43,9 @@ const T* as_gathered(const Table& table) {
   return same ? static_cast<const T*>(table.data) : nullptr;
 }
 
+/// The samples of a batch that take part in a loss at least. Their rows are kept in `rows` where some do not.
+Batch taking_part(const Batch& batch, std::vector<std::int64_t>& rows);
+
 /// See Network::check_batch.
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
 
@@ -55,7 +59,7 @@ void check_training_rows(const Plan& plan, std::int64_t rows);
 template <class T>
 void check_inputs(const Graph& graph, const Batch& batch);
 
-/// The largest sample weight of a batch; 1 where there are none, or all are 0.
-double largest_weight(const Batch& batch);
+/// The largest of each column of sample weights; 1 where all are 0.
+std::vector<double> largest_weights(const Batch& batch);
 
 }  // namespace nncore

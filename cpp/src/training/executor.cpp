@@ -101,8 +101,10 @@ void Executor<T>::run_backward(const Plan& plan, bool input_gradients, bool accu
 }
 
 template <class T>
-WeightedLoss Executor<T>::evaluate(const Objective& objective, const Batch& batch, bool training,
-                                   bool gradients, int ready) {
+double Executor<T>::evaluate(const Objective& objective, const Batch& given, bool training, bool gradients,
+                             int ready) {
+  const Batch batch = taking_part(given, arena_.rows);
+  if (training) check_training_rows(objective.plan, batch.count);
   if (lay_out<T>(graph_, objective.plan, objective.target_features, batch.count, gradients, arena_)) {
     ready = -1;
     find_bounded_steps<T>({graph_, objective.plan, parameters_, arena_});
@@ -115,16 +117,17 @@ WeightedLoss Executor<T>::evaluate(const Objective& objective, const Batch& batc
 }
 
 template <class T>
-WeightedLoss Executor<T>::step(const Objective& objective, const Batch& batch, const Batch* next,
-                               const Optimizer& optimizer, OptimizerState<T>& state,
-                               const StepOptions& options, int& ready) {
+double Executor<T>::step(const Objective& objective, const Batch& batch, const Batch* next,
+                         const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options,
+                         int& ready) {
   const ThreadTurn turn(arena_.step_threads, batch.count);
-  const WeightedLoss result = evaluate(objective, batch, true, true, std::exchange(ready, -1));
-  if (!std::isfinite(result.loss)) {
-    throw NotFinite("the loss is " + std::to_string(result.loss) + " in step " +
-                    std::to_string(state.steps + 1) + "; that step was not made");
+  const double loss = evaluate(objective, batch, true, true, std::exchange(ready, -1));
+  if (!std::isfinite(loss)) {
+    throw NotFinite("the loss is " + std::to_string(loss) + " in step " + std::to_string(state.steps + 1) +
+                    "; that step was not made");
   }
-  if (!(result.weight > 0.0)) return result;
+  const auto has_weight = [](const WeightedLoss& term) { return term.weight > 0.0; };
+  if (std::none_of(arena_.term_losses.begin(), arena_.term_losses.end(), has_weight)) return loss;
   const Plan& plan = objective.plan;
   check_staged_state(graph_, plan, parameters_, arena_);
   PlanUpdate<T> update({graph_, plan, parameters_, arena_}, optimizer, options, state);
@@ -132,7 +135,7 @@ WeightedLoss Executor<T>::step(const Objective& objective, const Batch& batch, c
   update.approve();
   commit_state(graph_, plan, parameters_, arena_);  // before what it was computed from may change
   ready = update.run(batch, next);
-  return result;
+  return loss;
 }
 
 template class Executor<float>;

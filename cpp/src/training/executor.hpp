@@ -42,13 +42,12 @@ class Executor {
   /// Gradients of weights that the `update`, where there is one, takes are left to it.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, PlanUpdate<T>* update = nullptr);
   /// Forward and the loss, with its gradient if backward is to follow.
-  WeightedLoss evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
-                        int ready = -1);
-  /// One step; throws NotFinite, and has changed nothing, where it cannot be made. `ready` is the value of
-  /// this batch that the last step has computed, and becomes that of `next`; -1: none.
-  WeightedLoss step(const Objective& objective, const Batch& batch, const Batch* next,
-                    const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options,
-                    int& ready);
+  double evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
+                  int ready = -1);
+  /// One step, and its loss; throws NotFinite, and has changed nothing, where it cannot be made. `ready` is
+  /// the value of this batch that the last step has computed, and becomes that of `next`; -1: none.
+  double step(const Objective& objective, const Batch& batch, const Batch* next, const Optimizer& optimizer,
+              OptimizerState<T>& state, const StepOptions& options, int& ready);
 
  private:
   const Graph& graph_;

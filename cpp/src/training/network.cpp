@@ -80,12 +80,6 @@ class FactorTable {
   std::int64_t made_ = 0;  ///< steps of the first of them
 };
 
-/// A batch whose weights are added up in the largest of them: no sum of them is too large then.
-Batch in_largest_weight(Batch batch) {
-  batch.weight_unit = largest_weight(batch);
-  return batch;
-}
-
 }  // namespace
 
 template <class T>
@@ -181,7 +175,7 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
                           Workspace<T>& workspace) const {
   Arena<T>& arena = *workspace.arena_;
   if (!arena.ran_forward || arena.layout.plan != plan_->id) {
-    throw std::logic_error("backward needs the forward of the same batch just before it");
+    throw std::logic_error("backward needs the values of a forward pass, which another call has replaced");
   }
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, arena);
@@ -200,7 +194,6 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
       std::any_of(grad_inputs.begin(), grad_inputs.end(),
                   [](const Matrix<T>& gradient) { return gradient.data != nullptr; });
   executor.run_backward(*plan_, input_gradients, accumulate);
-  arena.ran_forward = false;  // gradients of fused activations were multiplied in place
   for (std::size_t i = 0; i < grad_inputs.size(); ++i) {
     if (grad_inputs[i].data != nullptr) {
       copy_rows<T>(arena.gradients[at(graph_->inputs()[i])], grad_inputs[i]);
@@ -227,16 +220,16 @@ template <class T>
 double Network<T>::loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const {
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, *workspace.arena_);
-  if (batch.count <= kLossRows) return executor.evaluate(objective, batch, false, false).loss;
-  double loss_sum = 0.0, weight_sum = 0.0;
-  const Batch all = in_largest_weight(batch);
+  if (batch.count <= kLossRows) return executor.evaluate(objective, batch, false, false);
+  const std::vector<double> units = largest_weights(batch);  // in which no sum of weights is too large
+  Batch all = batch;
+  all.weight_units = units;
+  MeanLoss mean;
   for (std::int64_t start = 0; start < batch.count; start += kLossRows) {
-    const Batch part = rows_of(all, start, kLossRows);
-    const WeightedLoss one = executor.evaluate(objective, part, false, false);
-    loss_sum += one.loss * one.weight;
-    weight_sum += one.weight;
+    executor.evaluate(objective, rows_of(all, start, kLossRows), false, false);
+    mean.add(workspace.arena_->term_losses);
   }
-  return weight_sum > 0.0 ? loss_sum / weight_sum : 0.0;
+  return mean.value();
 }
 
 template <class T>
@@ -245,8 +238,7 @@ double Network<T>::loss_and_gradients(const Objective& objective, const Batch& b
   const FloatingPointMode mode;
   Arena<T>& arena = *workspace.arena_;
   Executor<T> executor(*graph_, *parameters_, arena);
-  if (training) check_training_rows(objective.plan, batch.count);
-  const double loss = executor.evaluate(objective, batch, training, true).loss;
+  const double loss = executor.evaluate(objective, batch, training, true);
   if (!std::isfinite(loss)) return loss;
   if (training) check_staged_state(*graph_, objective.plan, *parameters_, arena);
   executor.run_backward(objective.plan, false, accumulate);
@@ -259,13 +251,12 @@ double Network<T>::train_step(const Objective& objective, const Batch& batch, co
                               OptimizerState<T>& state, Workspace<T>& workspace,
                               const StepOptions& options) const {
   validate(optimizer, state, parameters_->count());
-  check_training_rows(objective.plan, batch.count);
   validate(options.factors);
   prepare_slots(options.transforms, state, *parameters_);
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, *workspace.arena_);
   int ready = -1;
-  return executor.step(objective, batch, nullptr, optimizer, state, options, ready).loss;
+  return executor.step(objective, batch, nullptr, optimizer, state, options, ready);
 }
 
 template <class T>
@@ -283,18 +274,19 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, *workspace.arena_);
   EpochResult result;
-  const Batch all = in_largest_weight(batch);
-  double loss_sum = 0.0, weight_sum = 0.0;
+  const std::vector<double> units = largest_weights(batch);  // in which no sum of weights is too large
+  Batch all = batch;
+  all.weight_units = units;
+  MeanLoss mean;
   Clock::time_point last_tick{};  // the clock's beginning: the first step is followed by a tick
   int ready = -1;
   for (std::int64_t start = 0; start < batch.count; start += batch_size) {
     const Batch part = rows_of(all, start, batch_size), next = rows_of(all, start + batch_size, batch_size);
     const StepOptions of_step{factors.next(), options.transforms};
-    const WeightedLoss one = executor.step(objective, part, &next, optimizer, state, of_step, ready);
+    executor.step(objective, part, &next, optimizer, state, of_step, ready);
     ++result.steps;
-    loss_sum += one.loss * one.weight;
-    weight_sum += one.weight;
-    result.mean_loss = weight_sum > 0.0 ? loss_sum / weight_sum : 0.0;
+    mean.add(workspace.arena_->term_losses);
+    result.mean_loss = mean.value();
     if (!options.tick) continue;
     if (const Clock::time_point now = Clock::now(); now - last_tick >= kTickInterval) {
       last_tick = now;

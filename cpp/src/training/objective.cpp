@@ -6,12 +6,28 @@
 #include <stdexcept>
 
 #include "functions/join.hpp"
-#include "graph/arena.hpp"
 #include "nncore/operation.hpp"
 #include "training/batch.hpp"
 
 namespace nncore {
 namespace {
+
+/// A message that says which loss fits an output, or what to do.
+[[noreturn]] void refuse_loss(const Node& output, const LossEntry& loss, const std::string& takes,
+                              const std::string& remedy) {
+  const Operation* const operation = output.operation.get();
+  const LossEntry* fits = nullptr;
+  for (const LossEntry& other : kLosses)
+    if (other.fused && operation != nullptr && operation->activation() == other.fused->activation)
+      fits = &other;
+  const std::string ending = operation == nullptr ? "an input"
+                             : operation->activation()
+                                 ? join("'", entry_of(operation->activation()->kind).name, "'")
+                                 : join("'", operation->kind(), "'");
+  throw invalid("loss must ", fits != nullptr ? join("be '", fits->name, "' for") : "fit", " output '",
+                output.name, "', which ends in ", ending, "; got '", loss.name, "', which takes ", takes,
+                fits != nullptr ? "" : remedy);
+}
 
 bool ends_in(const Node& node, const Activation& activation) {
   return node.operation != nullptr && node.operation->activation() == activation;
@@ -19,8 +35,10 @@ bool ends_in(const Node& node, const Activation& activation) {
 
 Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size())
-    throw invalid("loss on output ", term.output, " of a graph with ", graph.outputs().size());
-  if (!std::isfinite(term.weight)) throw std::invalid_argument("the weight of a loss must be finite");
+    throw invalid("output of a loss must be below ", graph.outputs().size(),
+                  ", the outputs of the graph; got ", term.output);
+  if (!std::isfinite(term.weight))
+    throw invalid("weight of a loss must be finite; got ", std::to_string(term.weight));
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
   const Node& output = graph.node(node);
   const LossEntry& entry = entry_of(term.loss.kind);
@@ -31,28 +49,25 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (entry.fused) {
     const char* const activation = entry_of(entry.fused->activation.kind).name;
     if (!ends_in(output, entry.fused->activation))
-      throw invalid("'", entry.name, "' takes probabilities, but output '", output.name,
-                    "' does not end in '", activation, "': end the model in it, or use '",
-                    entry_of(entry.fused->from_logits).name, "' on logits");
+      refuse_loss(
+          output, entry, join("the probabilities that '", activation, "' makes"),
+          join(": end the model in that, or use '", entry_of(entry.fused->from_logits).name, "' on logits"));
     planned.loss.kind = entry.fused->from_logits;
     planned.node = output.inputs[0];
     return planned;
   }
   if (takes_logits(term.loss.kind)) {
-    for (const LossEntry& other : kLosses) {
-      if (!other.fused || !ends_in(output, other.fused->activation)) continue;
-      throw invalid("'", entry.name, "' takes logits, but output '", output.name, "' ends in '",
-                    entry_of(other.fused->activation.kind).name, "': use '", other.name,
-                    "' (computed from logits all the same)");
-    }
+    for (const LossEntry& other : kLosses)
+      if (other.fused && ends_in(output, other.fused->activation)) refuse_loss(output, entry, "logits", "");
   }
   return planned;
 }
 
-/// Weights over the largest of them, and their sum in batch.weight_unit.
+/// A column of weights over the largest of them, and their sum in the column's unit.
 template <class T>
-double gather_weights(const Batch& batch, double* given, T* relative) {
-  gather<double>(*batch.sample_weight, batch, given);
+double gather_weights(const Batch& batch, std::size_t column, double* given, T* relative) {
+  const double unit = batch.weight_units.empty() ? 1.0 : batch.weight_units[column];
+  gather<double>(batch.sample_weights[column], batch, given);
   const double largest = batch.count > 0 ? *std::max_element(given, given + batch.count) : 0.0;
   double sum = 0.0;
   for (std::int64_t i = 0; i < batch.count; ++i) {
@@ -61,8 +76,7 @@ double gather_weights(const Batch& batch, double* given, T* relative) {
     sum += weight;
   }
   // Not 0 unless all weights are, however small the unit of the others makes them.
-  return largest > 0.0 ? std::max(sum * (largest / batch.weight_unit), std::numeric_limits<double>::min())
-                       : 0.0;
+  return largest > 0.0 ? std::max(sum * (largest / unit), std::numeric_limits<double>::min()) : 0.0;
 }
 
 }  // namespace
@@ -85,16 +99,15 @@ bool holds_labels(const Objective::Term& term, const Table& target) {
 }
 
 template <class T>
-WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients, Arena<T>& arena) {
-  WeightedLoss result{0.0, static_cast<double>(batch.count)};
-  T* sample_weight = nullptr;
-  if (batch.sample_weight != nullptr) {
-    sample_weight = arena.sample_weight;
-    result.weight = gather_weights(batch, arena.user_weight, sample_weight);
-  }
+double run_losses(const Objective& objective, const Batch& batch, bool gradients, Arena<T>& arena) {
+  double loss = 0.0, weight = static_cast<double>(batch.count);
+  const std::size_t columns = batch.sample_weights.size();
+  const T* const sample_weight = columns > 0 ? arena.sample_weight : nullptr;
+  arena.term_losses.clear();
   for (std::size_t i = 0; i < objective.terms.size(); ++i) {
     const Objective::Term& term = objective.terms[i];
     const Table& table = batch.targets[i];
+    if (i < columns) weight = gather_weights(batch, i, arena.user_weight, arena.sample_weight);
     Target<T> target;
     if (holds_labels(term, table)) {
       gather<std::int64_t>(table, batch, arena.labels[i]);
@@ -104,14 +117,30 @@ WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gra
       target.values = arena.targets[i];
     }
     const auto node = static_cast<std::size_t>(term.node);
-    result.loss += loss_and_gradient<T>(term.loss, arena.values[node], target, sample_weight, Reduction::mean,
-                                        nullptr, gradients ? arena.gradients[node] : Matrix<T>{}, term.weight,
-                                        objective.plan.accumulate_sink[i] != 0);
+    const double of_term = loss_and_gradient<T>(
+        term.loss, arena.values[node], target, sample_weight, Reduction::mean, nullptr,
+        gradients ? arena.gradients[node] : Matrix<T>{}, term.weight, objective.plan.accumulate_sink[i] != 0);
+    arena.term_losses.push_back({of_term, weight});
+    loss += of_term;
   }
-  return result;
+  return loss;
 }
 
-template WeightedLoss run_losses<float>(const Objective&, const Batch&, bool, Arena<float>&);
-template WeightedLoss run_losses<double>(const Objective&, const Batch&, bool, Arena<double>&);
+void MeanLoss::add(std::span<const WeightedLoss> terms) {
+  sums_.resize(terms.size());
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    sums_[i].loss += terms[i].loss * terms[i].weight;
+    sums_[i].weight += terms[i].weight;
+  }
+}
+
+double MeanLoss::value() const {
+  double loss = 0.0;
+  for (const WeightedLoss& sum : sums_) loss += sum.weight > 0.0 ? sum.loss / sum.weight : 0.0;
+  return loss;
+}
+
+template double run_losses<float>(const Objective&, const Batch&, bool, Arena<float>&);
+template double run_losses<double>(const Objective&, const Batch&, bool, Arena<double>&);
 
 }  // namespace nncore

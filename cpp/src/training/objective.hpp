@@ -1,8 +1,10 @@
 // Objective: loss terms on a graph - which node each reads, and in which form.
 #pragma once
 
+#include <span>
 #include <vector>
 
+#include "graph/arena.hpp"
 #include "graph/plan.hpp"
 #include "nncore/network.hpp"
 
@@ -27,9 +29,20 @@ std::shared_ptr<const Objective> make_objective(const Graph& graph, std::span<co
 bool holds_labels(const Objective::Term& term, const Table& target);
 
 /// Gathers targets and sample weights into the arena, computes the terms, and (where `gradients`) writes
-/// each one's gradient to its node. Weights are divided by the batch's largest in float64 before they become
-/// T: a mean does not depend on their unit. The sum of them that is returned is in batch.weight_unit.
+/// each one's gradient to its node. Returns the sum of the terms, each of which is in arena.term_losses.
+/// Weights are divided by the batch's largest in float64 before they become T: a mean does not depend on
+/// their unit.
 template <class T>
-WeightedLoss run_losses(const Objective& objective, const Batch& batch, bool gradients, Arena<T>& arena);
+double run_losses(const Objective& objective, const Batch& batch, bool gradients, Arena<T>& arena);
+
+/// The loss over several batches: the sum of the terms' means, of each over its own weights.
+class MeanLoss {
+ public:
+  void add(std::span<const WeightedLoss> terms);
+  double value() const;
+
+ private:
+  std::vector<WeightedLoss> sums_;  ///< of loss times weight, and of weights, of each term
+};
 
 }  // namespace nncore

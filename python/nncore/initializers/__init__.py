@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _core
-from .._errors import entry
+from .._errors import described, entry
 from . import base, entries
 from .base import *
 from .entries import *
@@ -25,5 +25,5 @@ def as_initializer(given: str | Initializer, name: str) -> Initializer:
     if isinstance(given, Initializer):
         return given
     if not isinstance(given, str):
-        raise TypeError(f"{name} must be a name or an Initializer; got {type(given).__name__}")
-    return entry("initializer", given, ENTRIES)()
+        raise TypeError(f"{name} must be a name or an Initializer; got {described(given)}")
+    return entry(name, given, ENTRIES)()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .. import _core
+from .._errors import check_subclass
 
 __all__ = ["Initializer"]
 
@@ -15,6 +16,7 @@ class Initializer:
     kind: ClassVar[str]
 
     def __init__(self, **parameters: float) -> None:
+        check_subclass(self, "nncore.Zeros")
         _core.check_initializer(self.kind, **parameters)
         self.parameters = parameters
 

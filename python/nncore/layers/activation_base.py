@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import _core
+from .._errors import check_subclass
 from ..graph import LAYER_KINDS, Layer, Multiply, Value
 
 __all__ = ["Activation"]
@@ -16,6 +17,7 @@ class Activation(Layer):
 
     def __init__(self, *, name: str | None = None, **parameters: float | str) -> None:
         super().__init__(name=name)
+        check_subclass(self, "nncore.ReLU")
         _core.check_activation(self.kind, **parameters)
         for option, value in parameters.items():
             setattr(self, option, value)

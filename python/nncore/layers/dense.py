@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from .._arrays import assign
-from .._errors import check_size
+from .._errors import check_flag, check_size, described
 from ..graph import Layer, ParameterSpec, Value
 from ..initializers import FOR_WEIGHTS_ONLY, Initializer, as_initializer
 
@@ -97,6 +97,7 @@ class Dense(Affine):
         self.in_features = check_size(in_features, "in_features")
         self.out_features = check_size(out_features, "out_features")
         self.trainable = trainable
+        bias = check_flag(bias, "bias")
         decayed = as_initializer(weight_initializer, "weight_initializer")
         self.specs = {
             "weight": ParameterSpec(
@@ -177,11 +178,12 @@ class TransposedDense(Affine):
     ) -> None:
         super().__init__(name=name)
         if not isinstance(source, Dense):
-            raise TypeError(f"source must be a Dense layer; got {type(source).__name__}")
+            raise TypeError(f"source must be a Dense layer; got {described(source)}")
         self.source = source
         self.sources = (source,)
         self.in_features, self.out_features = source.out_features, source.in_features
-        self.specs = {"bias": _bias_spec(self.out_features, bias_initializer)} if bias else {}
+        has_bias = check_flag(bias, "bias")
+        self.specs = {"bias": _bias_spec(self.out_features, bias_initializer)} if has_bias else {}
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """`bias`, if there is one."""

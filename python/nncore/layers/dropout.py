@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._errors import check_number
 from ._base import OneInput
 
 __all__ = ["Dropout"]
@@ -23,9 +24,9 @@ class Dropout(OneInput):
 
     def __init__(self, p: float = 0.5, *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not 0.0 <= p < 1.0:
+        self.p = check_number(p, "p")
+        if not 0.0 <= self.p < 1.0:
             raise ValueError(f"p must be at least 0 and less than 1; got {p}")
-        self.p = float(p)
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p:g})"

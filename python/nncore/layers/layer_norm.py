@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._errors import check_size
+from .._errors import check_flag, check_number, check_size
 from ..graph import ParameterSpec
 from ..initializers import Constant, Zeros
 from ._base import ArrayView, OneInput
@@ -39,9 +39,10 @@ class LayerNorm(OneInput):
     ) -> None:
         super().__init__(name=name)
         self.normalized_shape = self.in_features = check_size(normalized_shape, "normalized_shape")
-        if not 0.0 < eps < float("inf"):
-            raise ValueError(f"eps must be greater than 0; got {eps}")
-        self.eps, self.elementwise_affine = float(eps), bool(elementwise_affine)
+        self.eps = check_number(eps, "eps")
+        if not 0.0 < self.eps < float("inf"):
+            raise ValueError(f"eps must be finite and greater than 0; got {eps}")
+        self.elementwise_affine = check_flag(elementwise_affine, "elementwise_affine")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """`weight` from 1 and `bias` from 0, where it is affine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._errors import check_size
+from .._errors import check_flag, check_number, check_size
 from ..graph import ParameterSpec
 from ..initializers import Constant, Zeros
 from ._base import ArrayView, OneInput
@@ -46,11 +46,12 @@ class BatchNorm(OneInput):
     ) -> None:
         super().__init__(name=name)
         self.num_features = self.in_features = check_size(num_features, "num_features")
-        if not 0.0 < eps < float("inf"):
-            raise ValueError(f"eps must be greater than 0; got {eps}")
-        if not 0.0 <= momentum <= 1.0:
+        self.eps, self.momentum = check_number(eps, "eps"), check_number(momentum, "momentum")
+        if not 0.0 < self.eps < float("inf"):
+            raise ValueError(f"eps must be finite and greater than 0; got {eps}")
+        if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"momentum must be in [0, 1]; got {momentum}")
-        self.eps, self.momentum, self.affine = float(eps), float(momentum), bool(affine)
+        self.affine = check_flag(affine, "affine")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """`weight` from 1 and `bias` from 0, where it is affine."""

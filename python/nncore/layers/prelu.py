@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._errors import check_size
+from .._errors import check_number, check_size
 from ..graph import ParameterSpec
 from ..initializers import Constant
 from ._base import ArrayView, OneInput
@@ -32,7 +32,7 @@ class PReLU(OneInput):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self.num_parameters = check_size(num_parameters, "num_parameters")
-        self._initializer = Constant(init)
+        self._initializer = Constant(check_number(init, "init"))
 
     def output_features(self, widths: Sequence[int]) -> int:
         """The width of its one input, which must be num_parameters unless that is 1."""

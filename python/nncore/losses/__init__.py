@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _core
-from .._errors import entry
+from .._errors import described, entry
 from . import base, entries
 from .base import *
 from .base import LossFunction
@@ -18,7 +18,10 @@ from .entries import ENTRIES
 if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
     __all__ = [*base.__all__, *entries.__all__]
 
-_ALIASES = {row["alias"]: row["name"] for row in _core.entries["losses"] if row["alias"]}
+_BY_NAME = {
+    **ENTRIES,
+    **{row["alias"]: ENTRIES[row["name"]] for row in _core.entries["losses"] if row["alias"]},
+}
 
 
 def as_loss(given: object) -> Loss | LossFunction:
@@ -32,12 +35,12 @@ def as_loss(given: object) -> Loss | LossFunction:
     ValueError: loss must be one of half_squared_error, ...; got 'cross_entropi' (did you mean ...
     """
     if isinstance(given, str):
-        return entry("loss", _ALIASES.get(given, given), ENTRIES)()
+        return entry("loss", given, _BY_NAME)()
     if isinstance(given, type) and issubclass(given, Loss):
         return given()
-    if isinstance(given, Loss) or callable(given):
+    if isinstance(given, Loss) or (callable(given) and not isinstance(given, type)):
         return given
     raise TypeError(
         "loss must be a name, a Loss, or a function loss(output, y) -> (value, gradient); "
-        f"got {type(given).__name__}"
+        f"got {described(given)}"
     )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from .. import _core
+from .._errors import check_subclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class Loss:
     kind: ClassVar[str]
 
     def __init__(self, **parameters: Numbers) -> None:
+        check_subclass(self, "nncore.CrossEntropy")
         self.core = _core.Loss(self.kind, **parameters)
         self.parameters = self.core.parameters
         self._key = self.kind, tuple(self.parameters.items())

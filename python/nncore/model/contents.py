@@ -135,10 +135,19 @@ def checked_seed(given: object) -> int:
 
 
 def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A user's metadata; TypeError for anything but a dict with strings as keys."""
+    """A user's metadata; TypeError or ValueError for anything but a dict that JSON can hold, with strings as
+    keys.
+    """
+    import json  # costs more than the rest of this module, and only files need it
+
     if not isinstance(given, Mapping):
         raise TypeError(f"metadata must be a dict; got {type(given).__name__}")
     for key in given:
         if not isinstance(key, str):
             raise TypeError(f"metadata must have strings as keys; got {key!r}")
+    try:
+        json.dumps(dict(given), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"metadata must be what JSON can hold; got a dict that is not: {error}") from None
     return dict(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from .._errors import check_is, check_path
 from ..optimizers import Optimizer
 from .making import model_of
 from .model import Model
@@ -28,6 +29,7 @@ def save(
     IsADirectoryError or shutil.SpecialFileError where the path is no regular file, and other OSErrors where
     the disk is full or the folder cannot be written.
     """
+    check_is(model, Model, "model")
     model.save(path, metadata=metadata, optimizer=optimizer)
 
 
@@ -46,6 +48,7 @@ def load(path: PathLike) -> Model:
     >>> loaded.metadata, bool((loaded.parameters == model.parameters).all())
     ({'trained on': 'nothing'}, True)
     """
+    check_path(path)
     from .._safetensors import explaining, read
 
     fields, tensors = read(path)

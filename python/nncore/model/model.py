@@ -16,7 +16,7 @@ from .._arrays import (
     check_feature_names,
     find_feature_names,
 )
-from .._errors import unknown_name
+from .._errors import check_is, check_number, check_path, described, unknown_name
 from ..graph import Layer, Value, as_values, expand, trace
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -96,7 +96,12 @@ class Model(Layer):
         place = find_place(self.names, nested, dtype, seed)
         output_widths = [value.features for value in self.outputs]
         self.reader = Reader(
-            self.input_names, self.input_widths, self.output_names, output_widths, place.store.dtype
+            self.input_names,
+            self.input_widths,
+            self.output_names,
+            output_widths,
+            place.store.dtype,
+            [value.is_integer for value in self.inputs],
         )
         # What the core calls for what it does not take; kept, as loops would make a bound method every time.
         self._read_inputs, self._read_gradients = self.reader.inputs, self.reader.grad_outputs
@@ -212,7 +217,12 @@ class Model(Layer):
             if which not in self._named:
                 raise unknown_name("layer", which, self._named)
             return self._named[which]
-        return self.layers[which]
+        try:
+            return self.layers[which]
+        except IndexError:
+            raise IndexError(f"layer must be below {len(self.layers)}; got {which}") from None
+        except TypeError:
+            raise TypeError(f"layer must be a place or a name; got {described(which)}") from None
 
     @property
     def layer_names(self) -> list[str]:
@@ -325,9 +335,11 @@ class Model(Layer):
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
         """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
-        returns dL/dx, (B, I) (a list for several outputs and inputs; inputs of integers have none).
+        returns dL/dx, (B, I) (a list for several outputs and inputs; inputs of integers have none). It
+        may be called several times for one forward pass: once for each row of a Jacobian.
 
-        Raises ValueError for other shapes, and RuntimeError where there was no forward.
+        Raises ValueError for other shapes, and RuntimeError where there was no forward, or where a call that
+        trains has used its values since.
 
         >>> import nncore as nc
         >>> model = nc.mlp([2, 1], seed=0)
@@ -353,8 +365,8 @@ class Model(Layer):
         `loss_and_gradients` or `backward` left there, as a trainer leaves no whole gradient).
 
         x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
-        (B,). `loss` is a name, a Loss, or a function loss(output, y) -> (value, gradient). `training` as for
-        `forward`.
+        (B,), or by output, as `Trainer.fit` takes it. `loss` is a name, a Loss, or a function
+        loss(output, y) -> (value, gradient). `training` as for `forward`.
         """
         objective = self._objective(loss, loss_weights)
         return objective.loss_and_gradients(x, y, sample_weight, accumulate, training)
@@ -374,6 +386,7 @@ class Model(Layer):
         """Takes over the parameters of a model with the same arrays: by their names, or, where those are not
         the same, in the order of the layers. Raises ValueError, naming an array, where they do not fit.
         """
+        check_is(other, Model, "other")
         if share_layout(self, other):
             self.store.core.copy_from(other.store.core)
             return
@@ -388,17 +401,19 @@ class Model(Layer):
         `other` must have the same arrays, paired as by `copy_from`, and dtype, and fraction lie in [0, 1];
         ValueError otherwise.
         """
+        check_is(other, Model, "other")
+        fraction = check_number(fraction, "fraction")
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"fraction must be in [0, 1]; got {fraction}")
         if share_layout(self, other):
-            self.store.core.soft_update(other.store.core, float(fraction))
+            self.store.core.soft_update(other.store.core, fraction)
             return
         arrays = paired_arrays(self, other)
         if other.dtype != self.dtype:
             raise ValueError(f"other must be {self.dtype}, as this model is; got {other.dtype}")
         with changing_beside(self, other):
             for mine, theirs in arrays:
-                soft_update_arrays(self.store.precision, mine, theirs, float(fraction))
+                soft_update_arrays(self.store.precision, mine, theirs, fraction)
 
     def save(
         self,
@@ -415,6 +430,7 @@ class Model(Layer):
         path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
         OSErrors where the disk is full or the folder cannot be written. What was there then stays.
         """
+        check_path(path)
         write(self, path, metadata, optimizer)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from .. import _core
 from .._arrays import as_numbers, each
+from .._errors import check_number
+from ..graph import Layer
 from ..losses import Loss, as_loss
 from ..losses.base import LossFunction
 from ..optimizers import Optimizer
@@ -122,7 +125,8 @@ class PlannedObjective(Objective):
         self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
-        factors = optimizer.factor_runs(state.steps, -(-samples.rows // batch_size))
+        count = samples.rows if order is None else len(order)
+        factors = optimizer.factor_runs(state.steps, -(-count // batch_size))
         result = self._network.train_epoch(
             self._plan, x, y, batch_size, optimizer.core, state, order, weight, tick, factors
         )
@@ -219,7 +223,7 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
             f"the gradient that the loss of output {term.name!r} returns must have the shape of "
             f"the output, {output.shape}; got {gradient.shape}"
         )
-    return float(answer[0]), gradient
+    return check_number(answer[0], f"the value that the loss of output {term.name!r} returns"), gradient
 
 
 def _refuse_weights(samples: Samples) -> None:
@@ -231,12 +235,18 @@ def _refuse_weights(samples: Samples) -> None:
 
 def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Term]:
     given = _for_each_output(loss, names, "loss")
+    for name, item in given.items():
+        if isinstance(item, Layer):  # which can be called as well
+            raise TypeError(f"loss must be a name, a Loss or a function; got {item} for output {name!r}")
     chosen = {name: as_loss(item) for name, item in given.items() if item is not None}
     if not chosen:
         raise ValueError("loss must name one for an output at least; got none")
     scale = dict.fromkeys(names, 1.0)
     if weights is not None:
-        scale.update((k, float(v)) for k, v in _for_each_output(weights, names, "loss_weights").items())
+        for name, weight in _for_each_output(weights, names, "loss_weights").items():
+            scale[name] = check_number(weight, "loss_weights")
+            if not isfinite(scale[name]):
+                raise ValueError(f"loss_weights must be finite; got {weight} for output {name!r}")
     return [Term(i, name, chosen[name], scale[name]) for i, name in enumerate(names) if name in chosen]
 
 

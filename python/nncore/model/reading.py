@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .._arrays import FeatureNames, as_inputs, as_numbers, as_sample_weight, as_targets, each
+from .._arrays import FeatureNames, Table, as_inputs, as_numbers, as_sample_weights, as_targets, each
 from ..losses import Loss
 from ..losses.base import LossFunction
 
@@ -27,16 +27,35 @@ class Term(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Arrays for the core: one for each input, one for each term, and perhaps weights (B,)."""
+    """Arrays for the core: one for each input, one for each term, and weights (B,): None, one array for all
+    terms, or a list of one for each.
+    """
 
     x: Arrays
     y: Arrays
-    sample_weight: NDArray[Any] | None
+    sample_weight: NDArray[Any] | Arrays | None = None
 
     @property
     def rows(self) -> int:
         """How many samples there are."""
         return len(self.x[0])
+
+    @property
+    def counted_rows(self) -> int:
+        """How many of them take part."""
+        counted = self.counted()
+        return self.rows if counted is None else int(np.count_nonzero(counted))
+
+    def counted(self, term: int | None = None) -> NDArray[np.bool_] | None:
+        """Which samples take part in a term, or in any: (B,). None: all do, or by mistake none in any."""
+        given = self.sample_weight
+        if given is None:
+            return None
+        weights = [given] if isinstance(given, np.ndarray) else given
+        if term is not None and len(weights) > 1:
+            weights = [weights[term]]
+        counted = np.logical_or.reduce([weight != 0 for weight in weights])
+        return None if counted.all() or (term is None and not counted.any()) else counted
 
 
 class Reader:
@@ -52,18 +71,18 @@ class Reader:
         output_names: Sequence[str],
         output_widths: Sequence[int],
         dtype: np.dtype[Any],
+        integer_inputs: Sequence[bool],
     ) -> None:
         self.feature_names: FeatureNames = {}
         self._input_names, self._input_widths = input_names, input_widths
         self._output_names, self._output_widths = output_names, output_widths
-        self._dtype = dtype
+        self._dtype, self._integer_inputs = dtype, integer_inputs
 
     def inputs(
         self, x: Any, argument: str = "x", feature_names: FeatureNames | None = None
     ) -> list[NDArray[Any]]:
         """A table for each input; `feature_names` are the model's own where None."""
-        known = self.feature_names if feature_names is None else feature_names
-        return as_inputs(x, self._input_names, self._input_widths, known, argument)
+        return [table.present() for table in self._tables(x, argument, feature_names)]
 
     def grad_outputs(self, given: Any) -> list[NDArray[Any]]:
         """An array for each output, in the model's dtype."""
@@ -80,10 +99,23 @@ class Reader:
         feature_names: FeatureNames | None = None,
     ) -> Samples:
         """A batch, or all data, for the terms of an objective; `prefix` names it in messages."""
-        tables = self.inputs(x, f"{prefix}x", feature_names)
-        rows = len(tables[0])
-        targets = as_targets(y, [term.name for term in terms], rows, f"{prefix}y")
+        tables = self._tables(x, f"{prefix}x", feature_names)
+        rows = len(tables[0].array)
+        names = [term.name for term in terms]
+        targets = as_targets(y, names, rows, f"{prefix}y")
+        weights = as_sample_weights(sample_weight, names, rows, f"{prefix}sample_weight")
+        # A sample of weight 0 takes no part, whatever it lacks.
+        read = Samples([table.array for table in tables], [target.array for target in targets], weights)
+        counted = read.counted()
+        y_arrays = [target.present(read.counted(place)) for place, target in enumerate(targets)]
         for place, term in enumerate(terms):  # (B,) would broadcast against an output of (B, 1)
-            if targets[place].ndim == 1 and self._output_widths[term.output] == 1:
-                targets[place] = targets[place].reshape(-1, 1)
-        return Samples(tables, targets, as_sample_weight(sample_weight, rows, f"{prefix}sample_weight"))
+            if y_arrays[place].ndim == 1 and self._output_widths[term.output] == 1:
+                y_arrays[place] = y_arrays[place].reshape(-1, 1)
+        return Samples([table.present(counted) for table in tables], y_arrays, weights)
+
+    def _tables(self, x: Any, argument: str, feature_names: FeatureNames | None) -> list[Table]:
+        """What is missing in an input of floats is NaN."""
+        known = self.feature_names if feature_names is None else feature_names
+        tables = as_inputs(x, self._input_names, self._input_widths, known, argument)
+        pairs = zip(tables, self._integer_inputs, strict=True)
+        return [table if is_integer else table.or_nan() for table, is_integer in pairs]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from .._errors import check_size, entry
+from .._errors import check_list, check_size, described, entry
 from ..graph import Input, Layer
 from ..initializers import Initializer
 from ..layers import Dense
@@ -46,10 +46,10 @@ class Sequential(Model):
         _names: Mapping[Layer, str] | None = None,
     ) -> None:
         given = layers[0] if len(layers) == 1 and not isinstance(layers[0], Layer) else layers
-        line = list(cast(Iterable[Layer], given))
+        line = check_list(cast(Iterable[Layer], given), "layers", "layers such as nc.Dense(2, 3)")
         for layer in line:
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be layers such as nc.Dense(2, 3); got {layer!r}")
+                raise TypeError(f"layers must be layers such as nc.Dense(2, 3); got {described(layer)}")
         if not line:
             raise ValueError("layers must be one layer or more; got none")
         width = _first_width(line) if in_features is None else check_size(in_features, "in_features")
@@ -94,14 +94,15 @@ def mlp(
     >>> nc.mlp([4, 8, 3], activation="tanh", output="softmax").layers
     (Dense(4, 8), Tanh(), Dense(8, 3), Softmax())
     """
+    sizes = [check_size(size, "sizes") for size in check_list(sizes, "sizes", "integers")]
     if len(sizes) < 2:
-        raise ValueError(f"sizes must be an input and an output size at least; got {list(sizes)}")
+        raise ValueError(f"sizes must be an input and an output size at least; got {sizes}")
+    between, last = entry("activation", activation, ACTIVATIONS), entry("output", output, ACTIVATIONS)
     layers: list[Layer] = []
     for place, (in_features, out_features) in enumerate(pairwise(sizes), start=2):
         layers.append(Dense(in_features, out_features, weight_initializer=weight_initializer))
-        kind = output if place == len(sizes) else activation
-        make = entry("activation", kind, ACTIVATIONS)
-        if kind != "identity":
+        make = last if place == len(sizes) else between
+        if make.kind != "identity":
             layers.append(make())
     return Sequential(layers, dtype=dtype, seed=seed)
 

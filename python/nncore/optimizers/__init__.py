@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import entry
+from .._errors import described, entry
 from . import base, entries, transforms
 from .base import *
 from .entries import *
@@ -20,5 +20,5 @@ def as_optimizer(given: str | Optimizer) -> Optimizer:
     if isinstance(given, str):
         return entry("optimizer", given, ENTRIES)()
     if not isinstance(given, Optimizer):
-        raise TypeError(f"optimizer must be a name or an Optimizer; got {type(given).__name__}")
+        raise TypeError(f"optimizer must be a name or an Optimizer; got {described(given)}")
     return given

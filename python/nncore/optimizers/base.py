@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
 from .. import _core
+from .._errors import check_list, check_number, check_subclass, described
 from ..schedules import Schedule
 from . import saving
 from .trained import Store, Trained
@@ -46,6 +47,7 @@ class Optimizer:
     def __init__(
         self, *, schedule: Schedule | None = None, transforms: Iterable[Transform] = (), **settings: float
     ) -> None:
+        check_subclass(self, "nncore.Adam")
         self.core = _core.Optimizer(self.kind, **settings)
         self.schedule = schedule
         self.transforms = transforms
@@ -61,13 +63,24 @@ class Optimizer:
         self.core.learning_rate = value
 
     @property
+    def schedule(self) -> Schedule | None:
+        """A function of the number of steps made, whose value multiplies the learning rate; None: 1."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, given: Schedule | None) -> None:
+        if given is not None and (not callable(given) or isinstance(given, type)):
+            raise TypeError(f"schedule must be a function of the number of steps; got {described(given)}")
+        self._schedule = given
+
+    @property
     def transforms(self) -> tuple[Transform, ...]:
         """What every step from now on does to its gradients."""
         return self._transforms
 
     @transforms.setter
     def transforms(self, given: Iterable[Transform]) -> None:
-        transforms = tuple(given)
+        transforms = tuple(check_list(given, "transforms", "transforms"))
         self.core.set_transforms(transforms)
         self._transforms = transforms
 
@@ -78,26 +91,30 @@ class Optimizer:
 
     def set(self, settings: Mapping[str, float]) -> None:
         """Takes over hyperparameters of the same names, as from a checkpoint."""
+        if not isinstance(settings, Mapping):
+            raise TypeError(f"settings must be a dict; got {described(settings)}")
         core = _core.Optimizer(self.kind, **settings)
         core.set_transforms(self._transforms)
         self.core = core
 
     def factors(self, step: int) -> Factors | None:
         """What multiplies the learning rate and the weight decay of the step after `step` steps; None: 1."""
-        if self.schedule is None:
+        if self._schedule is None:
             return None
-        given = self.schedule(step)
+        given = self._schedule(step)
         if not isinstance(given, Mapping):
-            return float(given), 1.0
+            return check_number(given, "what schedule returns"), 1.0
         if unknown := set(given) - {"learning_rate", "weight_decay"}:
             raise ValueError(
                 f"schedule must return a number, or a dict of learning_rate and weight_decay; got {unknown}"
             )
-        return float(given.get("learning_rate", 1.0)), float(given.get("weight_decay", 1.0))
+        first, second = (given.get(name, 1.0) for name in ("learning_rate", "weight_decay"))
+        what = "what schedule returns"
+        return check_number(first, what), check_number(second, what)
 
     def factor_runs(self, first: int, count: int) -> list[tuple[int, float, float]] | None:
         """The factors of `count` steps after `first` steps, as runs of equal ones; None: 1."""
-        if self.schedule is None:
+        if self._schedule is None:
             return None
         all_factors = (self.factors(step) for step in range(first, first + count))
         return [(len(list(run)), *factors) for factors, run in itertools.groupby(all_factors) if factors]
@@ -113,8 +130,13 @@ class Optimizer:
         >>> bool((model.parameters == before - 0.5).all())
         True
         """
-        state = self.state(model.store)
-        model.network.update(self.core, state, self.factors(state.steps))
+        try:
+            state, network = self.state(model.store), model.network
+        except (AttributeError, TypeError):
+            if hasattr(model, "network") and not isinstance(model, type):
+                raise
+            raise TypeError(f"model must be a Model; got {described(model)}") from None
+        network.update(self.core, state, self.factors(state.steps))
 
     @contextmanager
     def averaged(self, model: Trained) -> Iterator[None]:
@@ -130,6 +152,8 @@ class Optimizer:
         >>> with optimizer.averaged(model):
         ...     prediction = model.predict([[1.0]])
         """
+        if not hasattr(model, "network"):
+            raise TypeError(f"model must be a Model; got {described(model)}")
         store = model.store
         state = self.state(store)
         state.prepare_slots(self.core, store.core)
@@ -149,8 +173,13 @@ class Optimizer:
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
         """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
-        state = self._states.get(store)
+        try:
+            state = self._states.get(store)
+        except TypeError:  # no weak reference to that
+            state = None
         if state is None:
+            if not hasattr(store, "precision") or isinstance(store, type):
+                raise TypeError(f"store must be that of a model; got {described(store)}")
             state = store.precision.optimizer_state(self.core, store.core)
             self._states[store] = state
         return state

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from .._errors import unknown_name
+from .._errors import check_flag, check_path, check_size, described, entry, unknown_name
 from ..model import Model
 from .history import History
 
@@ -82,25 +82,33 @@ class Best:
     """The best value of one column so far, and whether a new one beats it."""
 
     def __init__(self, monitor: str, mode: Literal["auto", "min", "max"]) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise unknown_name("mode", mode, ("auto", "min", "max"))
+        entry("mode", mode, dict.fromkeys(("auto", "min", "max")))
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a column; got {described(monitor)}")
         if mode == "auto":
             mode = "min" if monitor.endswith("loss") else "max" if monitor.endswith("accuracy") else "auto"
-        if mode == "auto":
-            raise ValueError(
-                f"mode must be 'min' or 'max' for {monitor!r}, whose better values no name tells; got 'auto'"
-            )
-        self.monitor = monitor
+        self.monitor, self._mode = monitor, mode
         self._sign = 1.0 if mode == "min" else -1.0
         self.value = math.nan
         self._life: object | None = None  # of the history that the value is from
 
     def begin(self, trainer: Fitting, logs: Logs) -> bool:
         """Whether this fit adds to a history that was seen before. ValueError where no such column will be
-        reported.
+        reported, or its name does not tell which of its values are better.
         """
         if self.monitor not in logs:
+            has_validation = any(column.startswith("val_") for column in logs)
+            if self.monitor.startswith("val_") and not has_validation:
+                raise ValueError(
+                    f"monitor must be one of {', '.join(logs)}, as the fit has no validation_data; "
+                    f"got {self.monitor!r}"
+                )
             raise unknown_name("monitor", self.monitor, logs)
+        if self._mode == "auto":
+            raise ValueError(
+                f"mode must be 'min' or 'max' for {self.monitor!r}, whose better values no name tells; "
+                "got 'auto'"
+            )
         goes_on = self._life is trainer.history.life
         if not goes_on:
             self.value, self._life = math.nan, trainer.history.life
@@ -154,10 +162,8 @@ class EarlyStopping(Callback):
         *,
         mode: Literal["auto", "min", "max"] = "auto",
     ) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1; got {patience}")
-        self.patience = patience
-        self.restore_best = restore_best
+        self.patience = check_size(patience, "patience")
+        self.restore_best = check_flag(restore_best, "restore_best")
         self.best = Best(monitor, mode)
         self.best_epoch: int | None = None
         self._waited = 0
@@ -231,6 +237,7 @@ class Checkpoint(Callback):
         *,
         mode: Literal["auto", "min", "max"] = "auto",
     ) -> None:
+        check_path(path)
         self.path = path
         self.best = None if monitor is None else Best(monitor, mode)
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .._errors import check_list, described
+
 if TYPE_CHECKING:
     _Columns = dict[str, list[float]]
 else:
@@ -47,6 +49,8 @@ class History(_Columns):
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds an epoch."""
+        if not isinstance(row, Mapping):
+            raise TypeError(f"row must be a dict of columns; got {described(row)}")
         missing = [math.nan] * self.epochs
         dict.update(self, {name: missing.copy() for name in row if not dict.__contains__(self, name)})
         columns = dict(dict.items(self))
@@ -56,8 +60,13 @@ class History(_Columns):
 
     def replace(self, columns: Mapping[str, list[float]]) -> None:
         """Takes over the columns of a checkpoint."""
+        if not isinstance(columns, Mapping):
+            raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
+        lists = {name: check_list(one, f"columns[{name!r}]", "numbers") for name, one in columns.items()}
+        if len(lengths := sorted({len(one) for one in lists.values()})) > 1:
+            raise ValueError(f"columns must have one length; got {lengths}")
         dict.clear(self)
-        dict.update(self, {name: list(column) for name, column in columns.items()})
+        dict.update(self, lists)
         self.life = object()
 
     def copy(self) -> dict[str, list[float]]:

@@ -235,7 +235,7 @@ def _tqdm() -> Any:
 
 def make_progress(option: ProgressOption, epochs: int, steps: int) -> Progress:
     """False: nothing. True: a bar. "auto": a bar on a terminal, lines otherwise. Both write to stderr."""
-    if option not in (True, False, "auto"):
+    if not isinstance(option, (bool, int, str)) or option not in (True, False, "auto"):
         raise ValueError(f"progress must be True, False or 'auto'; got {option!r}")
 
     def choose() -> Progress:

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Condition, get_ident
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from .._arrays import FeatureNames, check_same_order
-from .._errors import as_seed, check_size, unknown_name
-from ..metrics import Metric, as_metric
+from .._errors import as_seed, check_flag, check_is, check_list, check_path, check_size, described
 from ..model import Model
-from ..model.objective import Losses, LossWeights, as_list, make_objective
-from ..model.reading import Samples, Term
+from ..model.objective import Losses, LossWeights, Order, make_objective
+from ..model.reading import Samples
 from ..optimizers import Optimizer, as_optimizer
 from .callback_state import SavedCallbacks
 from .callbacks import Callback
 from .checkpoint import restore_checkpoint, save_checkpoint
 from .history import History
+from .measuring import Metrics, measure, metric_columns
 from .progress import Progress, ProgressOption, make_progress
 from .running import RunningFit, Seen
-
-Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
-
-
-class _Column(NamedTuple):
-    """A metric of one output, and the column that it fills."""
-
-    name: str
-    term: int  # its place among the terms of the objective
-    output: int
-    metric: Metric
-
 
 #: What a trainer's copy makes anew: what the core planned, and what is under way.
 _OF_THE_PROCESS = (
@@ -83,15 +71,14 @@ class Trainer:
         loss_weights: LossWeights = None,
         seed: int | None = None,
     ) -> None:
-        if not isinstance(model, Model):
-            raise TypeError(f"model must be a Model; got {type(model).__name__}")
+        check_is(model, Model, "model")
         self.model = model
         self._losses = loss, loss_weights
         self.objective = make_objective(model, loss, loss_weights)
         self.optimizer = as_optimizer(optimizer)
         self.seed = model.seed if seed is None else as_seed(seed)
         self.history = History(self.seed)
-        self._columns = _metric_columns(metrics, self.objective.terms, len(model.outputs))
+        self._columns = metric_columns(metrics, self.objective.terms, len(model.outputs))
         names = self._column_names(has_validation=True)
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(
@@ -126,9 +113,16 @@ class Trainer:
     ) -> History:
         """Trains for some epochs and returns the history of the trainer's life.
 
-        x (B, I) is a list, array or pandas table of bool, integer or float numbers of any layout; y (B, O)
-        likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,),
-        not negative. Lists, tuples or dicts of them where the model has several inputs or losses.
+        x (B, I) is a list, array or table of bool, integer or float numbers of any layout; y (B, O)
+        likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,), finite
+        and not negative. Lists, tuples or dicts of them where the model has several inputs or losses; then
+        sample_weight may be one array for all losses too, or an array (B, losses). A sample of weight 0 takes
+        no part, whatever it holds: as if it were not there where that is its weight in all losses, else in
+        the loss and the metrics of that output.
+
+        Any NumPy array is taken, and what makes one: tables and columns of pandas, polars and pyarrow,
+        tensors, and what speaks the protocols `__array__` or DLPack. Integers stay integers. Arrays of the
+        other byte order and of bfloat16 and float8 (ml_dtypes, JAX, torch) are converted as a whole, exactly.
         `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
         seed and the number of epochs before it.
 
@@ -151,12 +145,13 @@ class Trainer:
         samples = self.objective.read(x, y, sample_weight, feature_names=names)
         epochs = check_size(epochs, "epochs", least=1 if self.resumed is None else 0)
         batch_size = check_size(batch_size, "batch_size")
+        shuffle, callbacks = check_flag(shuffle, "shuffle"), _as_callbacks(callbacks)
         _check_rows(samples, "x")
         validation = self._validation(validation_data, x, names)
         columns = self._column_names(validation is not None)
         with (
-            self._fitting(list(callbacks), columns) as running,
-            make_progress(progress, epochs, -(-samples.rows // batch_size)) as show,
+            self._fitting(callbacks, columns) as running,
+            make_progress(progress, epochs, -(-samples.counted_rows // batch_size)) as show,
         ):
             self._shown = show
             running.begin(self, self.resumed or {})
@@ -192,7 +187,8 @@ class Trainer:
         return loss
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """The loss (weighted) and the metrics (unweighted) on some data, without training.
+        """The loss (weighted) and the metrics (unweighted, over the samples whose weight is not 0) on some
+        data, without training.
 
         >>> import nncore as nc
         >>> trainer = nc.Trainer(nc.mlp([2, 1], seed=0), "half_squared_error")
@@ -227,6 +223,7 @@ class Trainer:
         that thread). Raises RuntimeError within an epoch, and while another thread makes a `step`, and
         TypeError for a state of a callback that no file can hold.
         """
+        check_path(path)
         save_checkpoint(self, path)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
@@ -241,6 +238,7 @@ class Trainer:
         Raises ValueError, naming what differs, and RuntimeError while another thread trains, before anything
         is changed, and OSError as `nncore.load` does.
         """
+        check_path(path)
         restore_checkpoint(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -346,7 +344,7 @@ class Trainer:
     ) -> dict[str, float]:
         """One epoch of steps, and what it reports."""
         begin = time.perf_counter()
-        order = _core.shuffled_rows(samples.rows, self.seed, self.history.epochs) if shuffle else None
+        order = self._order(samples, shuffle)
         loss = self.objective.train_epoch(samples, self.optimizer, batch_size, order, show.tick)
         logs = {"loss": loss, **self._measure(samples)}
         if validation is not None:
@@ -356,6 +354,16 @@ class Trainer:
             logs["learning_rate"] = self.optimizer.learning_rate * factors[0]
         logs["seconds"] = time.perf_counter() - begin
         return logs
+
+    def _order(self, samples: Samples, shuffle: bool) -> Order:
+        """The rows of an epoch. Those of weight 0 are left out as if they were not in the tables."""
+        counted = samples.counted()
+        rows = None if counted is None else np.flatnonzero(counted)
+        if not shuffle:
+            return rows
+        count = samples.rows if rows is None else len(rows)
+        order = _core.shuffled_rows(count, self.seed, self.history.epochs)
+        return order if rows is None else rows[order]
 
     def _remember(self, names: FeatureNames, steps: int) -> None:
         """Gives the model the names of its columns once a step more than `steps` was made."""
@@ -384,10 +392,7 @@ class Trainer:
 
     def _measure(self, samples: Samples) -> dict[str, float]:
         """The metrics with the parameters as they are."""
-        if not self._columns:
-            return {}
-        outputs = as_list(self.model.network.predict(samples.x))
-        return {c.name: float(c.metric(samples.y[c.term], outputs[c.output])) for c in self._columns}
+        return measure(self._columns, self.model, samples)
 
     def _column_names(self, has_validation: bool) -> list[str]:
         measured = ["loss", *(column.name for column in self._columns)]
@@ -396,23 +401,12 @@ class Trainer:
         return [*measured, *validated, *rate, "seconds"]
 
 
-def _metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[_Column]:
-    """A column for each metric of each output with a loss; named by the output too if there are several."""
-    if isinstance(metrics, str) or not isinstance(metrics, (Sequence, Mapping)):
-        raise TypeError(f"metrics must be a list, or a dict of lists by output name; got {metrics!r}")
-    names = [term.name for term in terms]
-    if isinstance(metrics, Mapping):
-        for name in metrics:
-            if name not in names:
-                raise unknown_name("names of outputs in metrics", name, names)
-    columns = []
-    for place, term in enumerate(terms):
-        chosen = metrics.get(term.name, ()) if isinstance(metrics, Mapping) else metrics
-        for given in chosen:
-            name, metric = as_metric(given, term.loss)
-            full = name if output_count == 1 else f"{term.name}_{name}"
-            columns.append(_Column(full, place, term.output, metric))
-    return columns
+def _as_callbacks(given: Iterable[Callback]) -> list[Callback]:
+    callbacks = check_list(given, "callbacks", "nncore.Callback objects")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be nncore.Callback objects; got {described(callback)}")
+    return callbacks
 
 
 def _check_rows(samples: Samples, argument: str) -> None:

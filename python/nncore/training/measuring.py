@@ -1,0 +1,106 @@
+"""What a trainer reports beside the loss: the columns that metrics fill, and their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from .._errors import check_number, unknown_name
+from ..metrics import Metric, as_metric, counting
+from ..model import Model
+from ..model.objective import as_list
+from ..model.reading import Samples, Term
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
+
+#: Metrics that count go through their samples in chunks of about so many outputs, of at least so many rows.
+CHUNK_OUTPUTS, FEWEST_ROWS = 1 << 21, 256
+
+
+class Column(NamedTuple):
+    """A metric of one output, and the column that it fills."""
+
+    name: str
+    term: int  # its place among the terms of the objective
+    output: int
+    metric: Metric
+
+
+def metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[Column]:
+    """A column for each metric of each output with a loss; named by the output too if there are several."""
+    if isinstance(metrics, str) or not isinstance(metrics, (Sequence, Mapping)):
+        raise TypeError(f"metrics must be a list, or a dict of lists by output name; got {metrics!r}")
+    names = [term.name for term in terms]
+    if isinstance(metrics, Mapping):
+        for name, chosen in metrics.items():
+            if name not in names:
+                raise unknown_name("names of outputs in metrics", name, names)
+            if isinstance(chosen, str) or not isinstance(chosen, Sequence):
+                raise TypeError(f"metrics[{name!r}] must be a list of metrics; got {chosen!r}")
+    columns = []
+    for place, term in enumerate(terms):
+        chosen = metrics.get(term.name, ()) if isinstance(metrics, Mapping) else metrics
+        for given in chosen:
+            name, metric = as_metric(given, term.loss)
+            full = name if output_count == 1 else f"{term.name}_{name}"
+            columns.append(Column(full, place, term.output, metric))
+    return columns
+
+
+def measure(columns: Sequence[Column], model: Model, samples: Samples) -> dict[str, float]:
+    """The metrics over the samples that take part, with the parameters as they are; NaN over none.
+
+    Where all of them count, as the library's do, no more than a chunk of outputs is there at a time. Other
+    functions see all outputs at once.
+    """
+    if not columns:
+        return {}
+    counted = samples.counted()
+    rows = None if counted is None else np.flatnonzero(counted)
+    count = samples.rows if rows is None else len(rows)
+    of_term = {column.term: samples.counted(column.term) for column in columns}
+    chunk = count
+    if all(counting(column.metric) is not None for column in columns):
+        chunk = max(FEWEST_ROWS, CHUNK_OUTPUTS // sum(value.features for value in model.outputs))
+    sums = {column.name: _Sum(column.metric) for column in columns}
+    for first in range(0, count, chunk):
+        part: Any = slice(first, first + chunk) if rows is None else rows[first : first + chunk]
+        outputs = as_list(model.network.predict([x[part] for x in samples.x]))
+        for column in columns:
+            y, output, mask = samples.y[column.term][part], outputs[column.output], of_term[column.term]
+            if mask is not None and not mask[part].all():
+                y, output = y[mask[part]], output[mask[part]]
+            if len(y) > 0:
+                sums[column.name].add(y, output)
+    return {name: one.value() for name, one in sums.items()}
+
+
+class _Sum:
+    """A metric over one chunk after the other."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric, self._count = metric, counting(metric)
+        self._right = self._total = 0
+        self._value = math.nan
+
+    def add(self, y: NDArray[Any], output: NDArray[Any]) -> None:
+        if self._count is None:
+            self._value = _as_number(self._metric(y, output), self._metric)
+            return
+        right, total = self._count(y, output)
+        self._right, self._total = self._right + right, self._total + total
+        self._value = self._right / self._total
+
+    def value(self) -> float:
+        return self._value
+
+
+def _as_number(given: Any, metric: Metric) -> float:
+    name = getattr(metric, "__name__", type(metric).__name__)
+    return check_number(given, f"what metric {name!r} returns")
