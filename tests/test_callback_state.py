@@ -123,6 +123,16 @@ def test_what_no_file_can_hold_is_named(path: Path, name: str) -> None:
     assert path.read_bytes() == b"before"
 
 
+def test_a_state_that_holds_itself_is_named(path: Path) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(
+        ValueError, match=r"state\(\) of Kept must be what JSON can hold; got too many levels"
+    ):
+        fit(make(), 1, Kept(loop), nc.Checkpoint(path, None))
+    assert not path.exists()
+
+
 def test_saving_twice_gives_equal_bytes(path: Path, tmp_path: Path) -> None:
     """What a restored trainer passes on is what the file had."""
     other = tmp_path / "other"

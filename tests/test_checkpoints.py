@@ -314,6 +314,16 @@ def test_a_save_before_the_first_step_does_not_start_averages(tmp_path: Path) ->
     assert np.array_equal(run.optimizer.state(run.model.store).slots["average"], trainer().model.parameters)
 
 
+def test_what_is_no_optimizer_or_model_is_named(tmp_path: Path) -> None:
+    mine = model()
+    for wrong in ("adam", nc.Adam, 3):
+        with pytest.raises(TypeError, match="optimizer must be an Optimizer; got"):
+            mine.save(tmp_path / "run", optimizer=wrong)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TypeError, match="model must be a Model; got str"):
+        nc.Adam().restore(tmp_path / "run", "model")  # type: ignore[arg-type]
+
+
 def test_files_that_hold_less_say_so(tmp_path: Path) -> None:
     alone, both = tmp_path / "alone", tmp_path / "both"
     mine = model()

@@ -17,7 +17,7 @@ from .._arrays import FeatureNames
 from .._errors import as_seed
 from .._precision import PRECISIONS
 from ..graph import Layer
-from ..optimizers import Optimizer, as_optimizer, saving
+from ..optimizers import Optimizer, saving
 from .parameter_store import ParameterStore
 
 if TYPE_CHECKING:
@@ -86,10 +86,12 @@ def write(
     """Writes a model's file, and in it what an optimizer knows of the model."""
     from .._safetensors import write as write_file
 
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise TypeError(f"optimizer must be an Optimizer; got {type(optimizer).__name__}")
     with model.store.core.copying():
         fields, tensors = contents(model, metadata)
         if optimizer is not None:
-            fields["checkpoint"], slots = saving.contents(as_optimizer(optimizer), model)
+            fields["checkpoint"], slots = saving.contents(optimizer, model)
             tensors |= slots
     write_file(path, fields, tensors)
 

@@ -230,6 +230,8 @@ class Optimizer:
         """
         from .._safetensors import explaining, read
 
+        if not hasattr(model, "segments"):
+            raise TypeError(f"model must be a Model; got {type(model).__name__}")
         fields, tensors = read(path)
         with explaining(path, fields):
             checkpoint = fields.get("checkpoint")

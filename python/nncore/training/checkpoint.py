@@ -146,7 +146,11 @@ def _packed(callbacks: SavedCallbacks | None) -> tuple[list[dict[str, Any]] | No
     tensors: Tensors = {}
     for place, (key, saved) in enumerate(callbacks.items()):
         arrays: list[NDArray[Any]] = []
-        state = pack(saved.state, arrays, f"state() of {key.rpartition('.')[0]}")
+        what = f"state() of {key.rpartition('.')[0]}"
+        try:
+            state = pack(saved.state, arrays, what)
+        except RecursionError:  # of a list that holds itself, too
+            raise ValueError(f"{what} must be what JSON can hold; got too many levels") from None
         fields.append({"key": key, **saved._asdict(), "changed": list(saved.changed), "state": state})
         tensors |= {f"{_CALLBACK_KEY}{place}.{i}": array for i, array in enumerate(arrays)}
     return fields, tensors
