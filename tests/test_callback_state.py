@@ -126,9 +126,7 @@ def test_what_no_file_can_hold_is_named(path: Path, name: str) -> None:
 def test_a_state_that_holds_itself_is_named(path: Path) -> None:
     loop: list[Any] = []
     loop.append(loop)
-    with pytest.raises(
-        ValueError, match=r"state\(\) of Kept must be what JSON can hold; got too many levels"
-    ):
+    with pytest.raises(ValueError, match=r"state\(\) of Kept must .*; got too many levels"):
         fit(make(), 1, Kept(loop), nc.Checkpoint(path, None))
     assert not path.exists()
 
