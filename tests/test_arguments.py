@@ -235,7 +235,7 @@ ITEMS: dict[str, tuple[Callable[[Any], object], str]] = {
     "transform": (lambda item: setattr(nc.Adam(), "transforms", [item]), "transforms"),
     "schedule": (lambda item: setattr(nc.Adam(), "schedule", item), "schedule"),
     "learning rate": (lambda item: setattr(nc.Adam(), "learning_rate", item), "learning_rate"),
-    "hyperparameter": (lambda item: nc.Adam().set({"beta1": item}), "beta1"),
+    "hyperparameter": (lambda item: nc.Adam().changes_to({"beta1": item}), "beta1"),
     "store": (lambda item: nc.Adam().state(item), "store"),
     "trained model": (lambda item: nc.Adam().step(item), "model"),
     "weight": (lambda item: setattr(mlp()[0], "weight", item), "weight"),

@@ -13,6 +13,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import nncore as nc
@@ -42,7 +43,7 @@ def everything():
 
 
 def fields_of(path):
-    with _safetensors.safe_open(path, framework="numpy") as file:
+    with safe_open(path, framework="numpy") as file:
         return json.loads(file.metadata()["nncore"])
 
 

@@ -242,13 +242,16 @@ def test_a_resumed_run_may_bring_other_callbacks(tmp_path: Path) -> None:
 
 def test_only_the_first_fit_after_a_restore_goes_on(tmp_path: Path) -> None:
     trainer, path = make(), tmp_path / "file"
-    fit(trainer, 3, nc.Checkpoint(path, None))
     seen: list[int] = []
 
     class Resumed(nc.Callback):
-        def on_fit_resume(self, trainer: nc.Trainer, epochs: Any, state: Any) -> None:
-            seen.append(len(epochs))
+        def state(self) -> dict[str, Any]:
+            return {"epochs": trainer.history.epochs}
 
+        def load_state(self, state: Any) -> None:
+            seen.append(state["epochs"])
+
+    fit(trainer, 3, Resumed(), nc.Checkpoint(path, None))
     trainer.restore(path)
     with pytest.raises(ValueError, match="y must have 60 samples, as x has; got 3"):
         trainer.fit(X, Y[:3], progress=False, callbacks=[Resumed()])
@@ -270,10 +273,10 @@ def test_callbacks_keep_arrays_in_checkpoints(tmp_path: Path) -> None:
         def on_epoch_end(self, trainer: nc.Trainer, logs: Any) -> None:
             self.count += 1
 
-        def checkpoint_state(self) -> dict[str, Any]:
+        def state(self) -> dict[str, Any]:
             return {"a.count": np.array(self.count)}
 
-        def on_fit_resume(self, trainer: nc.Trainer, epochs: Any, state: Any) -> None:
+        def load_state(self, state: Any) -> None:
             self.count = int(state["a.count"])
 
     path = tmp_path / "file"

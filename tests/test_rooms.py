@@ -39,6 +39,7 @@ OTHER_FORMS = {
     "NotImplementedError": "a method that a subclass has",
     "RuntimeError": "a call at the wrong time has no argument to name",
     "KeyError": "what a Mapping raises",
+    "OSError": "what the system says, with the path",
     "AssertionError": "a table of gradients",
     "AttributeError": "an array that a layer lacks is no argument",
     "DisagreementError": "no mistake of the user",

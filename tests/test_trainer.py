@@ -278,7 +278,8 @@ class Column(nc.Callback):
     [
         ([3, 2, 1, 4, 5, 6, 0], 5, 3),
         ([3, 2, 2, 2, 2, 2], 4, 2),
-        ([math.nan, 2, math.nan, math.nan, 1], 4, 2),
+        ([math.nan, 2, math.nan, math.nan, 1], 5, 5),
+        ([2, math.nan, 3, math.nan, 3, 1], 5, 1),
         ([3, 2, 1], 3, 3),
         ([5, 4, 6, 3, 7], 5, 4),
     ],

@@ -43,10 +43,21 @@ void set(BoundOptimizer& optimizer, const std::string& name, const py::handle& v
 /// One of the core's.
 struct BoundTransform {
   std::shared_ptr<const Transform> transform;
-  std::string text;
+  std::string name;  ///< of the function that makes it
+  double value;      ///< its argument
 };
 
 namespace {
+
+std::string text_of(const BoundTransform& bound) {
+  return bound.name + "(" + py::repr(py::float_(bound.value)).cast<std::string>() + ")";
+}
+
+/// For pickles and deep copies: the function of the module, and its argument.
+py::tuple reduced(const BoundTransform& bound) {
+  const py::object make = py::module_::import("nncore._core").attr(bound.name.c_str());
+  return py::make_tuple(make, py::make_tuple(bound.value));
+}
 
 /// A function of the flat gradients, which it changes in place. It is let go with the GIL, as all copies of
 /// an optimizer's transforms are.
@@ -98,8 +109,7 @@ void define_transform(py::module_& m, const char* doc) {
   static constexpr const Signature<1>& signature = recipe.signature;
   constexpr auto make = [](const Arguments<1>& arguments) -> py::object {
     const double value = read_number(arguments[0], std::string(signature.names[0]).c_str(), nullptr);
-    const auto text = py::repr(py::float_(value)).cast<std::string>();
-    return py::cast(BoundTransform{recipe.make(value), join(recipe.name, "(", text, ")")});
+    return py::cast(BoundTransform{recipe.make(value), recipe.name, value});
   };
   define<signature, make>(m, recipe.name, doc);
 }
@@ -107,7 +117,8 @@ void define_transform(py::module_& m, const char* doc) {
 void register_transforms(py::module_& m) {
   py::class_<BoundTransform>(m, "Transform",
                              "What changes the gradients of a step, or follows the parameters.")
-      .def("__repr__", [](const BoundTransform& bound) { return bound.text; });
+      .def("__repr__", &text_of)
+      .def("__reduce__", &reduced);
   define_transform<kClipByGlobalNorm>(
       m,
       "Scales the gradients of a step so that the norm of all of them together is at most max_norm.\n\n"

@@ -4,7 +4,6 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <limits>
 
 #include "arrays.hpp"
 #include "calls.hpp"
@@ -32,8 +31,7 @@ constexpr Signature<0> kNothing("()");
 constexpr Signature<1> kCount("(count)");
 
 py::object bound_set_num_threads(const Arguments<1>& arguments) {
-  constexpr int kMost = std::numeric_limits<int>::max();
-  set_num_threads(static_cast<int>(as_integer(arguments[0], "count", 1, kMost)));
+  set_num_threads(static_cast<int>(as_integer(arguments[0], "count", 1, kMostThreads)));
   return py::none();
 }
 

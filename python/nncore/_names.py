@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = ("optimizer", "trainer")  # they begin the keys of a checkpoint
@@ -24,7 +25,19 @@ def check_name(name: str | None) -> str | None:
     return name
 
 
-def free_name(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or the first of wanted_2, wanted_3, ... that is not taken."""
-    candidates = (wanted, *(f"{wanted}_{i}" for i in range(2, len(taken) + 3)))
-    return next(name for name in candidates if name not in taken)
+class TakenNames(set[str]):
+    """Names that are in use; they only become more."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        super().__init__(names)
+        self._next: dict[str, int] = {}  # the first number that may be free, of the names that were wanted
+
+    def free(self, wanted: str) -> str:
+        """`wanted`, or the first of wanted_2, wanted_3, ... that is not in use."""
+        if wanted not in self:
+            return wanted
+        number = self._next.get(wanted, 2)
+        while f"{wanted}_{number}" in self:
+            number += 1
+        self._next[wanted] = number
+        return f"{wanted}_{number}"

@@ -127,6 +127,9 @@ def trace(inputs: tuple[Value, ...], outputs: Sequence[Value]) -> list[Value]:
 
 def expand(values: Iterable[Value]) -> dict[Value, Value]:
     """For each of some traced values the value of the same numbers in a graph without nested models."""
+    values = list(values)
+    if all(value.layer is None or type(value.layer).expand is Layer.expand for value in values):
+        return {value: value for value in values}
     found: dict[Value, Value] = {}
     calls: dict[int, list[Value]] = {}
     for value in values:

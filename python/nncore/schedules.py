@@ -11,6 +11,7 @@ once a step, so that a run that is resumed goes on with the right step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from ._errors import check_number, check_size
@@ -37,14 +38,16 @@ def cosine_decay(total_steps: int, *, warmup_steps: int = 0, final: float = 0.0)
         raise ValueError(f"total_steps must be more than warmup_steps, {warmup_steps}; got {total_steps}")
     if not 0.0 <= final < float("inf"):
         raise ValueError(f"final must be a finite number of at least 0; got {final}")
+    return partial(
+        _cosine_decay, total_steps, warmup_steps, final
+    )  # no function within: those are not pickled
 
-    def schedule(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
-        return final + (1.0 - final) * 0.5 * (1.0 + _cosine_of_pi_times(progress))
 
-    return schedule
+def _cosine_decay(total_steps: int, warmup_steps: int, final: float, step: int) -> float:
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
+    return final + (1.0 - final) * 0.5 * (1.0 + _cosine_of_pi_times(progress))
 
 
 def _cosine_of_pi_times(x: float) -> float:

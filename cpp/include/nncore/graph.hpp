@@ -63,7 +63,6 @@ class Graph {
   /// Nodes that read node `index`, in order; once for each time they read it.
   const std::vector<int>& readers(int index) const { return readers_[static_cast<std::size_t>(index)]; }
   const Node& node(int index) const { return nodes_[static_cast<std::size_t>(index)]; }
-  bool is_output(int index) const;
 
  private:
   std::vector<Node> nodes_;

@@ -79,6 +79,7 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
         below = below > 0 ? std::min(below, own) : own;
     }
   }
+  std::vector<char> is_output(nodes_.size(), 0);
   for (const int output : outputs_) {
     if (output < 0 || static_cast<std::size_t>(output) >= nodes_.size()) {
       throw std::invalid_argument("output " + std::to_string(output) + " is not a node: there are " +
@@ -87,17 +88,14 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     if (nodes_[static_cast<std::size_t>(output)].is_integer) {
       fail(nodes_[static_cast<std::size_t>(output)], "is an integer input and cannot be an output");
     }
+    is_output[static_cast<std::size_t>(output)] = 1;
   }
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    if (readers_[i].empty() && !is_output(static_cast<int>(i))) {
+    if (readers_[i].empty() && is_output[i] == 0) {
       fail(nodes_[i], nodes_[i].operation == nullptr ? "is an unused input: no output depends on it"
                                                      : "is unused: no output depends on it");
     }
   }
-}
-
-bool Graph::is_output(int index) const {
-  return std::find(outputs_.begin(), outputs_.end(), index) != outputs_.end();
 }
 
 }  // namespace nncore

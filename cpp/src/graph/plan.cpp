@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <numeric>
 
 #include "nncore/operation.hpp"
 
@@ -10,10 +11,6 @@ namespace nncore {
 namespace {
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
-bool contains(std::span<const int> values, int value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
 
 std::vector<char> find_needed(const Graph& graph, std::span<const int> sinks) {
   std::vector<char> needed(graph.nodes().size(), 0);
@@ -27,10 +24,10 @@ std::vector<char> find_needed(const Graph& graph, std::span<const int> sinks) {
 
 /// The activation node that can be computed on the result of node `index` while it is hot, or -1: the only
 /// needed reader, elementwise, and nobody wants the value before it.
-int find_fused_reader(const Graph& graph, std::span<const int> sinks, const std::vector<char>& needed,
+int find_fused_reader(const Graph& graph, const std::vector<char>& is_sink, const std::vector<char>& needed,
                       int index) {
   const Node& node = graph.node(index);
-  if (node.operation == nullptr || !node.operation->fuses_activation() || contains(sinks, index)) return -1;
+  if (node.operation == nullptr || !node.operation->fuses_activation() || is_sink[at(index)] != 0) return -1;
   int only = -1;
   for (const int reader : graph.readers(index)) {
     if (needed[at(reader)] == 0) continue;
@@ -52,7 +49,7 @@ void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& pla
       continue;
     }
     PlannedStep step{i, i};
-    if (const int reader = find_fused_reader(graph, plan.sinks, needed, i); reader >= 0) {
+    if (const int reader = find_fused_reader(graph, plan.is_sink, needed, i); reader >= 0) {
       step.value = reader;
       step.fused = *graph.node(reader).operation->activation();
       plan.value_of[at(i)] = plan.value_of[at(reader)] = reader;
@@ -74,6 +71,17 @@ void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& pla
     plan.fewest_training_rows = std::max(plan.fewest_training_rows, node.operation->fewest_training_rows());
     plan.steps.push_back(step);
   }
+}
+
+/// Puts the edges that read one buffer together.
+void sort_edges(Plan& plan) {
+  plan.first_edge_of.assign(plan.value_of.size() + 1, 0);
+  for (const int value : plan.edge_value) ++plan.first_edge_of[at(value) + 1];
+  std::partial_sum(plan.first_edge_of.begin(), plan.first_edge_of.end(), plan.first_edge_of.begin());
+  std::vector<std::size_t> next(plan.first_edge_of.begin(), plan.first_edge_of.end() - 1);
+  plan.edges_by_value.resize(plan.edge_value.size());
+  for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge)
+    plan.edges_by_value[next[at(plan.edge_value[edge])]++] = static_cast<int>(edge);
 }
 
 /// Walks backward as the executor will and notes who writes each gradient first.
@@ -101,17 +109,18 @@ void plan_backward(const Graph& graph, Plan& plan) {
   }
 
   // Where one step alone writes a gradient, it may multiply by the derivative of what made the value.
+  std::vector<int> maker_of(graph.nodes().size(), -1);  // the step that makes each value
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) maker_of[at(plan.steps[i].value)] = static_cast<int>(i);
   for (const PlannedStep& reader : plan.steps) {
     if (!graph.node(reader.node).operation->fuses_activation()) continue;
     for (std::size_t i = 0; i < graph.node(reader.node).inputs.size(); ++i) {
       const std::size_t edge = reader.first_edge + i;
       const int value = plan.edge_value[edge];
-      if (writers[at(value)] != 1) continue;
-      for (PlannedStep& maker : plan.steps) {
-        if (maker.value != value || maker.fused.kind == ActivationKind::identity) continue;
-        plan.edge_derivative[edge] = static_cast<int>(&maker - plan.steps.data());
-        maker.derivative_done = true;
-      }
+      const int maker = maker_of[at(value)];
+      if (writers[at(value)] != 1 || maker < 0) continue;
+      if (plan.steps[at(maker)].fused.kind == ActivationKind::identity) continue;
+      plan.edge_derivative[edge] = maker;
+      plan.steps[at(maker)].derivative_done = true;
     }
   }
 }
@@ -123,10 +132,13 @@ Plan make_plan(const Graph& graph, std::span<const int> sinks) {
   Plan plan;
   plan.id = ++plans;
   plan.sinks.assign(sinks.begin(), sinks.end());
+  plan.is_sink.assign(graph.nodes().size(), 0);
+  for (const int sink : sinks) plan.is_sink[at(sink)] = 1;
   plan.value_of.assign(graph.nodes().size(), -1);
   plan.reaches_parameters.assign(graph.nodes().size(), 0);
   plan.reaches_inputs.assign(graph.nodes().size(), 0);
   plan_forward(graph, find_needed(graph, sinks), plan);
+  sort_edges(plan);
   plan_backward(graph, plan);
   return plan;
 }

@@ -33,21 +33,31 @@ struct Plan {
 
   std::vector<PlannedStep> steps;  ///< forward order; backward runs them from the last
   std::vector<int> sinks;          ///< nodes whose gradient comes from outside
+  std::vector<char> is_sink;       ///< per node
 
   std::vector<int> value_of;  ///< per node: the buffer that holds its value; -1: never there
   /// Per node: whether parameters, or float inputs, lie upstream (so that a gradient is worth having).
   std::vector<char> reaches_parameters, reaches_inputs;
 
   // Per edge (step, input).
-  std::vector<int> edge_value;            ///< the buffer it reads
-  std::vector<char> accumulate_edge;      ///< backward: others have written its gradient before
-  std::vector<int> edge_derivative;       ///< backward: the step whose fused activation made it; -1: none
-  std::vector<char> accumulate_sink;      ///< per sink
-  std::vector<char> accumulate_segment;   ///< per segment use
-  std::vector<char> accumulate_all;       ///< the same, for adding to gradients that are there
-  std::vector<int> segments;              ///< used by any step, ascending
-  std::vector<int> stateful_steps;        ///< those whose operations have state, in forward order
-  std::int64_t fewest_training_rows = 1;  ///< of any step
+  std::vector<int> edge_value;             ///< the buffer it reads
+  std::vector<int> edges_by_value;         ///< all edges, those that read one buffer together
+  std::vector<char> accumulate_edge;       ///< backward: others have written its gradient before
+  std::vector<int> edge_derivative;        ///< backward: the step whose fused activation made it; -1: none
+  std::vector<std::size_t> first_edge_of;  ///< per node, and one more: where its own start among those
+  std::vector<char> accumulate_sink;       ///< per sink
+  std::vector<char> accumulate_segment;    ///< per segment use
+  std::vector<char> accumulate_all;        ///< the same, for adding to gradients that are there
+  std::vector<int> segments;               ///< used by any step, ascending
+  std::vector<int> stateful_steps;         ///< those whose operations have state, in forward order
+  std::int64_t fewest_training_rows = 1;   ///< of any step
+
+  /// The edges that read the buffer of a node.
+  std::span<const int> edges_of(int node) const {
+    const auto index = static_cast<std::size_t>(node);
+    return std::span(edges_by_value)
+        .subspan(first_edge_of[index], first_edge_of[index + 1] - first_edge_of[index]);
+  }
 };
 
 /// The plan that computes `sinks` (and nothing else), and their gradients back to parameters and inputs.

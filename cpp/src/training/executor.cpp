@@ -44,8 +44,8 @@ void Executor<T>::load_inputs(const Plan& plan, const Source& source) {
                           source.count * table.columns, below);
       continue;
     }
-    const bool in_place = !source.keep && in_order && as_gathered<T>(table) != nullptr &&
-                          std::find(plan.sinks.begin(), plan.sinks.end(), node) == plan.sinks.end();
+    const bool in_place =
+        !source.keep && in_order && as_gathered<T>(table) != nullptr && plan.is_sink[at(node)] == 0;
     const Matrix<T>& own = arena_.values[at(node)];
     Matrix<const T> value = own;
     if (in_place)
@@ -53,9 +53,7 @@ void Executor<T>::load_inputs(const Plan& plan, const Source& source) {
     else
       gather_rows<T>(table, rows, source.count, own.data);
     if (source.measure) arena_.largest_input[i] = largest_magnitude(value.data, source.count * own.columns);
-    for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
-      if (plan.edge_value[edge] == node) arena_.edge_values[edge] = value;
-    }
+    for (const int edge : plan.edges_of(node)) arena_.edge_values[at(edge)] = value;
   }
 }
 

@@ -39,9 +39,7 @@ std::size_t at(int index) { return static_cast<std::size_t>(index); }
 template <class T>
 void redirect(const Plan& plan, int node, Matrix<T> value, Arena<T>& arena) {
   arena.values[at(node)] = value;
-  for (std::size_t edge = 0; edge < plan.edge_value.size(); ++edge) {
-    if (plan.edge_value[edge] == node) arena.edge_values[edge] = value;
-  }
+  for (const int edge : plan.edges_of(node)) arena.edge_values[at(edge)] = value;
 }
 
 /// Rows that are copied before somebody may end the call.

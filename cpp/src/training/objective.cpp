@@ -114,6 +114,9 @@ double run_losses(const Objective& objective, const Batch& batch, bool gradients
     Target<T> target;
     if (holds_labels(term, table)) {
       gather<std::int64_t>(table, batch, arena.labels[i]);
+      if (sample_weight != nullptr)  // a label without weight may be any number
+        std::transform(arena.labels[i], arena.labels[i] + batch.count, sample_weight, arena.labels[i],
+                       [](std::int64_t label, T w) { return w == T{0} ? 0 : label; });
       check_still_below({"y", i, batch.targets.size()}, arena.labels[i], batch.count, term.features);
       target.labels = arena.labels[i];
     } else {

@@ -58,8 +58,7 @@ double PlanUpdate<T>::gradient_bound(const PlannedStep& step) const {
 template <class T>
 bool PlanUpdate<T>::takes(const PlannedStep& step) {
   const std::span<const int> bounded = bounded_steps();
-  return std::find(bounded.begin(), bounded.end(), at_work_.index_of(step)) != bounded.end() &&
-         fusion_.take(step);
+  return std::binary_search(bounded.begin(), bounded.end(), at_work_.index_of(step)) && fusion_.take(step);
 }
 
 template <class T>

@@ -9,6 +9,7 @@ whole has.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ..graph import LAYER_KINDS, Input, Layer, Value
@@ -63,19 +64,21 @@ def connect(graph: Graph, layers: Mapping[str, Layer]) -> tuple[list[Value], lis
 
 
 def make_layers(
-    graph: Graph, between: Callable[[dict[str, Layer]], None] = lambda leaves: None
+    graph: Graph,
+    between: Callable[[dict[str, Layer]], None] = lambda leaves: None,
+    made: Mapping[str, Layer] = MappingProxyType({}),
 ) -> dict[str, Layer]:
-    """The layers of a graph by name. `between` is called with those that are no models, in the order in which
-    a store holds them, before nested models are made of them. ValueError for kinds and options that are not
-    known.
+    """The layers of a graph by name; some are `made` already. `between` is called with those that are no
+    models, in the order in which a store holds them, before nested models are made of them. ValueError for
+    kinds and options that are not known.
     """
-    made: dict[str, Layer] = {}
+    made = dict(made)
     in_order = list(dict.fromkeys(_in_order(graph)))
     leaves = [name for name in in_order if not _is_nested(graph["layers"][name])]
     for name in leaves:
         _make(name, graph["layers"], made, ())
     between({name: made[name] for name in leaves})
-    for name in in_order:
+    for name in reversed(in_order):  # models within others come first
         _make(name, graph["layers"], made, ())
     return made
 

@@ -7,15 +7,17 @@ written or read: `import nncore` is to be quick.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .. import _core
 from .._arrays import FeatureNames
+from .._errors import as_seed
+from .._precision import PRECISIONS
 from ..graph import Layer
+from ..optimizers import Optimizer, saving
 from .parameter_store import ParameterStore
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ class Saved(Protocol):
 
     metadata: dict[str, Any]
     unknown_fields: dict[str, Any]
+    segments: dict[str, int]
+
+    @property
+    def network(self) -> _core.Network_float32:
+        """The graph at work on the store."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -73,11 +80,20 @@ def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[d
         return fields, {name: np.array(view, order="C") for name, view in model.named_arrays().items()}
 
 
-def write(model: Saved, path: PathLike, metadata: Mapping[str, Any] | None = None) -> None:
-    """Writes a model's file."""
+def write(
+    model: Saved, path: PathLike, metadata: Mapping[str, Any] | None, optimizer: Optimizer | None
+) -> None:
+    """Writes a model's file, and in it what an optimizer knows of the model."""
     from .._safetensors import write as write_file
 
-    write_file(path, *contents(model, metadata))
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise TypeError(f"optimizer must be an Optimizer; got {type(optimizer).__name__}")
+    with model.store.core.copying():
+        fields, tensors = contents(model, metadata)
+        if optimizer is not None:
+            fields["checkpoint"], slots = saving.contents(optimizer, model)
+            tensors |= slots
+    write_file(path, fields, tensors)
 
 
 def unknown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +121,21 @@ def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype
             )
 
 
+def checked_dtype(given: object) -> np.dtype[Any]:
+    """The dtype that a file names; ValueError for anything else."""
+    names = {str(dtype): dtype for dtype in PRECISIONS}
+    if not isinstance(given, str) or given not in names:
+        raise ValueError(f"dtype must be {' or '.join(names)}; got {given!r}")
+    return names[given]
+
+
+def checked_seed(given: object) -> int:
+    """The seed that a file has; TypeError or ValueError for anything else."""
+    if type(given) is not int:
+        raise TypeError(f"seed must be an integer; got {type(given).__name__}")
+    return as_seed(given)
+
+
 def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     """A user's metadata; TypeError or ValueError for anything but a dict that JSON can hold, with strings as
     keys.
@@ -122,20 +153,3 @@ def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"metadata must be what JSON can hold; got a dict that is not: {error}") from None
     return dict(given)
-
-
-@contextmanager
-def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
-    """Says of any complaint about a file's contents which file it is and what could read it."""
-    from .._safetensors import versions
-
-    try:
-        yield
-    except KeyError as error:
-        raise ValueError(
-            f"path must be a file that has {error}; got {os.fspath(path)} ({versions(fields)})"
-        ) from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"path must be a file that fits; got {os.fspath(path)}: {error} ({versions(fields)})"
-        ) from error

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .._errors import check_is, check_path
-from .contents import explaining
-from .model import Model, model_of
+from ..optimizers import Optimizer
+from .making import model_of
+from .model import Model
 
 if TYPE_CHECKING:
     from .._safetensors import PathLike
 
 
-def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
+def save(
+    model: Model,
+    path: PathLike,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    optimizer: Optimizer | None = None,
+) -> None:
     """Writes a model. `metadata` is a dict with string keys that JSON can hold; None keeps the model's own.
+    With an `optimizer`, the file holds what that knows of the model too, for `Optimizer.restore`.
 
     The file is written beside its place, synced and renamed: it appears whole, or what was there stays.
     Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold,
@@ -22,7 +30,7 @@ def save(model: Model, path: PathLike, *, metadata: Mapping[str, Any] | None = N
     the disk is full or the folder cannot be written.
     """
     check_is(model, Model, "model")
-    model.save(path, metadata=metadata)
+    model.save(path, metadata=metadata, optimizer=optimizer)
 
 
 def load(path: PathLike) -> Model:
@@ -41,8 +49,8 @@ def load(path: PathLike) -> Model:
     ({'trained on': 'nothing'}, True)
     """
     check_path(path)
-    from .._safetensors import read
+    from .._safetensors import explaining, read
 
     fields, tensors = read(path)
     with explaining(path, fields):
-        return model_of(fields, tensors)
+        return cast(Model, model_of(fields, tensors))

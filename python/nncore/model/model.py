@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import setitem
 from os import PathLike
@@ -18,12 +18,13 @@ from .._arrays import (
     check_feature_names,
     find_feature_names,
 )
-from .._errors import as_seed, check_is, check_number, check_path, described, unknown_name
-from .._precision import as_dtype
-from ..graph import LAYER_KINDS, Layer, Value, as_values, expand, trace
+from .._errors import check_is, check_number, check_path, described, unknown_name
+from ..graph import Layer, Value, as_values, expand, trace
 from ..losses import Loss
-from .config import Graph, connect, describe_layers, describe_nodes, is_sequential, make_layers
-from .contents import check_tensors, contents, unknown_fields, write
+from ..optimizers import Optimizer
+from .config import Graph, connect, describe_layers, describe_nodes
+from .contents import write
+from .making import make_model, remade
 from .nodes import all_layers, make_nodes, name_layers, name_values, top_names
 from .objective import Losses, LossWeights, Objective, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
@@ -87,6 +88,7 @@ class Model(Layer):
         if _names is None and (shared := shared_store(everyone)):
             _names = shared.names  # what the layers are called where they were before
         self.names = name_layers(self.layers, {} if _names is None else _names)
+        self._named = {self.names[layer]: layer for layer in self.layers}
         self._value_names = name_values(self.values, self.names)
         self.input_names = [self._value_names[value] for value in self.inputs]
         self.output_names = [self._value_names[value] for value in self._ends]
@@ -111,7 +113,8 @@ class Model(Layer):
     def attach(self, store: ParameterStore) -> None:
         """Plans the graph on a store that has all of its layers."""
         nodes = make_nodes(self.values, self._value_names, store.places)
-        graph = _core.Graph(nodes, [self.values.index(value) for value in self._ends])
+        places = {value: place for place, value in enumerate(self.values)}
+        graph = _core.Graph(nodes, [places[value] for value in self._ends])
         network = store.precision.network(graph, store.core)
         self._store, self.graph, self.network = store, graph, network
         self.segments = store.segments_of(self.names)
@@ -212,9 +215,9 @@ class Model(Layer):
     def __getitem__(self, which: int | str) -> Layer:
         """A layer by its place or its name; IndexError or ValueError where there is none."""
         if isinstance(which, str):
-            if which not in self.layer_names:
-                raise unknown_name("layer", which, dict.fromkeys(self.layer_names))
-            return self.layers[self.layer_names.index(which)]
+            if which not in self._named:
+                raise unknown_name("layer", which, self._named)
+            return self._named[which]
         try:
             return self.layers[which]
         except IndexError:
@@ -373,7 +376,7 @@ class Model(Layer):
 
     def copy(self, *, dtype: DTypeLike | None = None) -> Model:
         """A model of the same graph and parameters with a store of its own; `dtype` may be the other one."""
-        other = make_model(self.describe_graph(), self.dtype if dtype is None else dtype, self.seed)
+        other: Model = make_model(self.describe_graph(), self.dtype if dtype is None else dtype, self.seed)
         other.name = self.name
         other.copy_from(self)
         other.metadata = dict(self.metadata)
@@ -414,25 +417,36 @@ class Model(Layer):
             ]
             _core.call_together([partial(setitem, mine, ..., values) for mine, values in moved])
 
-    def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> None:
         """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
-        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes.
+        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes. With an
+        `optimizer`, the file holds what that knows of the model too, for `Optimizer.restore`.
 
         Raises TypeError or ValueError for metadata that JSON cannot hold. Raises IsADirectoryError where the
         path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
         OSErrors where the disk is full or the folder cannot be written. What was there then stays.
         """
         check_path(path)
-        write(self, path, metadata)
+        write(self, path, metadata, optimizer)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles, and deep copies, are what a file would hold: a model with a store of its own."""
-        return model_of, contents(self)
+        """Pickles and deep copies hold the store, and with it all layers that are in it: models that share
+        one still share it where they are pickled together.
+        """
+        layers = {name: layer for layer, name in self.names.items() if not isinstance(layer, Model)}
+        kept = {name: getattr(self, name) for name in ("name", "metadata", "feature_names", "unknown_fields")}
+        return remade, (self.describe_graph(), layers, self.store, kept)
 
     def __repr__(self) -> str:
         total = sum(view.size for view in self.named_parameters().values())
         title = f"{type(self).__name__}: {total:,} parameters, {self.dtype}, seed {self.seed}"
-        if len(self.segments) < len(self.store.shapes):
+        if len(self.segments) < len(self.store.specs):
             title += f" (in a store of {self.parameters.size:,})"
         return summary(title, self.values, [self._value_names[value] for value in self.values])
 
@@ -449,43 +463,3 @@ class Model(Layer):
     def feature_names_with(self, x: Any) -> FeatureNames:
         """`feature_names`, and those of x for inputs that have none yet."""
         return {**find_feature_names(x, self.input_names), **self.reader.feature_names}
-
-
-# Making -----------------------------------------------------------------------------------------------
-
-
-def make_model(
-    graph: Graph,
-    dtype: DTypeLike,
-    seed: int,
-    check: Callable[[Mapping[str, Layer]], None] = lambda leaves: None,
-) -> Model:
-    """The model of a graph, with parameters drawn from the seed. `check` sees its layers before anything
-    large is made.
-    """
-
-    def make_store(leaves: Mapping[str, Layer]) -> None:
-        check(leaves)
-        holders = {name: layer for name, layer in leaves.items() if layer.has_arrays}
-        ParameterStore(holders, as_dtype(dtype), seed).bind()
-
-    layers = make_layers(graph, make_store)
-    make = cast(type[Model], LAYER_KINDS["sequential" if is_sequential(graph) else "model"])
-    model = make.from_graph(graph, layers, dtype=dtype, seed=seed)
-    if unused := set(layers) - set(model.names.values()):
-        raise ValueError(
-            f"outputs must depend on all layers; got none that reads {', '.join(sorted(unused))}"
-        )
-    return model
-
-
-def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
-    """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
-    dtype, seed = as_dtype(fields["dtype"]), as_seed(fields["seed"])
-    model = make_model(fields["graph"], dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
-    for name, view in model.named_arrays().items():
-        view[...] = tensors[name]
-    model.metadata = dict(fields["metadata"])
-    model.feature_names = fields.get("feature_names", {})
-    model.unknown_fields = unknown_fields(fields)
-    return model

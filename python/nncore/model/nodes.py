@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .. import _core
-from .._names import free_name
+from .._names import TakenNames
 from ..graph import Layer, Value
 
 
@@ -26,20 +26,21 @@ def name_layers(uses: Sequence[Layer], known: Mapping[Layer, str]) -> dict[Layer
     called = list(dict.fromkeys(uses))
     within = {layer for model in called for layer in model.names}
     lenders = dict.fromkeys(source for layer in called for source in layer.sources)
-    called += [source for source in lenders if source not in called and source not in within]
+    known_here = within.union(called)
+    called += [source for source in lenders if source not in known_here]
     wanted = {layer: layer.name for layer in called}
     wanted |= {layer: known[layer].rpartition(".")[2] for layer in called if layer in known}
-    taken: set[str] = set()
+    taken = TakenNames()
     for layer, name in wanted.items():
         if name is not None and name in taken and layer not in known:
             raise ValueError(f"names of layers must differ within a model; got two named {name!r}")
         taken.update(() if name is None else (name,))
     used: set[str] = set()
     names: dict[Layer, str] = {}
+    places = {layer: place for place, layer in reversed(list(enumerate(uses)))}  # of the first use
     for layer, name in wanted.items():
-        place = uses.index(layer) if layer in uses else len(uses)
         if name is None or name in used:
-            name = free_name(str(place) if name is None else name, taken)
+            name = taken.free(str(places.get(layer, len(uses))) if name is None else name)
         taken.add(name)
         used.add(name)
         names[layer] = name
@@ -55,7 +56,7 @@ def top_names(layers: Mapping[str, Layer]) -> dict[Layer, str]:
 
 def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> dict[Value, str]:
     """A name for every node: that of its layer, with a number from the second use on."""
-    taken = set(layer_names.values())
+    taken = TakenNames(layer_names.values())
     names: dict[Value, str] = {}
     for value in values:
         if value.layer is None and value.name is not None:
@@ -68,9 +69,9 @@ def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> di
         if value in names:
             continue
         if value.layer is None:
-            names[value] = free_name("input", taken)
+            names[value] = taken.free("input")
         elif value.layer in used:
-            names[value] = free_name(layer_names[value.layer], taken)
+            names[value] = taken.free(layer_names[value.layer])
         else:
             names[value] = layer_names[value.layer]
             used.add(value.layer)

@@ -46,11 +46,10 @@ def paired_arrays(model: Paired, other: Paired) -> list[tuple[NDArray[Any], NDAr
 
 def share_layout(model: Paired, other: Paired) -> bool:
     """Whether both use all of their stores, of one layout: then the core can do it all at once."""
-    places = list(range(len(model.store.shapes)))
+    shapes, others = ([spec.shape for spec in pair.store.specs] for pair in (model, other))
+    places = list(range(len(shapes)))
     use_all = list(model.segments.values()) == places == list(other.segments.values())
-    same = model.store.shapes == other.store.shapes and list(model.named_arrays()) == list(
-        other.named_arrays()
-    )
+    same = shapes == others and list(model.named_arrays()) == list(other.named_arrays())
     return use_all and same and model.dtype == other.dtype
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import _core
 from .._errors import as_seed
-from .._names import free_name
+from .._names import TakenNames
 from .._precision import PRECISIONS, Precision, as_dtype
 from ..graph import Layer, ParameterSpec
 
@@ -43,19 +43,64 @@ class ParameterStore:
         self.precision = PRECISIONS[dtype]
         self.names = {layer: name for name, layer in layers.items()}
         self.places: dict[Layer, tuple[int, int]] = {}  # where each layer's parameters and state start
-        self.shapes: list[tuple[int, ...]] = []  # of the segments, in the order of the flat arrays
+        self.specs: list[ParameterSpec] = []  # of the segments, in the order of the flat arrays
         self.tenants: WeakSet[Tenant] = WeakSet()
         self.moved = False  # whether its layers have another store now
-        segments: list[_core.Segment] = []
-        state: list[_core.Segment] = []
+        self._state_specs: list[ParameterSpec] = []
+        names: list[str] = []
+        state_names: list[str] = []
+        trainable: list[bool] = []
         for name, layer in layers.items():
-            self.places[layer] = len(segments), len(state)
+            self.places[layer] = len(self.specs), len(self._state_specs)
             for key, spec in layer.parameter_specs().items():
-                segments.append(_segment(f"{name}.{key}", spec, layer.trainable))
-                self.shapes.append(spec.shape)
-            state += [_segment(f"{name}.{key}", spec, False) for key, spec in layer.state_specs().items()]
-        self.core = self.precision.parameters(segments, state)
+                names.append(f"{name}.{key}")
+                trainable.append(layer.trainable)
+                self.specs.append(spec)
+            for key, spec in layer.state_specs().items():
+                state_names.append(f"{name}.{key}")
+                self._state_specs.append(spec)
+        self._starts = _starts(self.specs)
+        self.core = self._make_core(names, state_names, trainable)
         self.core.initialize(seed)
+
+    def _make_core(
+        self, names: Sequence[str], state_names: Sequence[str], trainable: Sequence[bool]
+    ) -> _core.Parameters_float32:
+        """The core's store of the segments of those names, and of `specs` and `_state_specs`."""
+        segments = map(_segment, names, self.specs, trainable)
+        state = (
+            _segment(name, spec, False) for name, spec in zip(state_names, self._state_specs, strict=True)
+        )
+        return self.precision.parameters(list(segments), list(state))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and deep copies: what the core's store is made of, and its numbers but the gradients.
+        RuntimeError while another call trains.
+        """
+        core = self.core
+        with core.copying():
+            segments = core.segments
+            made_of = {
+                "names": [segment.name for segment in segments],
+                "state_names": [segment.name for segment in core.state_segments],
+                "trainable": [segment.trainable for segment in segments],
+            }
+            multipliers = [(one.learning_rate_multiplier, one.weight_decay_multiplier) for one in segments]
+            numbers = core.values.copy(), core.state.copy(), core.seed, core.random_step
+        left_out = ("core", "precision", "tenants", "_starts")
+        others = {name: value for name, value in vars(self).items() if name not in left_out}
+        return {**others, "core": (made_of, multipliers, numbers)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made_of, multipliers, (values, own_state, seed, random_step) = state.pop("core")
+        vars(self).update(state)
+        self.precision, self.tenants, self._starts = PRECISIONS[self.dtype], WeakSet(), _starts(self.specs)
+        self.core = self._make_core(**made_of)
+        for place, (rate, decay) in enumerate(multipliers):
+            self.core.set_learning_rate_multiplier(place, rate)
+            self.core.set_weight_decay_multiplier(place, decay)
+        self.core.values[...], self.core.state[...] = values, own_state
+        self.core.seed, self.core.random_step = seed, random_step
 
     @property
     def seed(self) -> int:
@@ -118,14 +163,11 @@ class ParameterStore:
 
     def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
         """Views of some segments in any array laid out like `values`, by name, in their shapes."""
-        ends = list(itertools.accumulate(math.prod(shape) for shape in self.shapes))
-        views = {}
-        for name, index in segments.items():
-            start = ends[index] - math.prod(self.shapes[index])
-            like = self.core.value(index)  # its strides tell in which order the core keeps a segment
-            strides = [step // like.itemsize * flat.itemsize for step in like.strides]
-            views[name] = np.lib.stride_tricks.as_strided(flat[start:], like.shape, strides)
-        return views
+        starts = self._starts
+        return {
+            name: _shaped(flat[starts[index] : starts[index + 1]], self.specs[index])
+            for name, index in segments.items()
+        }
 
     def replace(
         self,
@@ -154,9 +196,11 @@ class Place:
     be right, and calls `settle`, all layers stay where they were.
     """
 
-    def __init__(self, store: ParameterStore, moving: Sequence[ParameterStore] = ()) -> None:
+    def __init__(
+        self, store: ParameterStore, moving: Sequence[ParameterStore] = (), *, is_new: bool = True
+    ) -> None:
         self.store = store
-        self._moving = moving
+        self._moving, self._is_new = moving, is_new
         with ExitStack() as using:
             for old in moving:
                 using.enter_context(old.changing())
@@ -169,7 +213,8 @@ class Place:
 
     def settle(self) -> None:
         """Tells the layers, and the models of the stores that move."""
-        self.store.bind()
+        if self._is_new:
+            self.store.bind()
         for old in self._moving:
             for tenant in list(old.tenants):
                 tenant.attach(self.store)
@@ -196,7 +241,7 @@ def find_place(
             raise ValueError(
                 f"seed must be {old[0].seed}, from which the layers' parameters come; got {as_seed(seed)}"
             )
-        return Place(old[0])
+        return Place(old[0], is_new=False)
     holders = {name: layer for layer, name in names.items() if layer.has_arrays}
     if not old:
         return Place(ParameterStore(holders, as_dtype(np.float32 if dtype is None else dtype), as_seed(seed)))
@@ -209,10 +254,13 @@ def find_place(
             "that holds all of these layers; smaller models of its layers then share its parameters"
         )
     moving = set(holders.values())
+    taken = TakenNames(holders)
     for store in old:  # layers that only other models of those stores have
         for layer, name in store.names.items():
             if layer not in moving:
-                holders[free_name(name, set(holders))] = layer
+                free = taken.free(name)
+                taken.add(free)
+                holders[free] = layer
                 moving.add(layer)
     return Place(ParameterStore(holders, old[0].dtype, as_seed(seed)), old)
 
@@ -237,6 +285,19 @@ def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:
     """The stores of the layers that have parameters, each once; None is that of new ones."""
     found = dict.fromkeys(layer.store for layer in layers if layer.has_arrays)
     return cast("list[ParameterStore | None]", list(found))
+
+
+def _starts(specs: Iterable[ParameterSpec]) -> list[int]:
+    """Where each array starts in the flat one, and where the last one ends."""
+    return list(itertools.accumulate((math.prod(spec.shape) for spec in specs), initial=0))
+
+
+def _shaped(piece: NDArray[Any], spec: ParameterSpec) -> NDArray[Any]:
+    """A piece of a flat array as the core reads it: the outputs of one input lie together."""
+    if spec.layout == "rows" or len(spec.shape) < 2:
+        return piece.reshape(spec.shape)
+    *groups, rows, columns = spec.shape
+    return piece.reshape(*groups, columns, rows).swapaxes(-1, -2)
 
 
 def _segment(name: str, spec: ParameterSpec, trainable: bool) -> _core.Segment:

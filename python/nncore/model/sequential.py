@@ -11,7 +11,7 @@ from ..graph import Input, Layer
 from ..initializers import Initializer
 from ..layers import Dense
 from ..layers.activations import ENTRIES as ACTIVATIONS
-from .config import Graph, connect
+from .config import Graph
 from .model import Model
 from .nodes import top_names
 
@@ -61,7 +61,6 @@ class Sequential(Model):
     @classmethod
     def from_graph(cls, graph: Graph, layers: Mapping[str, Layer], **arguments: Any) -> Sequential:
         """The line of the layers that the nodes of a graph name."""
-        connect(graph, layers)  # complains of nodes that cannot be
         line = [layers[node["layer"]] for node in graph["nodes"] if "layer" in node]
         features = [node["features"] for node in graph["nodes"] if "input" in node]
         return Sequential(line, in_features=features[0], _names=top_names(layers), **arguments)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from ..graph import Layer, Value
 
+_MOST_NAMES = 8  # of the values that one reads
+
 
 def summary(title: str, values: Sequence[Value], value_names: Sequence[str]) -> str:
     """A table of a model's values, in order, with their shapes and parameter counts."""
@@ -17,7 +19,7 @@ def summary(title: str, values: Sequence[Value], value_names: Sequence[str]) -> 
         if value.layer is None:
             rows.append((names[value], "Input", "", f"(B, {value.features})", ""))
             continue
-        reads = ", ".join(names[read] for read in value.inputs)
+        reads = _some([names[read] for read in value.inputs])
         count = _count_text(value.layer, shared=value.layer in counted)
         counted.add(value.layer)
         rows.append((names[value], repr(value.layer), reads, f"(B, {value.features})", count))
@@ -25,6 +27,13 @@ def summary(title: str, values: Sequence[Value], value_names: Sequence[str]) -> 
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * len(lines[0]))
     return "\n".join([title, *lines])
+
+
+def _some(names: list[str]) -> str:
+    """The names, or the first of many: all rows are as wide as the widest."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:_MOST_NAMES])}, ... ({len(names)})"
 
 
 def _count_text(layer: Layer, *, shared: bool) -> str:

@@ -8,13 +8,15 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
 from .. import _core
 from .._errors import check_list, check_number, check_subclass, described
-from .._precision import Precision
 from ..schedules import Schedule
+from . import saving
+from .trained import Store, Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,38 +25,6 @@ __all__ = ["Optimizer"]
 
 Transform: TypeAlias = "_core.Transform | Callable[[NDArray[Any]], None]"
 Factors: TypeAlias = tuple[float, float]  # of the learning rate, of the weight decay
-
-
-class Store(Protocol):
-    """What an optimizer asks of a store of parameters."""
-
-    @property
-    def core(self) -> _core.Parameters_float32:
-        """The parameters."""
-
-    @property
-    def precision(self) -> Precision:
-        """The core's classes for their dtype."""
-
-    def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-        """Views of some segments in an array laid out like the values, by name."""
-
-    def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
-        """Takes over parameters by name, all or none."""
-
-
-class Trained(Protocol):
-    """What an optimizer asks of a model."""
-
-    segments: dict[str, int]
-
-    @property
-    def network(self) -> _core.Network_float32:
-        """The graph at work on the store."""
-
-    @property
-    def store(self) -> Store:
-        """The model's parameters, and perhaps those of others."""
 
 
 class Optimizer:
@@ -214,6 +184,63 @@ class Optimizer:
             state = store.precision.optimizer_state(self.core, store.core)
             self._states[store] = state
         return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and deep copies: what it remembers goes with the stores, which the models that are
+        pickled with it share. RuntimeError while another call trains.
+        """
+        others = {name: value for name, value in vars(self).items() if name not in ("core", "_states")}
+        kept = []
+        for store, state in list(self._states.items()):
+            with store.core.copying():
+                kept.append((store, state.steps, {name: view.copy() for name, view in state.slots.items()}))
+        return {**others, "settings": self.settings, "states": kept}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        settings, kept = given.pop("settings"), given.pop("states")
+        vars(self).update(given)
+        _core.call_together(self.changes_to(settings))
+        self._states = WeakKeyDictionary()
+        for store, steps, slots in kept:
+            state = self.state(store)
+            if slots.keys() != state.slots.keys():  # of transforms
+                state.prepare_slots(self.core, store.core)
+            for name, view in state.slots.items():
+                view[...] = slots[name]
+            state.steps = steps
+
+    def restore(self, path: str | PathLike[str], model: Trained) -> None:
+        """Goes back to what `Model.save`, with this optimizer, or a trainer wrote: the hyperparameters, the
+        steps and the slots for the model, and which numbers its dropout draws next. The model's parameters
+        are not touched: nncore.load reads them from the same file.
+
+        Raises ValueError, naming what differs, before anything is changed, RuntimeError while the model is
+        trained, and OSError as nncore.load does.
+
+        >>> import nncore as nc, os, tempfile
+        >>> model, optimizer = nc.mlp([2, 1], seed=0), nc.Adam(0.5)
+        >>> loss = model.loss_and_gradients([[1.0, 2.0]], [3.0], "half_squared_error")
+        >>> optimizer.step(model)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.safetensors")
+        ...     model.save(path, optimizer=optimizer)
+        ...     other_model, other = nc.load(path), nc.Adam()
+        ...     other.restore(path, other_model)
+        >>> other.learning_rate, other.state(other_model.store).steps
+        (0.5, 1)
+        """
+        from .._safetensors import explaining, read
+
+        if not hasattr(model, "segments"):
+            raise TypeError(f"model must be a Model; got {type(model).__name__}")
+        fields, tensors = read(path)
+        with explaining(path, fields):
+            checkpoint = fields.get("checkpoint")
+            if not isinstance(checkpoint, dict):
+                raise ValueError("the file must hold an optimizer; got a model alone")
+            moment = saving.checked(self, model, checkpoint, tensors, "the program's")
+        with model.store.core.changing():
+            _core.call_together(saving.changes_to(moment, self, model))
 
     def __repr__(self) -> str:
         entry = next(entry for entry in _core.entries["optimizers"] if entry["name"] == self.kind)

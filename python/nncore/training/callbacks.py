@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from .._errors import check_flag, check_path, check_size, described, entry, unknown_name
 from ..model import Model
+from .history import History
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +21,14 @@ class Fitting(Protocol):
     """What the callbacks here ask of a trainer."""
 
     model: Model
+    history: History
+
+    @property
+    def steps(self) -> int:
+        """How many were made with the optimizer."""
+
+    def say(self, text: str) -> None:
+        """Shows a line with the fit's progress."""
 
     def stop(self) -> None:
         """Ends the fit after this epoch."""
@@ -44,6 +52,8 @@ class Callback:
     0.025
     """
 
+    own_attributes: ClassVar[frozenset[str]] = frozenset()  # that a class of the library keeps in `state`
+
     def on_fit_begin(self, trainer: Any, logs: Logs) -> None:
         """Before the first epoch."""
 
@@ -53,14 +63,18 @@ class Callback:
     def on_fit_end(self, trainer: Any, logs: Logs) -> None:
         """After the fit, however it ends: by its last epoch, `trainer.stop()`, an error or Ctrl-C."""
 
-    def checkpoint_state(self) -> Mapping[str, NDArray[Any]]:
-        """Arrays that a checkpoint keeps, beside the history, for a fit that goes on from it."""
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint keeps for a fit that goes on from it: a dict of numbers, strings, None, lists,
+        tuples, dicts and NumPy arrays of numbers.
+
+        A callback that changes during a fit needs this and `load_state`. Without them, a fit that goes on
+        with it is a ValueError that names it. A callback that calls `trainer.save` changes before.
+        """
         return {}
 
-    def on_fit_resume(self, trainer: Any, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]) -> None:
-        """After on_fit_begin, where the fit goes on from a checkpoint that was written during a fit: `epochs`
-        are that fit's logs, and `state` is what `checkpoint_state` gave. Callbacks of one class are paired in
-        their order.
+    def load_state(self, state: Any) -> None:
+        """Takes over what `state` gave: after on_fit_begin, where the fit goes on from a checkpoint that was
+        written during a fit. Callbacks of one class are paired in their order.
         """
 
 
@@ -76,10 +90,11 @@ class Best:
         self.monitor, self._mode = monitor, mode
         self._sign = 1.0 if mode == "min" else -1.0
         self.value = math.nan
+        self._life: object | None = None  # of the history that the value is from
 
-    def begin(self, logs: Logs) -> None:
-        """Forgets the past; ValueError where no such column will be reported, or its name does not tell which
-        of its values are better.
+    def begin(self, trainer: Fitting, logs: Logs) -> bool:
+        """Whether this fit adds to a history that was seen before. ValueError where no such column will be
+        reported, or its name does not tell which of its values are better.
         """
         if self.monitor not in logs:
             has_validation = any(column.startswith("val_") for column in logs)
@@ -94,7 +109,10 @@ class Best:
                 f"mode must be 'min' or 'max' for {self.monitor!r}, whose better values no name tells; "
                 "got 'auto'"
             )
-        self.value = math.nan
+        goes_on = self._life is trainer.history.life
+        if not goes_on:
+            self.value, self._life = math.nan, trainer.history.life
+        return goes_on
 
     def improves(self, logs: Logs) -> bool:
         """Whether this epoch is the best so far; NaN never is."""
@@ -104,14 +122,37 @@ class Best:
             self.value = value
         return better
 
+    def state(self) -> dict[str, Any]:
+        """The value, and what it is the best of."""
+        return {"monitor": self.monitor, "sign": self._sign, "value": self.value}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes over a value; ValueError for that of another column."""
+        if (state["monitor"], state["sign"]) != (self.monitor, self._sign):
+            raise ValueError(
+                f"monitor and mode must be {state['monitor']!r} and {_mode(state['sign'])!r}, as in the fit "
+                f"that goes on; got {self.monitor!r} and {_mode(self._sign)!r}. Callbacks of one class must "
+                "stand in the order that they had"
+            )
+        self.value = float(state["value"])
+
 
 class EarlyStopping(Callback):
     """Ends a fit after `patience` epochs without a better value of `monitor`, a column of the history, and
     by default goes back to the best parameters when the fit ends, by an error or Ctrl-C too (the optimizer's
-    moments stay). A fit that goes on from a checkpoint counts on from there.
+    moments stay). It says so where the fit shows its progress; `best_epoch` is that epoch's number, counted
+    from 1 over the trainer's life.
+
+    Epochs whose value is NaN are not counted. The best value, the epochs without a better one and the best
+    parameters stay for the next fit of the same trainer, and for one that goes on from a checkpoint. A fit
+    after one that it ended makes an epoch at least, and goes on where that is better.
 
     `mode`: "min" or "max" say which values are better; "auto" knows it for losses and accuracies.
     """
+
+    own_attributes = frozenset(
+        ("patience", "restore_best", "best", "best_epoch", "_waited", "_kept", "_steps", "_arrays")
+    )
 
     def __init__(
         self,
@@ -124,57 +165,70 @@ class EarlyStopping(Callback):
         self.patience = check_size(patience, "patience")
         self.restore_best = check_flag(restore_best, "restore_best")
         self.best = Best(monitor, mode)
+        self.best_epoch: int | None = None
         self._waited = 0
         self._kept: dict[str, NDArray[Any]] = {}  # the best parameters
+        self._steps: int | None = None  # how many were made before the fit
+        self._arrays: dict[str, tuple[Any, ...]] = {}  # shapes and dtypes of the model's
 
     def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
-        """Forgets the past."""
-        self._waited, self._kept = 0, {}
-        self.best.begin(logs)
+        """Forgets what it knows of other trainers."""
+        if not self.best.begin(trainer, logs):
+            self._forget()
+        self._steps = trainer.steps
+        arrays = trainer.model.named_arrays()
+        self._arrays = {name: (view.shape, view.dtype) for name, view in arrays.items()}
 
     def on_epoch_end(self, trainer: Fitting, logs: Logs) -> None:
         """Keeps the best parameters, or counts the epoch and stops."""
-        self._count(logs)
-        if self._waited == 0 and self.restore_best:
-            self._kept = _copies(trainer)
-        if self._waited >= self.patience:
-            trainer.stop()
+        if self.best.improves(logs):
+            self._waited, self.best_epoch = 0, trainer.history.epochs
+            self._kept = _copies(trainer) if self.restore_best else {}
+        elif not math.isnan(logs.get(self.best.monitor, math.nan)):
+            self._waited += 1
+            if self._waited >= self.patience:
+                trainer.stop()
 
     def on_fit_end(self, trainer: Fitting, logs: Logs) -> None:
-        """Goes back to the best parameters."""
-        if self._kept:
-            trainer.model.store.replace(self._kept, trainer.model.segments, trainer.model.names)
-        self._kept = {}
+        """Goes back to the best parameters, unless nothing was trained."""
+        if not self._kept or not self.restore_best or self._steps == trainer.steps:
+            return
+        trainer.model.store.replace(self._kept, trainer.model.segments, trainer.model.names)
+        trainer.say(
+            f"EarlyStopping went back to epoch {self.best_epoch}, {self.best.monitor} {self.best.value:.4g}"
+        )
 
-    def checkpoint_state(self) -> Mapping[str, NDArray[Any]]:
-        """The best parameters."""
-        return self._kept
+    def state(self) -> Mapping[str, Any]:
+        """The best value, its epoch and parameters, and the epochs waited."""
+        best = self.best.state()
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self._waited, "kept": self._kept}
 
-    def on_fit_resume(
-        self, trainer: Fitting, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
-    ) -> None:
-        """Counts the epochs again. Where the best parameters are lost, a new best is looked for."""
-        for logs in epochs:
-            self._count(logs)
-        if self.restore_best and self._waited == 0:
-            self._kept = _copies(trainer) if epochs else {}
-        elif self.restore_best and state.keys() == trainer.model.named_arrays().keys():
-            self._kept = dict(state)
-        elif self.restore_best:
-            self._waited, self.best.value = 0, math.nan
-        if self._waited >= self.patience:
-            trainer.stop()
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there. Where the best parameters were not kept, a new best is looked for."""
+        kept = dict(state["kept"])
+        arrays = {name: (array.shape, array.dtype) for name, array in kept.items()}
+        if arrays and arrays != self._arrays:
+            raise ValueError(f"kept must be arrays of the model; got {', '.join(arrays)}")
+        self.best.load_state(state["best"])
+        self.best_epoch, self._waited, self._kept = state["best_epoch"], int(state["waited"]), kept
+        self._steps = None
+        if self.restore_best and not kept:
+            self._forget()
 
-    def _count(self, logs: Logs) -> None:
-        self._waited = 0 if self.best.improves(logs) else self._waited + 1
+    def _forget(self) -> None:
+        self.best.value = math.nan
+        self.best_epoch, self._waited, self._kept = None, 0, {}
 
 
 class Checkpoint(Callback):
-    """Saves the trainer after every epoch whose `monitor` is the best of the fit; None: after every epoch.
-    A fit that goes on from a checkpoint does not replace the file of a better epoch before that.
+    """Saves the trainer after every epoch whose `monitor` is the best so far; None: after every epoch. The
+    best value stays for the next fit of the same trainer, and for one that goes on from a checkpoint: a
+    worse epoch does not replace the file of a better one.
 
     The file holds the model, which `nncore.load` reads, and what `Trainer.restore` needs to go on.
     """
+
+    own_attributes = frozenset(("path", "best"))
 
     def __init__(
         self,
@@ -188,33 +242,33 @@ class Checkpoint(Callback):
         self.best = None if monitor is None else Best(monitor, mode)
 
     def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
-        """Forgets the past."""
+        """Forgets what it knows of other trainers."""
         if self.best is not None:
-            self.best.begin(logs)
+            self.best.begin(trainer, logs)
 
     def on_epoch_end(self, trainer: Fitting, logs: Logs) -> None:
         """Saves."""
         if self.best is None or self.best.improves(logs):
             trainer.save(self.path)
 
-    def on_fit_resume(
-        self, trainer: Fitting, epochs: Sequence[Logs], state: Mapping[str, NDArray[Any]]
-    ) -> None:
-        """Looks for the best among the epochs before."""
+    def state(self) -> Mapping[str, Any]:
+        """The best value."""
+        return {"best": None if self.best is None else self.best.state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes it over; ValueError for that of another column."""
+        if (self.best is None) != (state["best"] is None):
+            raise ValueError(
+                f"monitor must be {state['best'] and state['best']['monitor']!r}, as in the fit that goes "
+                f"on; got {self.best and self.best.monitor!r}. Callbacks of one class must stand in the "
+                "order that they had"
+            )
         if self.best is not None:
-            for logs in epochs:
-                self.best.improves(logs)
+            self.best.load_state(state["best"])
 
 
-def keyed(callbacks: Iterable[Callback]) -> dict[str, Callback]:
-    """Callbacks by class and number among those of the class: "EarlyStopping.0"."""
-    keys: dict[str, Callback] = {}
-    counts: Counter[str] = Counter()
-    for callback in callbacks:
-        kind = type(callback).__name__
-        keys[f"{kind}.{counts[kind]}"] = callback
-        counts[kind] += 1
-    return keys
+def _mode(sign: float) -> str:
+    return "min" if sign > 0 else "max"
 
 
 def _copies(trainer: Fitting) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,7 @@ imported where a file is written or read: `import nncore` is to be quick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from operator import setitem
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from .. import _core
-from .._arrays import check_feature_names
-from .._errors import as_seed
+from .._arrays import FeatureNames, check_feature_names
 from ..model import Model
 from ..model.config import trainable_flags, without_flags
-from ..model.contents import as_metadata, contents, explaining
-from ..optimizers import Optimizer
-from .callbacks import Callback, keyed
+from ..model.contents import CHECKPOINT_KEYS, as_metadata, checked_dtype, checked_seed, contents
+from ..optimizers import Optimizer, saving
+from .callback_state import SavedCallback, SavedCallbacks, pack, unpack
 from .history import History
 
 if TYPE_CHECKING:
@@ -29,26 +28,8 @@ if TYPE_CHECKING:
 
     from .._safetensors import PathLike, Tensors
 
+_HISTORY_KEY = "trainer.history."
 _CALLBACK_KEY = "trainer.callback."
-
-
-class ResumedFit(NamedTuple):
-    """The fit that a checkpoint was written in: the epochs before it, and what its callbacks kept, by key."""
-
-    first_epoch: int
-    callbacks: Mapping[str, Mapping[str, NDArray[Any]]]
-
-
-class SavedFit(Protocol):
-    """What a checkpoint asks of a fit under way."""
-
-    @property
-    def callbacks(self) -> Sequence[Callback]:
-        """Those of the fit."""
-
-    @property
-    def first_epoch(self) -> int:
-        """The number of epochs before it."""
 
 
 class SavedTrainer(Protocol):
@@ -58,14 +39,31 @@ class SavedTrainer(Protocol):
     optimizer: Optimizer
     history: History
     seed: int
-    resumed: ResumedFit | None
+    resumed: SavedCallbacks | None
 
     @property
-    def running(self) -> SavedFit | None:
-        """The fit under way."""
+    def is_fitting(self) -> bool:
+        """Whether a fit is under way."""
+
+    def saved_callbacks(self) -> SavedCallbacks | None:
+        """What the callbacks know."""
 
     def between_epochs(self, *, wait: bool) -> AbstractContextManager[None]:
         """No epoch begins meanwhile."""
+
+
+class Moment(NamedTuple):
+    """All that a checkpoint brings back."""
+
+    arrays: Tensors  # the model's
+    optimizer: saving.Moment
+    columns: dict[str, list[float]]  # of the history
+    seed: int  # the trainer's
+    store_seed: int
+    metadata: dict[str, Any]
+    feature_names: FeatureNames
+    trainable: dict[str, bool]  # by the names of layers
+    callbacks: SavedCallbacks | None
 
 
 def save_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
@@ -79,138 +77,148 @@ def save_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
 
 def restore_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
     """Brings a trainer, made like the one that was saved, to the state of the file. Everything is checked
-    before anything is changed; ValueError names what differs.
+    before anything is changed; ValueError names what differs. An error or Ctrl-C leaves all as before.
     """
-    from .._safetensors import read
+    from .._safetensors import explaining, read
 
     fields, tensors = read(path)
     with explaining(path, fields):
-        changes = _check_checkpoint(trainer, fields, tensors)
-        resumed = _resumed_fit(fields["checkpoint"], tensors)
-        changes += _changes_of_settings(trainer, fields, tensors)
+        moment = _checked(trainer, fields, tensors)
     with trainer.between_epochs(wait=False):
-        resumed = resumed if trainer.running is None else None
-        _core.call_together([*changes, partial(setattr, trainer, "resumed", resumed)])
+        _core.call_together(_changes_to(moment, trainer))
 
 
-def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors]:
-    """The same of a trainer's file."""
-    fields, tensors = contents(trainer.model)
-    optimizer, running = trainer.optimizer, trainer.running
-    fields["checkpoint"] = {
-        "optimizer": optimizer.kind,
-        "settings": optimizer.settings,
-        "seed": trainer.seed,
-        "random_step": trainer.model.store.core.random_step,
-        "columns": list(trainer.history),
-        "fit_began": None if running is None else running.first_epoch,
-    }
-    tensors["optimizer.steps"] = np.array(optimizer.state(trainer.model.store).steps, dtype=np.int64)
-    tensors |= {key: np.array(view, order="C") for key, view in _slots(trainer).items()}
-    for column, values in trainer.history.items():
-        tensors[f"trainer.history.{column}"] = np.array(values, dtype=np.float64)
-    for key, callback in keyed(() if running is None else running.callbacks).items():
-        for name, array in callback.checkpoint_state().items():
-            tensors[f"{_CALLBACK_KEY}{key}.{name}"] = np.array(array, order="C")
-    return fields, tensors
-
-
-def _resumed_fit(checkpoint: Mapping[str, Any], tensors: Tensors) -> ResumedFit | None:
-    """The fit that a checkpoint was written in."""
-    first_epoch = checkpoint["fit_began"]
-    if first_epoch is None:
-        return None
-    if not isinstance(first_epoch, int) or first_epoch < 0:
-        raise ValueError(f"fit_began must be a number of epochs or null; got {first_epoch!r}")
-    kept: dict[str, Tensors] = {}
-    for key, array in tensors.items():
-        if key.startswith(_CALLBACK_KEY):
-            kind, number, name = key.removeprefix(_CALLBACK_KEY).split(".", 2)
-            kept.setdefault(f"{kind}.{number}", {})[name] = array
-    return ResumedFit(first_epoch, kept)
-
-
-def _slots(trainer: SavedTrainer) -> Tensors:
-    """Views of the optimizer's slots for the model's arrays, by the names they have in a file."""
-    model, store = trainer.model, trainer.model.store
-    state = trainer.optimizer.state(store)
-    state.prepare_slots(trainer.optimizer.core, store.core)
-    return {
-        f"optimizer.{slot}.{name}": view
-        for slot, flat in state.slots.items()
-        for name, view in store.split(flat, model.segments).items()
-    }
-
-
-def _changes_of_settings(
-    trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors
-) -> list[_core.Change]:
-    """What a restored trainer takes over beside its arrays."""
-    model, checkpoint = trainer.model, fields["checkpoint"]
-    columns = {name: tensors[f"trainer.history.{name}"].tolist() for name in checkpoint["columns"]}
-    names = check_feature_names(fields.get("feature_names", {}), model.input_names, model.input_widths)
-    steps = int(tensors["optimizer.steps"])
+def _changes_to(moment: Moment, trainer: SavedTrainer) -> list[_core.Change]:
+    """What brings back a moment, for `_core.call_together`."""
+    model = trainer.model
+    guard = model.store.core.changing()
     layers = {name: layer for layer, name in model.names.items()}
     return [
-        partial(setattr, trainer.optimizer.state(model.store), "steps", steps),
-        partial(setattr, trainer, "seed", checkpoint["seed"]),
-        *trainer.history.changes_to(columns, checkpoint["seed"]),
-        *trainer.optimizer.changes_to(checkpoint["settings"]),
-        partial(setattr, model.store.core, "seed", fields["seed"]),
-        partial(setattr, model.store.core, "random_step", checkpoint["random_step"]),
-        partial(setattr, model, "metadata", dict(fields["metadata"])),
-        partial(setattr, model.reader, "feature_names", names),
+        guard.__enter__,
+        *(partial(setitem, view, ..., moment.arrays[name]) for name, view in model.named_arrays().items()),
+        *saving.changes_to(moment.optimizer, trainer.optimizer, model),
+        partial(guard.__exit__, None, None, None),
+        *trainer.history.changes_to(moment.columns, moment.seed),
+        partial(setattr, trainer, "seed", moment.seed),
+        partial(setattr, trainer, "resumed", None if trainer.is_fitting else moment.callbacks),
+        partial(setattr, model.store.core, "seed", moment.store_seed),
+        partial(setattr, model, "metadata", moment.metadata),
+        partial(setattr, model.reader, "feature_names", moment.feature_names),
         *(
             change
-            for name, trainable in trainable_flags(fields["graph"])
+            for name, trainable in moment.trainable.items()
             for change in layers[name].trainable_changes(trainable)
         ),
     ]
 
 
-def _check_checkpoint(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) -> list[_core.Change]:
-    """Everything that could be wrong; returns what gives the arrays their values, while nobody uses them."""
-    if "checkpoint" not in fields:
+# Contents -----------------------------------------------------------------------------------------------
+
+
+def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors]:
+    """The fields and arrays of a trainer's file."""
+    fields, tensors = contents(trainer.model)
+    own_fields, slots = saving.contents(trainer.optimizer, trainer.model)
+    callbacks, kept = _packed(trainer.saved_callbacks())
+    history = {f"{_HISTORY_KEY}{name}": np.array(column) for name, column in trainer.history.items()}
+    columns = list(trainer.history)
+    fields["checkpoint"] = {**own_fields, "seed": trainer.seed, "columns": columns, "callbacks": callbacks}
+    return fields, {**tensors, **slots, **history, **kept}
+
+
+def _packed(callbacks: SavedCallbacks | None) -> tuple[list[dict[str, Any]] | None, Tensors]:
+    """The field and the arrays of the callbacks."""
+    if callbacks is None:
+        return None, {}
+    fields: list[dict[str, Any]] = []
+    tensors: Tensors = {}
+    for place, (key, saved) in enumerate(callbacks.items()):
+        arrays: list[NDArray[Any]] = []
+        what = f"state() of {key.rpartition('.')[0]}"
+        try:
+            state = pack(saved.state, arrays, what)
+        except RecursionError:  # of a list that holds itself, too
+            raise ValueError(f"{what} must be what JSON can hold; got too many levels") from None
+        fields.append({"key": key, **saved._asdict(), "changed": list(saved.changed), "state": state})
+        tensors |= {f"{_CALLBACK_KEY}{place}.{i}": array for i, array in enumerate(arrays)}
+    return fields, tensors
+
+
+def _checked(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) -> Moment:
+    """The moment of a file, after everything that could be wrong was looked at."""
+    model, checkpoint = trainer.model, fields.get("checkpoint")
+    if checkpoint is None:
         raise ValueError("the file must hold a trainer; got a model alone: use nncore.load")
-    checkpoint, model, optimizer = fields["checkpoint"], trainer.model, trainer.optimizer
+    if not isinstance(checkpoint, dict) or "columns" not in checkpoint:
+        raise ValueError("the file must hold a trainer; got a model and an optimizer: use optimizer.restore")
     if without_flags(fields["graph"]) != without_flags(model.describe_graph()):
         raise ValueError("the file's model must be built like the trainer's; got another graph")
-    if checkpoint["optimizer"] != optimizer.kind:
-        raise ValueError(f"optimizer must be {optimizer.kind}, the trainer's; got {checkpoint['optimizer']}")
-    if set(checkpoint["settings"]) != set(optimizer.settings):
+    optimizer = saving.checked(trainer.optimizer, model, checkpoint, tensors, "the trainer's")
+    views = model.named_arrays()
+    if own := {name for name in tensors if not name.startswith(CHECKPOINT_KEYS)} ^ views.keys():
         raise ValueError(
-            f"settings must be {sorted(optimizer.settings)}, as the trainer's optimizer has; "
-            f"got {sorted(checkpoint['settings'])}"
+            f"arrays must be those of the model; got {', '.join(sorted(own))} missing or too much"
         )
-    as_seed(checkpoint["seed"])
-    as_seed(fields["seed"])
-    as_metadata(fields["metadata"])
-    for name, trainable in trainable_flags(fields["graph"]):
-        if not isinstance(trainable, bool):
-            raise ValueError(f"trainable of layer {name} must be true or false; got {trainable!r}")
-    random_step = checkpoint["random_step"]
-    if type(random_step) is not int or not 0 <= random_step < 2**64:
-        raise ValueError(f"random_step must be an integer in [0, 2^64); got {random_step!r}")
-    steps = tensors["optimizer.steps"]
-    if steps.shape != () or steps.dtype.kind not in "iu" or not 0 <= int(steps) < 2**53:
-        raise ValueError(f"optimizer.steps must be one integer in [0, 2^53); got {steps}")
-    lengths = {tensors[f"trainer.history.{name}"].shape for name in checkpoint["columns"]}
-    if len(lengths) > 1:
+    saving.check_arrays(tensors, views, "the trainer's")
+    if checked_dtype(fields["dtype"]) != model.dtype:
+        raise ValueError(f"dtype must be {model.dtype}, the model's; got {fields['dtype']}")
+    callbacks, callback_arrays = _unpacked(checkpoint["callbacks"], tensors)
+    columns = _checked_columns(checkpoint["columns"], tensors)
+    known = callback_arrays | {f"{_HISTORY_KEY}{name}" for name in columns}
+    if unknown := {name for name in tensors if name.startswith("trainer.")} ^ known:
+        raise ValueError(
+            f"trainer's arrays must be those of its fields; got {', '.join(sorted(unknown))} too"
+        )
+    return Moment(
+        {name: tensors[name] for name in views},
+        optimizer,
+        columns,
+        checked_seed(checkpoint["seed"]),
+        checked_seed(fields["seed"]),
+        as_metadata(fields["metadata"]),
+        check_feature_names(fields.get("feature_names", {}), model.input_names, model.input_widths),
+        _checked_flags(fields["graph"]),
+        callbacks,
+    )
+
+
+def _checked_columns(names: Any, tensors: Tensors) -> dict[str, list[float]]:
+    """The columns of the history."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"columns must be a list of names; got {names!r}")
+    arrays = {name: tensors[f"{_HISTORY_KEY}{name}"] for name in names}
+    if len(arrays) < len(names):
+        raise ValueError(f"columns must have names that differ; got {names}")
+    for name, array in arrays.items():
+        if array.ndim != 1 or array.dtype != np.float64:
+            raise ValueError(f"column {name} must be float64 (epochs,); got {array.dtype} {array.shape}")
+    if len(lengths := {len(array) for array in arrays.values()}) > 1:
         raise ValueError(f"columns of the history must have one length; got {sorted(lengths)}")
-    slots = _slots(trainer)
-    kept = {name for name in tensors if name.startswith("optimizer.")} - {"optimizer.steps"}
-    if kept != slots.keys():
-        raise ValueError(
-            f"the optimizer's slots must be {', '.join(sorted(slots)) or 'none'}; "
-            f"got {', '.join(sorted(kept)) or 'none'}"
-        )
-    views = {**model.named_arrays(), **slots}
-    for name, view in views.items():
-        if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
-            raise ValueError(
-                f"{name} must be {view.dtype} {view.shape}, as the trainer's; "
-                f"got {tensors[name].dtype} {tensors[name].shape}"
-            )
-    guard = model.store.core.changing()
-    writes = [partial(setitem, view, ..., tensors[name]) for name, view in views.items()]
-    return [guard.__enter__, *writes, partial(guard.__exit__, None, None, None)]
+    return {name: array.tolist() for name, array in arrays.items()}
+
+
+def _checked_flags(graph: Mapping[str, Any]) -> dict[str, bool]:
+    """Which layers are trainable."""
+    flags = dict(trainable_flags(graph))
+    if not all(type(flag) is bool for flag in flags.values()):
+        raise ValueError(f"trainable must be true or false; got {flags}")
+    return flags
+
+
+def _unpacked(fields: Any, tensors: Tensors) -> tuple[SavedCallbacks | None, set[str]]:
+    """What the callbacks knew, and the names of the arrays that it was read from."""
+    if fields is None:
+        return None, set()
+    callbacks: dict[str, SavedCallback] = {}
+    names: set[str] = set()
+    for place, one in enumerate(fields):
+        prefix = f"{_CALLBACK_KEY}{place}."
+        own = {name: array for name, array in tensors.items() if name.startswith(prefix)}
+        arrays = {int(name.removeprefix(prefix)): array for name, array in own.items()}
+        called, stopped, changed = one["called"], one["stopped"], one["changed"]
+        if not all(isinstance(name, str) for name in (one["key"], *changed)):
+            raise ValueError(f"callbacks must have names as keys; got {one['key']!r}")
+        state = unpack(one["state"], arrays)
+        callbacks[one["key"]] = SavedCallback(bool(called), bool(stopped), state, changed)
+        names |= own.keys()
+    return callbacks, names

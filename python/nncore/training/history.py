@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import _core
-from .._errors import check_list, check_size, described
+from .._errors import check_list, described
+
+if TYPE_CHECKING:
+    _Columns = dict[str, list[float]]
+else:
+
+    class _Columns(Mapping, dict):
+        """A dict, as pandas asks for one, whose methods read it by way of `__getitem__` and `__iter__`."""
 
 
-class History(Mapping[str, list[float]]):
+class History(_Columns):
     """Columns by name, a number an epoch: "loss" (the mean over the epoch's steps), the metrics on the
     training data and "val_loss" and val_ metrics (all with the parameters as the epoch left them),
     "learning_rate" (that of the epoch's last step, where the optimizer has a schedule), "seconds".
 
     Holds whole epochs only. `epochs` counts them; `seed` is the trainer's. NaN stands where an epoch did not
-    report a column.
+    report a column. What it returns are copies; only its trainer writes to it. `pandas.DataFrame(history)`
+    is the table of epochs.
 
     >>> history = History(seed=0)
     >>> history.append({"loss": 0.5, "seconds": 1.0})
@@ -25,57 +35,82 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self, seed: int) -> None:
+        dict.__init__(self)
         self.seed = seed
-        self._rows: list[dict[str, float]] = []  # one list, so that an epoch is added at once or not at all
+        self.life = object()  # another one where the epochs are replaced
 
     @property
     def epochs(self) -> int:
         """The number of whole epochs."""
-        return len(self._rows)
+        return min(map(len, dict.values(self)), default=0)
 
     @property
     def last(self) -> dict[str, float]:
         """The columns of the last epoch; empty before the first."""
-        return dict(self._rows[-1]) if self._rows else {}
-
-    def rows(self, first: int = 0) -> list[dict[str, float]]:
-        """The columns of each epoch from the one of that place on, counted from 0."""
-        return [dict(row) for row in self._rows[check_size(first, "first", least=0) :]]
+        return {name: column[-1] for name, column in self.items() if column}
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds an epoch."""
         if not isinstance(row, Mapping):
             raise TypeError(f"row must be a dict of columns; got {described(row)}")
-        self._rows.append(dict(row))
+        missing = [math.nan] * self.epochs
+        dict.update(self, {name: missing.copy() for name in row if not dict.__contains__(self, name)})
+        columns = dict(dict.items(self))
+        values = [row.get(name, math.nan) for name in columns]
+        # One call without Python in between: no Ctrl-C and no other thread comes while columns differ.
+        deque(map(list.append, columns.values(), values), maxlen=0)
 
     def changes_to(self, columns: Mapping[str, list[float]], seed: int) -> list[_core.Change]:
         """What takes over a checkpoint's, for `_core.call_together`."""
         if not isinstance(columns, Mapping):
             raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
-        lists = [check_list(column, f"columns[{name!r}]", "numbers") for name, column in columns.items()]
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
-        return [partial(setattr, self, "_rows", rows), partial(setattr, self, "seed", seed)]
+        lists = {name: check_list(one, f"columns[{name!r}]", "numbers") for name, one in columns.items()}
+        if len(lengths := sorted({len(one) for one in lists.values()})) > 1:
+            raise ValueError(f"columns must have one length; got {lengths}")
+        return [
+            partial(dict.clear, self),
+            partial(dict.update, self, lists),
+            partial(setattr, self, "life", object()),
+            partial(setattr, self, "seed", seed),
+        ]
+
+    def copy(self) -> dict[str, list[float]]:
+        """A dict of the columns."""
+        return dict(self)
 
     def __getitem__(self, column: str) -> list[float]:
-        if column not in self._columns():
-            raise KeyError(column)
-        return [row.get(column, math.nan) for row in self._rows]
+        return list(dict.__getitem__(self, column))  # type: ignore[index]  # mypy takes it for a type
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns())
+        return iter(tuple(dict.keys(self)))
 
     def __len__(self) -> int:
-        return len(self._columns())
+        return dict.__len__(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _history, (type(self), dict(self), vars(self))
 
     def __repr__(self) -> str:
         return f"<History of {self.epochs} epochs: {', '.join(self) or 'nothing yet'}>"
 
     def __str__(self) -> str:
-        columns = list(self)
-        lines = ["epoch  " + "  ".join(f"{column:>12}" for column in columns)]
-        for epoch, row in enumerate(self._rows, start=1):
-            lines.append(f"{epoch:5}  " + "  ".join(f"{row.get(c, math.nan):12.6g}" for c in columns))
+        lines = ["epoch  " + "  ".join(f"{column:>12}" for column in self)]
+        for epoch, row in enumerate(zip(*self.values(), strict=True), start=1):
+            lines.append(f"{epoch:5}  " + "  ".join(f"{value:12.6g}" for value in row))
         return "\n".join(lines)
 
-    def _columns(self) -> dict[str, None]:
-        return dict.fromkeys(column for row in self._rows for column in row)
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            "history must be written to by its trainer alone; got a change: dict(history) is a copy"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+def _history(kind: type[History], columns: dict[str, list[float]], attributes: dict[str, Any]) -> History:
+    """What was pickled or copied."""
+    history = kind.__new__(kind)
+    dict.update(history, columns)
+    vars(history).update(attributes)
+    return history

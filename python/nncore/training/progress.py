@@ -28,6 +28,9 @@ class Progress:
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
         """After the validation of an epoch."""
 
+    def say(self, text: str) -> None:
+        """Between epochs, or after the last one: what a callback has to say."""
+
     def __enter__(self) -> Progress:
         return self
 
@@ -70,6 +73,10 @@ class Guarded(Progress):
         """Passes it on."""
         self._tell("end_epoch", epoch, row)
 
+    def say(self, text: str) -> None:
+        """Passes it on."""
+        self._tell("say", text)
+
     def close(self) -> None:
         """Passes it on."""
         self._tell("close")
@@ -109,9 +116,12 @@ class Lines(Progress):
         """Prints the line that is left."""
         line, self._line = self._line, ""
         if line:
-            self._stream.write(line)
-            if hasattr(self._stream, "flush"):  # objects that take the place of stderr need not have it
-                self._stream.flush()
+            _write(self._stream, line)
+
+    def say(self, text: str) -> None:
+        """Prints it, after the line of the last epoch."""
+        self.close()
+        _write(self._stream, f"{text}\n")
 
 
 class Bar(Progress):
@@ -162,6 +172,11 @@ class Bar(Progress):
         else:
             self._leave_finished()
 
+    def say(self, text: str) -> None:
+        """Prints it, below the bar of the last epoch."""
+        self.close()
+        _write(self._stream, f"{text}\n")
+
     def _leave_finished(self) -> None:
         if self._finished is None:
             return
@@ -184,6 +199,12 @@ class Bar(Progress):
         )
         bar.start_t = bar.last_print_t = time.time() - seconds
         return bar
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text)
+    if hasattr(stream, "flush"):  # objects that take the place of stderr need not have it
+        stream.flush()
 
 
 def _tqdm() -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from threading import Condition, get_ident
 from typing import Any
 
@@ -19,38 +18,26 @@ from ..model import Model
 from ..model.objective import Losses, LossWeights, Order, make_objective
 from ..model.reading import Samples
 from ..optimizers import Optimizer, as_optimizer
-from .callbacks import Callback, Logs, keyed
-from .checkpoint import ResumedFit, restore_checkpoint, save_checkpoint
+from .callback_state import SavedCallbacks
+from .callbacks import Callback
+from .checkpoint import restore_checkpoint, save_checkpoint
 from .history import History
 from .measuring import Metrics, measure, metric_columns
 from .progress import Progress, ProgressOption, make_progress
+from .running import RunningFit, Seen
 
-
-class RunningFit:
-    """A fit under way."""
-
-    def __init__(self, callbacks: list[Callback], first_epoch: int, logs: Logs) -> None:
-        self.callbacks = callbacks
-        self.first_epoch = first_epoch  # the number of epochs before it
-        self.logs = logs  # of the last epoch
-        self.begun: list[Callback] = []  # whose on_fit_begin was called
-
-    def begin(self, trainer: Trainer) -> None:
-        """Tells the callbacks that the fit begins, and what those of the fit that it goes on with knew.
-
-        A fit that a callback refuses leaves that to the next one.
-        """
-        resumed = trainer.resumed
-        for callback in self.callbacks:
-            self.begun.append(callback)
-            callback.on_fit_begin(trainer, self.logs)
-        if resumed is None:
-            return
-        self.first_epoch = resumed.first_epoch
-        epochs = trainer.history.rows(self.first_epoch)
-        for key, callback in keyed(self.callbacks).items():
-            callback.on_fit_resume(trainer, epochs, resumed.callbacks.get(key, {}))
-        trainer.resumed = None
+#: What a trainer's copy makes anew: what the core planned, and what is under way.
+_OF_THE_PROCESS = (
+    "objective",
+    "_stopping",
+    "_running",
+    "_seen",
+    "_shown",
+    "_boundary",
+    "_epoch_thread",
+    "_makes_steps",
+    "_waiting_saves",
+)
 
 
 class Trainer:
@@ -86,6 +73,7 @@ class Trainer:
     ) -> None:
         check_is(model, Model, "model")
         self.model = model
+        self._losses = loss, loss_weights
         self.objective = make_objective(model, loss, loss_weights)
         self.optimizer = as_optimizer(optimizer)
         self.seed = model.seed if seed is None else as_seed(seed)
@@ -96,11 +84,18 @@ class Trainer:
             raise ValueError(
                 f"metrics must make columns of different names; got several of {', '.join(twice)}"
             )
+        self.resumed: SavedCallbacks | None = None  # what the next fit goes on with
+        self._make_idle()
+
+    def _make_idle(self) -> None:
+        """No fit is under way."""
         self._stopping = False
-        self.running: RunningFit | None = None  # the fit under way
-        self.resumed: ResumedFit | None = None  # what the next fit goes on with
+        self._running: RunningFit | None = None
+        self._seen: Seen = ()  # callbacks of the last fit
+        self._shown = Progress()
         self._boundary = Condition()
-        self._epoch_thread: tuple[int, int] | None = None  # process and thread of who is within an epoch
+        self._epoch_thread: tuple[int, int] | None = None  # process and thread of who makes an epoch
+        self._makes_steps = False  # or else is with its callbacks
         self._waiting_saves = 0
 
     def fit(
@@ -131,6 +126,9 @@ class Trainer:
         `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
         seed and the number of epochs before it.
 
+        `epochs` may be 0 where the fit goes on with one that a checkpoint was written in: what that had left
+        to do after its last epoch is done then.
+
         `progress` says what is written to stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar)
         or False (nothing). At most one epoch a second leaves its line or finished bar, and the last epoch
         does. Where stderr cannot be written, the fit goes on without.
@@ -145,31 +143,32 @@ class Trainer:
         """
         names = self.model.feature_names_with(x)
         samples = self.objective.read(x, y, sample_weight, feature_names=names)
-        epochs, batch_size = check_size(epochs, "epochs"), check_size(batch_size, "batch_size")
+        epochs = check_size(epochs, "epochs", least=1 if self.resumed is None else 0)
+        batch_size = check_size(batch_size, "batch_size")
         shuffle, callbacks = check_flag(shuffle, "shuffle"), _as_callbacks(callbacks)
         _check_rows(samples, "x")
         validation = self._validation(validation_data, x, names)
         columns = self._column_names(validation is not None)
         with (
-            self._running(callbacks, dict.fromkeys(columns, math.nan)) as running,
+            self._fitting(callbacks, columns) as running,
             make_progress(progress, epochs, -(-samples.counted_rows // batch_size)) as show,
         ):
-            running.begin(self)
-            steps = self._steps
+            self._shown = show
+            running.begin(self, self.resumed or {})
+            self.resumed = None
+            with self._epoch():
+                running.call_waiting(self)
+            steps = self.steps
             for epoch in range(1, epochs + 1):
                 if self._stopping:
                     break
                 show.begin_epoch(epoch)
-                self._enter_epoch()
-                try:
-                    running.logs = self._epoch(samples, validation, batch_size, shuffle, show)
-                    self.history.append(running.logs)
-                finally:
-                    self._remember(names, steps)
-                    self._leave_epoch()
-                show.end_epoch(epoch, running.logs)
-                for callback in running.callbacks:
-                    callback.on_epoch_end(self, running.logs)
+                with self._epoch():
+                    with self._steps(names, steps):
+                        running.logs = self._train(samples, validation, batch_size, shuffle, show)
+                        self.history.append(running.logs)
+                    show.end_epoch(epoch, running.logs)
+                    running.end_epoch(self)
         return self.history
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
@@ -181,7 +180,7 @@ class Trainer:
         Raises FloatingPointError, and makes no step, where an input, the loss, a gradient or the update is
         not finite.
         """
-        steps = None if isinstance(x, np.ndarray) else self._steps  # arrays have no names to remember
+        steps = None if isinstance(x, np.ndarray) else self.steps  # arrays have no names to remember
         loss = self.objective.train_step(x, y, sample_weight, self.optimizer)
         if steps is not None:
             self._remember(self.model.feature_names_with(x), steps)
@@ -200,17 +199,29 @@ class Trainer:
         _check_rows(samples, "x")
         return {"loss": self.objective.loss(samples), **self._measure(samples)}
 
+    @property
+    def steps(self) -> int:
+        """The number of steps made with the optimizer."""
+        return self.optimizer.state(self.model.store).steps
+
     def stop(self) -> None:
         """Ends the running fit after this epoch: for callbacks."""
         self._stopping = True
+        if self._running is not None:
+            self._running.note_stop()
+
+    def say(self, text: str) -> None:
+        """Writes a line to stderr where the running fit shows its progress there: for callbacks."""
+        self._shown.say(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes, with
         the same errors.
 
-        During a fit it holds what the callbacks keep too, so that another fit can go on from it. Callbacks
-        may save; another thread waits for the end of the epoch. Raises RuntimeError within an epoch, and
-        while another thread makes a `step`.
+        During a fit it holds what the callbacks know too, so that another fit can go on from it. Callbacks
+        may save; another thread waits for the end of the epoch and its callbacks (which must not wait for
+        that thread). Raises RuntimeError within an epoch, and while another thread makes a `step`, and
+        TypeError for a state of a callback that no file can hold.
         """
         check_path(path)
         save_checkpoint(self, path)
@@ -221,11 +232,29 @@ class Trainer:
         The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
         Parameters, moments, steps, learning rate, seeds, metadata, feature names and history are the file's.
         If it was written during a fit, the next fit goes on with that one: callbacks of the same classes, in
-        the same order, know what those knew. Raises ValueError, naming what differs, and RuntimeError while
-        another thread trains, before anything is changed, and OSError as `nncore.load` does.
+        the same order, know what those knew, and are told of the last epoch where those had not been. That
+        fit is a ValueError where a callback of one's own changed and has no `state` and `load_state`.
+
+        Raises ValueError, naming what differs, and RuntimeError while another thread trains, before anything
+        is changed, and OSError as `nncore.load` does.
         """
         check_path(path)
         restore_checkpoint(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and deep copies: what a checkpoint holds too. The copy of a trainer that is within a
+        fit is of the last epoch; RuntimeError within an epoch, and while another thread trains.
+        """
+        with self.between_epochs(wait=False):
+            if self._running is not None and self._running.thread != get_ident():
+                raise RuntimeError("another thread trains; copy the trainer in a callback, or after the fit")
+            state = {**vars(self), "resumed": self.saved_callbacks()}
+        return {name: value for name, value in state.items() if name not in _OF_THE_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.objective = make_objective(self.model, *self._losses)
+        self._make_idle()
 
     def __repr__(self) -> str:
         losses = ", ".join(str(getattr(term.loss, "kind", term.loss)) for term in self.objective.terms)
@@ -234,28 +263,57 @@ class Trainer:
     # Helpers ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _running(self, callbacks: list[Callback], logs: Logs) -> Iterator[RunningFit]:
+    def _fitting(self, callbacks: list[Callback], columns: Sequence[str]) -> Iterator[RunningFit]:
         """A fit, which begins here or goes on. However it ends, its callbacks are told."""
-        running = RunningFit(callbacks, self.history.epochs, logs)
-        self.running, self._stopping = running, False
+        running = RunningFit(callbacks, columns, self._seen)
+        self._running, self._stopping = running, False
         try:
             yield running
         finally:
-            self.running = None
-            with ExitStack() as all_of_them:
-                for callback in reversed(running.begun):
-                    all_of_them.callback(callback.on_fit_end, self, running.logs)
+            self._seen = running.seen
+            try:
+                running.end(self)
+            finally:
+                self._running, self._shown = None, Progress()
 
-    def _enter_epoch(self) -> None:
-        """Saves of other threads have had their turn, and wait from now on."""
+    @contextmanager
+    def _epoch(self) -> Iterator[None]:
+        """An epoch and its callbacks. Saves of other threads have had their turn, and wait from now on."""
         with self._boundary:
             self._boundary.wait_for(lambda: self._waiting_saves == 0)
             self._epoch_thread = os.getpid(), get_ident()
+        try:
+            yield
+        finally:
+            with self._boundary:
+                self._epoch_thread = None
+                self._boundary.notify_all()
 
-    def _leave_epoch(self) -> None:
-        with self._boundary:
-            self._epoch_thread = None
-            self._boundary.notify_all()
+    @contextmanager
+    def _steps(self, names: FeatureNames, steps: int) -> Iterator[None]:
+        """The part of an epoch in which the model changes. Remembers the names of columns once a step more
+        than `steps` was made.
+        """
+        self._makes_steps = True
+        try:
+            yield
+        finally:
+            self._makes_steps = False
+            self._remember(names, steps)
+
+    @property
+    def is_fitting(self) -> bool:
+        """Whether a fit is under way, and its end has not begun."""
+        return self._running is not None and not self._running.is_ending
+
+    def saved_callbacks(self) -> SavedCallbacks | None:
+        """What the callbacks of the fit under way know, or what those of the next one will be told."""
+        running = self._running
+        if running is None or not running.has_begun:
+            return self.resumed
+        # To callbacks, the fit is over in on_fit_end; a thread that one of them ends there may be in a save.
+        is_over = running.is_ending and running.thread == get_ident()
+        return None if is_over else running.saved(self)
 
     @contextmanager
     def between_epochs(self, *, wait: bool) -> Iterator[None]:
@@ -263,7 +321,9 @@ class Trainer:
         me = os.getpid(), get_ident()
 
         def is_between() -> bool:  # a forked child has none of its parent's other threads
-            return self._epoch_thread is None or self._epoch_thread[0] != me[0]
+            holder = self._epoch_thread
+            is_callback = holder == me and not self._makes_steps
+            return holder is None or holder[0] != me[0] or is_callback
 
         with self._boundary:
             if not is_between() and (not wait or self._epoch_thread == me):
@@ -279,7 +339,7 @@ class Trainer:
                 self._waiting_saves -= 1
                 self._boundary.notify_all()
 
-    def _epoch(
+    def _train(
         self, samples: Samples, validation: Samples | None, batch_size: int, shuffle: bool, show: Progress
     ) -> dict[str, float]:
         """One epoch of steps, and what it reports."""
@@ -290,7 +350,7 @@ class Trainer:
         if validation is not None:
             logs["val_loss"] = self.objective.loss(validation)
             logs.update((f"val_{name}", value) for name, value in self._measure(validation).items())
-        if factors := self.optimizer.factors(max(0, self._steps - 1)):  # of the epoch's last step
+        if factors := self.optimizer.factors(max(0, self.steps - 1)):  # of the epoch's last step
             logs["learning_rate"] = self.optimizer.learning_rate * factors[0]
         logs["seconds"] = time.perf_counter() - begin
         return logs
@@ -305,13 +365,9 @@ class Trainer:
         order = _core.shuffled_rows(count, self.seed, self.history.epochs)
         return order if rows is None else rows[order]
 
-    @property
-    def _steps(self) -> int:
-        return self.optimizer.state(self.model.store).steps
-
     def _remember(self, names: FeatureNames, steps: int) -> None:
         """Gives the model the names of its columns once a step more than `steps` was made."""
-        if names != self.model.feature_names and self._steps > steps:
+        if names != self.model.feature_names and self.steps > steps:
             self.model.feature_names = dict(names)
 
     def _validation(self, data: Sequence[Any] | None, x: Any, names: FeatureNames) -> Samples | None:
