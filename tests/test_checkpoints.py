@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,44 +174,6 @@ def test_a_crafted_state_of_a_callback_is_refused_before_training(path: Path, na
     with pytest.raises((TypeError, ValueError)):
         other.fit(X, Y, validation_data=(X, Y), progress=False, callbacks=[nc.EarlyStopping(9)])
     assert all_of(other) == before
-
-
-def test_an_error_within_a_restore_leaves_all_as_before(path: Path) -> None:
-    """Ctrl-C at any line."""
-
-    @contextmanager
-    def interrupt(line: int) -> Iterator[list[int]]:
-        lines = [0]
-
-        def trace(frame: Any, event: str, _: Any) -> Any:
-            if "nncore" not in frame.f_code.co_filename:
-                return None
-            lines[0] += event == "line" and frame.f_code.co_name == "_put"
-            if lines[0] == line:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-            return trace
-
-        sys.settrace(trace)
-        try:
-            yield lines
-        finally:
-            sys.settrace(None)
-
-    line, done = 1, False
-    while not done:
-        other = trainer(seed=9)
-        other.fit(X, Y, epochs=1, progress=False)
-        before = all_of(other)
-        with interrupt(line) as lines:
-            try:
-                other.restore(path)
-                done = True
-            except KeyboardInterrupt:
-                assert all_of(other) == before
-        line += 1
-    assert all_of(other) != before
-    assert lines[0] > 10
 
 
 # Optimizers without a trainer ----------------------------------------------------------------------------
