@@ -115,3 +115,14 @@ def test_a_metric_returns_a_number(answer: Any) -> None:
 
     with pytest.raises(TypeError, match=r"^what metric 'metric' returns must be a number; got "):
         trainer("mean_squared_error", 2, metrics=[metric]).evaluate(X, X[:, :2])
+
+
+@pytest.mark.parametrize("validates", [False, True])
+def test_a_metric_that_does_not_fit_is_told_of_before_anything_is_trained(validates: bool) -> None:
+    x, rows, labels = np.ones((6, 2)), np.ones((6, 3)), np.array([0, 1, 2, 0, 1, 2])
+    one = nc.Trainer(nc.mlp([2, 3], seed=0), "softmax_cross_entropy", "sgd", metrics=["binary_accuracy"])
+    before = one.model.parameters.copy()
+    validation = (x, labels) if validates else None
+    with pytest.raises(ValueError, match="y_true must have the shape of y_pred"):
+        one.fit(x, rows if validates else labels, validation_data=validation, progress=False)
+    assert np.array_equal(one.model.parameters, before)

@@ -28,7 +28,9 @@ JUNK: list[Any] = [
     1.5,
     np.nan,
     np.inf,
-    2**31,
+    -(2**31),
+    2**62,
+    3000,
     2**70,
     "x",
     "",
@@ -199,7 +201,8 @@ class Calls:
                 values.append(layers[-1](value))
         outputs = [values[-1]] if self.likely(0.8) else [values[-1], self.one(values)]
         dtype = self.or_junk(self.one(["float32", "float64"]))
-        return nc.Model(inputs, outputs, dtype=dtype, seed=self.or_junk(int(self.random.integers(100))))
+        seed = self.or_junk(int(self.random.integers(100)))
+        return nc.Model(inputs, outputs, dtype=dtype, seed=0 if seed is None else seed)  # None: any seed
 
     def make_model(self) -> None:
         if self.likely(0.3):

@@ -43,7 +43,7 @@ ALLOWED = (ValueError, OSError)
 @cache
 def sources(folder: Path) -> list[bytes]:
     """Files of models of every kind of layer, and of trainers."""
-    x, index = nc.Input(3, name="x"), nc.Input(1, name="index")
+    x, index = nc.Input(3, name="x"), nc.Input(1, name="index", is_integer=True)
     hidden = nc.Dropout(0.5)(nc.PReLU(4)(nc.BatchNorm(4)(nc.Dense(3, 4)(x))))
     shared = nc.Dense(4, 4, name="shared")
     joined = nc.Concatenate()(shared(hidden), nc.Embedding(5, 2)(index), nc.LayerNorm(4)(shared(hidden)))
@@ -81,7 +81,7 @@ def changed_bytes(random: np.random.Generator, data: bytes) -> bytes:
             data[:at] + data[at : at + length] * 2 + data[at + length :],
             data[:at] + bytes(length) + data[at + length :],
             data[:at] + bytes([(data + b"\0")[at] ^ 1 << int(random.integers(8))]) + data[at + 1 :],
-            int(random.choice([0, 1, 2**31, 2**63, len(data), len(data) - 8])).to_bytes(8, "little")
+            int(random.choice([0, 1, 2**31, 2**63, len(data), max(8, len(data)) - 8])).to_bytes(8, "little")
             + data[8:],
         ][random.integers(8)]
     return data

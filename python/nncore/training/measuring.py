@@ -53,6 +53,14 @@ def metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -
     return columns
 
 
+def check_metrics(columns: Sequence[Column], model: Model, samples: Samples) -> None:
+    """Raises what the library's metrics have against samples of these shapes, by a look at the first one."""
+    for column in columns:
+        if (count := counting(column.metric)) is not None:
+            y = samples.y[column.term][:1]
+            count(y, np.zeros((len(y), model.outputs[column.output].features), model.dtype))
+
+
 def measure(columns: Sequence[Column], model: Model, samples: Samples) -> dict[str, float]:
     """The metrics over the samples that take part, with the parameters as they are; NaN over none.
 

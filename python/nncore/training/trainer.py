@@ -22,7 +22,7 @@ from .callback_state import SavedCallbacks
 from .callbacks import Callback
 from .checkpoint import restore_checkpoint, save_checkpoint
 from .history import History
-from .measuring import Metrics, measure, metric_columns
+from .measuring import Metrics, check_metrics, measure, metric_columns
 from .progress import Progress, ProgressOption, make_progress
 from .running import RunningFit, Seen
 
@@ -148,6 +148,9 @@ class Trainer:
         shuffle, callbacks = check_flag(shuffle, "shuffle"), _as_callbacks(callbacks)
         _check_rows(samples, "x")
         validation = self._validation(validation_data, x, names)
+        for given in (samples, validation):
+            if given is not None:
+                check_metrics(self._columns, self.model, given)
         columns = self._column_names(validation is not None)
         with (
             self._fitting(callbacks, columns) as running,
