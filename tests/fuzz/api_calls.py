@@ -283,7 +283,8 @@ class Calls:
         if self.likely(0.2):
             monitor = self.one(["val_loss", "loss", "x"])
             options["callbacks"] = [self.or_junk(nc.EarlyStopping(1, monitor, mode=self.one(["min", "max"])))]
-        self.run(lambda: trainer.fit(*given, self.or_junk(2), self.or_junk(int(self.one(SIZES))), **options))
+        epochs = self.one([2, 2, 2, 1, 0, -1, None, "x", 1.5])
+        self.run(lambda: trainer.fit(*given, epochs, self.or_junk(int(self.one(SIZES))), **options))
 
     def evaluate(self) -> None:
         trainer, rows = self.one(self.trainers), int(self.one(SIZES))
