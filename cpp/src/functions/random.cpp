@@ -1,8 +1,10 @@
 // Random numbers: Philox, and what is made of its words.
 #include "nncore/random.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "functions/join.hpp"
@@ -204,15 +206,19 @@ class BitSequence {
 void shuffled_rows(std::uint64_t seed, std::uint64_t epoch, std::int64_t* rows, std::int64_t count) {
   check_count(count);
   constexpr std::int64_t kPiece = 1 << 18;  ///< that is done before somebody may end the call
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (i % kPiece == kPiece - 1) check_interrupt();
-    rows[i] = i;
+  for (std::int64_t first = 0; first < count; first += kPiece) {
+    if (first > 0) check_interrupt();
+    std::iota(rows + first, rows + std::min(count, first + kPiece), first);
   }
   BitSequence bits({seed, RandomPurpose::shuffle, epoch});
-  for (std::int64_t i = count - 1; i > 0; --i) {
-    if (i % kPiece == 0) check_interrupt();
-    const auto other = static_cast<std::int64_t>(bits.next_below(static_cast<std::uint64_t>(i) + 1));
-    std::swap(rows[i], rows[other]);
+  for (std::int64_t last = count - 1; last > 0;) {
+    const std::int64_t first = std::max<std::int64_t>(1, last / kPiece * kPiece);
+    for (std::int64_t i = last; i >= first; --i) {
+      const auto other = static_cast<std::int64_t>(bits.next_below(static_cast<std::uint64_t>(i) + 1));
+      std::swap(rows[i], rows[other]);
+    }
+    last = first - 1;
+    check_interrupt();
   }
 }
 
