@@ -192,7 +192,7 @@ struct Problem {
     objective = network.plan(std::vector<LossTerm>{{LossKind::half_squared_error, 0, 1.0}});
     input = table(x.data(), kRows, 8);
     target = table(y.data(), kRows, kWidth);
-    batch = {{&input, 1}, {&target, 1}, nullptr, nullptr, 0, kRows};
+    batch = {{&input, 1}, {&target, 1}, {}, nullptr, 0, kRows};
   }
   Problem(const Problem&) = delete;
   Problem& operator=(const Problem&) = delete;
@@ -298,7 +298,7 @@ TEST(a_large_prediction_or_loss_ends_early) {
     const auto predict = [&] {
       for (;;) p.network.predict({&many, 1}, 2048, {&outputs, 1}, p.workspace);
     };
-    const Batch batch{{&many, 1}, {&targets, 1}, nullptr, nullptr, 0, 1 << 20};
+    const Batch batch{{&many, 1}, {&targets, 1}, {}, nullptr, 0, 1 << 20};
     const auto loss = [&] { p.network.loss(*p.objective, batch, p.workspace); };
     for (const std::function<void()>& call : {std::function<void()>(predict), std::function<void()>(loss)}) {
       const auto waited = time_to_end(60ms, call);

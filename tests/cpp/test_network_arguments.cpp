@@ -152,7 +152,7 @@ TEST(an_objective_is_one_of_the_networks_graph) {
   const std::vector<LossTerm> terms{{LossKind::half_squared_error, 0, 1.0}};
   const auto objective = other.network.plan(terms);
   const std::vector<Table> inputs = one.inputs(), targets = {table(one.x.data(), 2, 3)};
-  const Batch batch{inputs, targets, nullptr, nullptr, 0, 2};
+  const Batch batch{inputs, targets, {}, nullptr, 0, 2};
   OptimizerState<double> state(OptimizerKind::adam, one.parameters->count());
   const auto refuses = [](auto call) {
     CHECK_THROWS(call(), std::invalid_argument, "objective must be planned for this network's graph");
@@ -212,7 +212,7 @@ TEST(steps_and_batches_count_no_further_than_numbers_go) {
       parameters);
   const std::vector<float> x{1, 2, 3};
   const Table input = table(x.data(), 3, 1);
-  const Batch batch{{&input, 1}, {&input, 1}, nullptr, nullptr, 0, 3};
+  const Batch batch{{&input, 1}, {&input, 1}, {}, nullptr, 0, 3};
   const auto objective = network.plan(std::vector<LossTerm>{{LossKind::half_squared_error, 0, 1.0}});
   OptimizerState<float> state(OptimizerKind::adam, 1);
   Workspace<float> workspace;
@@ -265,7 +265,7 @@ TEST(labels_are_looked_at_again_when_they_are_read) {
   const Network<float> network(std::make_shared<Graph>(nodes, std::vector<int>{1}), parameters);
   const std::vector<float> x{1, 2, 3, 4};
   const Table input = table(x.data(), 2, 2), target = table(labels.data(), 2, 1);
-  const Batch batch{{&input, 1}, {&target, 1}, nullptr, nullptr, 0, 2};
+  const Batch batch{{&input, 1}, {&target, 1}, {}, nullptr, 0, 2};
   const auto objective = network.plan(std::vector<LossTerm>{{LossKind::softmax_cross_entropy, 0, 1.0}});
   Workspace<float> workspace;
   network.check_batch(*objective, batch);
@@ -279,7 +279,7 @@ TEST(integer_inputs_are_looked_at_again_when_they_are_read) {
   const auto objective = p.network.plan(std::vector<LossTerm>{{LossKind::half_squared_error, 1, 1.0}});
   const std::vector<float> y(14);
   const std::vector<Table> target{table(y.data(), 2, 7)};
-  const Batch batch{inputs, target, nullptr, nullptr, 0, 2};
+  const Batch batch{inputs, target, {}, nullptr, 0, 2};
   p.network.check_batch(*objective, batch);
   for (const std::int64_t word : {std::int64_t{5}, std::int64_t{-1}, kHuge}) {
     p.words[2] = word;
