@@ -104,8 +104,8 @@ def test_program_with_openmp(program: str) -> None:
     run_program("openmp", program, NNCORE_NUM_THREADS="3")
 
 
-#: Tests of Python code or of speed, whose calls of the core others make too.
-NOTHING_NEW = ("bench", "demo", "examples", "import", "progress")
+#: Tests of Python code, of speed, or of how soon long calls end, whose calls of the core others make too.
+NOTHING_NEW = ("bench", "demo", "examples", "import", "interrupts", "progress")
 #: The Python tests run in this many processes side by side.
 PARTS = 2
 
