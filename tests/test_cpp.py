@@ -141,4 +141,6 @@ def test_python_under_address_and_undefined_sanitizers(part: int) -> None:
 @pytest.mark.slow
 def test_python_with_openmp() -> None:
     environment = python_of("openmp", NNCORE_NUM_THREADS="3")
-    run_python_tests("-k", "fork or hash or bits or thread", *python_tests(), **environment)
+    # Left out: daemon threads, which libgomp does not wait for when the process ends.
+    chosen = "(fork or hash or bits or thread) and not daemon_thread"
+    run_python_tests("-k", chosen, *python_tests(), **environment)
