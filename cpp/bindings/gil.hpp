@@ -36,11 +36,21 @@ __attribute__((no_sanitize("undefined"))) auto or_wait_for_the_end(F&& f) {
 #endif
 }
 
+/// Waits for the end of the process where the interpreter has ended already: a thread that asked for the lock
+/// then would look for a state that is freed. The thread that imported the module is the one that ends the
+/// interpreter, and goes on.
+inline void wait_where_python_has_ended() {
+  static const std::thread::id importer = std::this_thread::get_id();
+  if (Py_IsInitialized() == 0 && std::this_thread::get_id() != importer)
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 /// Other Python threads may run while it lives.
 class GilRelease {
  public:
   GilRelease() : state_(PyEval_SaveThread()) {}
   ~GilRelease() {
+    wait_where_python_has_ended();
     or_wait_for_the_end([this] { PyEval_RestoreThread(state_); });
   }
   GilRelease(const GilRelease&) = delete;
@@ -54,6 +64,7 @@ class GilRelease {
 class GilAcquire {
  public:
   GilAcquire() {
+    wait_where_python_has_ended();
     or_wait_for_the_end([this] { acquire_.emplace(); });
   }
 

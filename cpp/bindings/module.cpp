@@ -1,10 +1,12 @@
 // nncore._core: a table of contents. The global interpreter lock is not needed: free-threaded CPython runs it
 // without one, and stores refuse uses that exclude each other.
+#include "gil.hpp"
 #include "nncore/runtime.hpp"
 #include "register.hpp"
 
 // Python asks for PyInit__core, below.
 PYBIND11_MODULE(_core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
+  nncore::bindings::wait_where_python_has_ended();  // remembers this thread
   m.doc() = "The compiled core of nncore. Use it through the package: nncore, nncore.functional.";
   m.attr("__version__") = nncore::version();
   nncore::bindings::register_runtime(m);
