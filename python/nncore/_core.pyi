@@ -32,9 +32,9 @@ def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
 # Changes of several things ---------------------------------------------------------------------------
 
-type Change = Callable[[], object]  # a partial of a function written in C
+type _Change = Callable[[], object]  # a partial of a function written in C
 
-def call_together(functions: list[Change]) -> None: ...
+def call_together(functions: list[_Change]) -> None: ...
 
 # The core's tables -----------------------------------------------------------------------------------
 

@@ -178,7 +178,7 @@ def check_gradients(
     gradients = model.store.split(found, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
-    put_back: list[_core.Change] = [
+    put_back: list[_core._Change] = [
         partial(setitem, model.parameters, ..., before),
         partial(setitem, model.gradients, ..., found),
     ]
@@ -201,7 +201,7 @@ def check_gradients(
 def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> float:
     """The loss as a step sees it, and the gradients; the state stays, and so do the numbers drawn next."""
     core = model.store.core
-    put_back: list[_core.Change] = [
+    put_back: list[_core._Change] = [
         partial(setitem, core.state, ..., core.state.copy()),
         partial(setattr, core, "random_step", core.random_step),
     ]

@@ -175,7 +175,7 @@ class Store(Protocol):
     def view(self, layer: Layer, key: str, *, gradient: bool) -> NDArray[Any]:
         """A writable view of one array of the layer, or of its gradient."""
 
-    def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core.Change]:
+    def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core._Change]:
         """What tells whether optimizers change the arrays of the layer."""
 
     def changing(self) -> AbstractContextManager[Any]:
@@ -292,7 +292,7 @@ class Layer:
     def trainable(self, trainable: bool) -> None:
         _core.call_together(self.trainable_changes(check_flag(trainable, "trainable")))
 
-    def trainable_changes(self, trainable: bool) -> list[_core.Change]:
+    def trainable_changes(self, trainable: bool) -> list[_core._Change]:
         """What sets it, for `_core.call_together`."""
         arrays = [] if self._store is None else self._store.trainable_changes(self, trainable)
         return [*arrays, partial(setattr, self, "_trainable", trainable)]

@@ -155,7 +155,7 @@ class ParameterStore:
         index = self.segment(layer, key)
         return self.core.gradient(index) if gradient else self.core.value(index)
 
-    def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core.Change]:
+    def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core._Change]:
         """What tells whether optimizers change the arrays of a layer."""
         first = self.places[layer][0]
         places = range(first, first + len(layer.parameter_specs()))

@@ -90,7 +90,7 @@ class Optimizer:
         """All its hyperparameters by name, as they are now."""
         return self.core.settings
 
-    def changes_to(self, settings: Mapping[str, float]) -> list[_core.Change]:
+    def changes_to(self, settings: Mapping[str, float]) -> list[_core._Change]:
         """What takes over hyperparameters of the same names, for `_core.call_together`."""
         if not isinstance(settings, Mapping):
             raise TypeError(f"settings must be a dict; got {described(settings)}")

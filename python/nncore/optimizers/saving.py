@@ -41,7 +41,7 @@ class Saved(Protocol):
     def settings(self) -> dict[str, float]:
         """All hyperparameters."""
 
-    def changes_to(self, settings: Mapping[str, float]) -> list[_core.Change]:
+    def changes_to(self, settings: Mapping[str, float]) -> list[_core._Change]:
         """What takes over hyperparameters."""
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
@@ -64,7 +64,7 @@ def moment_of(optimizer: Saved, model: Trained) -> Moment:
     return Moment(optimizer.settings, steps, model.store.core.random_step, slots)
 
 
-def changes_to(moment: Moment, optimizer: Saved, model: Trained) -> list[_core.Change]:
+def changes_to(moment: Moment, optimizer: Saved, model: Trained) -> list[_core._Change]:
     """What brings back a moment that was checked, for `_core.call_together` while nobody uses the store."""
     state = optimizer.state(model.store)
     state.prepare_slots(optimizer.core, model.store.core)

@@ -88,7 +88,7 @@ def restore_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
         _core.call_together(_changes_to(moment, trainer))
 
 
-def _changes_to(moment: Moment, trainer: SavedTrainer) -> list[_core.Change]:
+def _changes_to(moment: Moment, trainer: SavedTrainer) -> list[_core._Change]:
     """What brings back a moment, for `_core.call_together`."""
     model = trainer.model
     guard = model.store.core.changing()

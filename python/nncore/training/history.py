@@ -60,7 +60,7 @@ class History(_Columns):
         # One call without Python in between: no Ctrl-C and no other thread comes while columns differ.
         deque(map(list.append, columns.values(), values), maxlen=0)
 
-    def changes_to(self, columns: Mapping[str, list[float]], seed: int) -> list[_core.Change]:
+    def changes_to(self, columns: Mapping[str, list[float]], seed: int) -> list[_core._Change]:
         """What takes over a checkpoint's, for `_core.call_together`."""
         if not isinstance(columns, Mapping):
             raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
