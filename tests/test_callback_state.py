@@ -18,18 +18,7 @@ import numpy as np
 import pytest
 
 import nncore as nc
-
-RANDOM = np.random.default_rng(0)
-X, XV = RANDOM.standard_normal((40, 4)), RANDOM.standard_normal((40, 4))
-Y, YV = X[:, 0] + RANDOM.standard_normal(40), XV[:, 0] + RANDOM.standard_normal(40)
-
-
-def make(seed: int = 0) -> nc.Trainer:
-    return nc.Trainer(nc.mlp([4, 16, 1], seed=seed), "mean_squared_error", nc.Adam(1e-2))
-
-
-def fit(trainer: nc.Trainer, epochs: int, *callbacks: nc.Callback, progress: Any = False) -> nc.History:
-    return trainer.fit(X, Y, epochs=epochs, validation_data=(XV, YV), progress=progress, callbacks=callbacks)
+from small_trainers import X, fit, make
 
 
 @pytest.fixture
@@ -252,7 +241,8 @@ class Quiet(nc.Callback):
 
     def __init__(self, model: nc.Model) -> None:
         self.model, self.data, self.options = model, X, {"a": [1]}
-        self.lock, self.log, self.function = threading.Lock(), open("/dev/null", "w"), lambda: None  # noqa: SIM115, PTH123
+        self.lock, self.function = threading.Lock(), lambda: None
+        self.log = Path("/dev/null").open("w")  # noqa: SIM115  # open as long as the callback, as users have it
         self.started = 0.0
 
     def on_fit_begin(self, trainer: nc.Trainer, logs: Any) -> None:

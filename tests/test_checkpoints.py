@@ -278,10 +278,10 @@ def test_what_is_no_optimizer_or_model_is_named(tmp_path: Path) -> None:
     mine = model()
     for wrong in ("adam", nc.Adam, 3):
         with pytest.raises(TypeError, match="optimizer must be an Optimizer; got"):
-            mine.save(tmp_path / "run", optimizer=wrong)  # type: ignore[arg-type]
+            mine.save(tmp_path / "run", optimizer=wrong)  # type: ignore[arg-type]  # the mistake
     assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match="model must be a Model; got str"):
-        nc.Adam().restore(tmp_path / "run", "model")  # type: ignore[arg-type]
+        nc.Adam().restore(tmp_path / "run", "model")  # type: ignore[arg-type]  # the mistake
 
 
 def test_files_that_hold_less_say_so(tmp_path: Path) -> None:

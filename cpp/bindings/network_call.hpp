@@ -43,7 +43,7 @@ template <class T>
 struct NetworkCall {
   Workspace<T> workspace;
   std::vector<Table> inputs, targets, sample_weights;
-  std::vector<std::int64_t> rows;  ///< a copy: whoever has the array may change it meanwhile
+  std::vector<std::int64_t> rows;  ///< copied: another thread may write to the array during the call
   std::vector<Matrix<T>> outputs;
   std::vector<Matrix<const T>> grad_outputs;
   std::vector<py::array> arrays;   ///< what the tables and matrices point into

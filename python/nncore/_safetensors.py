@@ -30,7 +30,7 @@ from . import _core
 try:
     import fcntl
 except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 FORMAT_VERSION = (1, 0)  # a new major version is one that older readers cannot understand
 LEAST_READER_VERSION = "0.1.0"  # the first nncore that reads what this one writes
@@ -194,8 +194,8 @@ class _Entry(NamedTuple):
 
 
 def _read_tensors(file: BinaryIO, size: int) -> tuple[str | None, Tensors]:
-    """The text of the fields and the arrays of a file of so many bytes. ValueError or RecursionError where it
-    is no safetensors file.
+    """Reads the text of the fields, and the arrays, of a file of a known size. Raises ValueError or
+    RecursionError unless the file is a safetensors file.
     """
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:

@@ -20,7 +20,7 @@ def register(threadpoolctl: Any) -> None:
     if not hasattr(threadpoolctl, "register"):
         return
 
-    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # it has no types
         """The pool of the core. threadpoolctl knows a library by the name of its file and its symbols."""
 
         user_api = "nncore"
@@ -73,7 +73,7 @@ class _Finder:
         found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
         spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]  # it looks like one
         return spec
 
 

@@ -51,7 +51,7 @@ void write(const std::string& root, const std::string& path, const std::string& 
 struct Folder {
   Folder() { path = mkdtemp(name); }
   ~Folder() { std::filesystem::remove_all(path); }
-  char name[32] = "/tmp/nncore_cgroup_XXXXXX";
+  char name[32] = "/tmp/nncore_cgroup_XXXXXX";  // mkdtemp writes the X
   std::string path;
 };
 

@@ -263,7 +263,7 @@ class Calls:
             lambda: model.copy(dtype=self.or_junk(self.one(["float32", "float64", None]))),
             lambda: copy.deepcopy(model),
             lambda: pickle.loads(pickle.dumps(model)),
-            lambda: [model.save(path), nc.load(path)][1],  # type: ignore[func-returns-value, list-item]
+            lambda: through_file(model, path),
         ]
         made = self.run(self.one(ways))
         if isinstance(made, nc.Model):
@@ -303,6 +303,12 @@ class Calls:
         kept: list[Any] = self.one([self.models, self.trainers])
         if len(kept) > 1:
             kept.pop(self.random.integers(len(kept)))
+
+
+def through_file(model: nc.Model, path: Path) -> nc.Model:
+    """What a file makes of a model."""
+    model.save(path)
+    return nc.load(path)
 
 
 def arrays_in(result: Any) -> list[Any]:

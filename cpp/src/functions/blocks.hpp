@@ -57,7 +57,8 @@ kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column = 0)
   return {m.data != nullptr ? &m(row, column) : nullptr, m.row_stride};
 }
 
-/// run(first, count) for blocks of rows of so many columns, of which `grain` elements are too few to share.
+/// Calls run(first, count) for blocks of rows. A block of fewer than `grain` elements is not given to a
+/// thread.
 template <class Run>
 void for_rows(std::int64_t rows, std::int64_t columns, std::int64_t grain, Run run) {
   parallel_for(rows, std::max<std::int64_t>(1, grain / columns),

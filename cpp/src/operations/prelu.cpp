@@ -22,7 +22,7 @@ class PReluOperation final : public OperationOf<PReluOperation> {
   std::span<const int> segments() const override { return segment_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
     if (weights_ != 1 && weights_ != in_features[0])
-      throw invalid("must have one weight, or as many as it reads features, ", in_features[0], "; got ",
+      throw invalid("must have one weight, or one for each of its ", in_features[0], " input features; got ",
                     weights_);
     return in_features[0];
   }
