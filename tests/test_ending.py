@@ -63,6 +63,28 @@ def test_a_program_ends_while_several_daemon_threads_are_at_work() -> None:
     assert status_of(WORK["predict"], 2, workers=3) == (7, "ends\n")
 
 
+#: The C library calls usleep after the interpreter has ended, while the threads go on and ask for its lock.
+ENDS_LATE = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(500_000), None)
+print("ends")
+"""
+
+
+@pytest.mark.slow
+def test_a_thread_that_asks_for_the_lock_after_the_interpreter_has_ended_waits() -> None:
+    """One such process in three ended by SIGSEGV, one after the other: side by side they ask less often."""
+    new = "nc.Trainer(nc.mlp([3, 16, 2], output='softmax', seed=0), 'cross_entropy')"
+    work = f"{new}.fit(X, Y, epochs=50, batch_size=4, progress=False)"
+    code = SETUP.format(work=work, threads=1, workers=6).replace('print("ends")', ENDS_LATE)
+    for _ in range(10):
+        assert (
+            subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode
+            == 7
+        )
+
+
 IN_ANOTHER_INTERPRETER = """
 import sys
 try:
