@@ -15,33 +15,46 @@
 namespace nncore {
 namespace {
 
-/// Two elements share a block of four words.
-constexpr std::int64_t kBlocksPerRange = 4096;
+/// The random bits of as many elements as the kernel makes at once: two of each block.
+using Bits = std::array<std::uint64_t, 2 * kernels::kPhiloxBlocks>;
 
-/// The 64 random bits of elements 2 block and 2 block + 1.
+constexpr auto kBitsAtOnce = static_cast<std::int64_t>(Bits{}.size());
+constexpr std::int64_t kGrain = 256;  ///< such arrays of bits that are too few to share among threads
+
+/// Draws the bits of elements from `first`, a multiple of kBitsAtOnce, on.
 ///
-/// The counter is the block's number (48 bits; 2^49 elements are more than any address space holds),
-/// the purpose (16 bits) and the stream's index (64 bits); the key is the seed. No two addresses share
-/// a counter and key.
-std::array<std::uint64_t, 2> block_bits(const RandomStream& stream, std::uint64_t block) {
-  const auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
-  const auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); };
-  const std::uint32_t purpose = static_cast<std::uint32_t>(stream.purpose) << 16;
-  const auto words = philox({low(block), high(block) | purpose, low(stream.index), high(stream.index)},
-                            {low(stream.seed), high(stream.seed)});
-  const auto join = [](std::uint64_t first, std::uint64_t second) { return first | second << 32; };
-  return {join(words[0], words[1]), join(words[2], words[3])};
-}
+/// A counter is the block's number (48 bits; 2^49 elements are more than any address space holds), the purpose
+/// (16 bits) and the stream's index (64 bits); the key is the seed. No two addresses share a counter and key.
+class BitSource {
+ public:
+  explicit BitSource(const RandomStream& stream) : stream_(stream), kernel_(kernels::active<float>().philox) {}
+
+  void draw(std::int64_t first, Bits& bits) const {
+    const auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
+    const auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); };
+    const auto block = static_cast<std::uint64_t>(first) / 2;
+    const std::uint32_t purpose = static_cast<std::uint32_t>(stream_.purpose) << 16;
+    kernel_({{low(block), high(block) | purpose, low(stream_.index), high(stream_.index)},
+             {low(stream_.seed), high(stream_.seed)}},
+            bits.data());
+  }
+
+ private:
+  RandomStream stream_;
+  void (*kernel_)(const kernels::PhiloxCall&, std::uint64_t* bits);
+};
 
 /// out[i] = convert(the 64 bits of element i).
 template <class T, class Convert>
 void fill(const RandomStream& stream, T* out, std::int64_t count, const Convert& convert) {
-  const std::int64_t blocks = count / 2 + count % 2;
-  parallel_for(blocks, kBlocksPerRange, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t block = begin; block < end; ++block) {
-      const auto bits = block_bits(stream, static_cast<std::uint64_t>(block));
-      out[2 * block] = convert(bits[0]);
-      if (2 * block + 1 < count) out[2 * block + 1] = convert(bits[1]);
+  const BitSource source(stream);
+  parallel_for(count / kBitsAtOnce + 1, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    Bits bits;
+    for (std::int64_t first = begin * kBitsAtOnce; first < std::min(count, end * kBitsAtOnce);
+         first += kBitsAtOnce) {
+      source.draw(first, bits);
+      for (std::int64_t i = 0; i < std::min(kBitsAtOnce, count - first); ++i)
+        out[first + i] = convert(bits[static_cast<std::size_t>(i)]);
     }
   });
 }
@@ -167,11 +180,13 @@ namespace {
 /// 64 random bits after another, for an algorithm that cannot say beforehand how many it takes.
 class BitSequence {
  public:
-  explicit BitSequence(RandomStream stream) : stream_(stream) {}
+  explicit BitSequence(const RandomStream& stream) : source_(stream) {}
 
   std::uint64_t next() {
-    if (taken_ % bits_.size() == 0) draw();
-    return bits_[taken_++ % bits_.size()];
+    const std::int64_t place = taken_ % kBitsAtOnce;
+    if (place == 0) source_.draw(taken_, bits_);
+    ++taken_;
+    return bits_[static_cast<std::size_t>(place)];
   }
 
   /// Uniform in [0, bound), every value equally likely: the high word of bound x bits, drawn again
@@ -187,18 +202,9 @@ class BitSequence {
   }
 
  private:
-  /// Several blocks at once: each is a chain of multiplications, and they do not wait for each other.
-  void draw() {
-    for (std::size_t i = 0; i < bits_.size(); i += 2) {
-      const auto block = block_bits(stream_, (taken_ + i) / 2);
-      bits_[i] = block[0];
-      bits_[i + 1] = block[1];
-    }
-  }
-
-  RandomStream stream_;
-  std::uint64_t taken_ = 0;
-  std::array<std::uint64_t, 16> bits_{};
+  BitSource source_;
+  std::int64_t taken_ = 0;
+  Bits bits_{};
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 // fused.
 #pragma once
 
+#include "philox.hpp"
 #include "table.hpp"
 #include "vec.hpp"
 
@@ -10,6 +11,7 @@ namespace {
 
 using nncore::kernels::ColumnSumsCall;
 using nncore::kernels::DropoutCall;
+using nncore::kernels::kPhiloxBlocks;
 using nncore::kernels::NormalizeBackwardCall;
 using nncore::kernels::NormalizeCall;
 using nncore::kernels::PReluBackwardCall;
@@ -102,59 +104,21 @@ void prelu_backward(const PReluBackwardCall<T>& call) {
   }
 }
 
-typedef Vec<uint32_t> Words;
-
-/// The products of even lanes with m, 64 bits each.
-NNCORE_INLINE Vec<uint64_t> multiply_even(Words a, uint32_t m) {
-#if NNCORE_VECTOR_BYTES == 64
-  return bit_cast<Vec<uint64_t>>(
-      _mm512_maskz_mul_epu32(0xff, bit_cast<__m512i>(a), _mm512_set1_epi32(static_cast<int>(m))));
-#elif NNCORE_VECTOR_BYTES == 32
-  return bit_cast<Vec<uint64_t>>(
-      _mm256_mul_epu32(bit_cast<__m256i>(a), _mm256_set1_epi32(static_cast<int>(m))));
-#elif defined(__x86_64__)
-  return bit_cast<Vec<uint64_t>>(_mm_mul_epu32(bit_cast<__m128i>(a), _mm_set1_epi32(static_cast<int>(m))));
-#else
-  return (bit_cast<Vec<uint64_t>>(a) & 0xffffffffu) * uint64_t{m};
-#endif
-}
-
-/// The high and low halves of the products of all lanes with m.
-struct Halves {
-  Words high, low;
-};
-NNCORE_INLINE Halves multiply_words(Words a, uint32_t m) {
-  const Vec<uint64_t> even = multiply_even(a, m);
-  const Vec<uint64_t> odd = multiply_even(bit_cast<Words>(bit_cast<Vec<uint64_t>>(a) >> 32), m);
-  return {bit_cast<Words>((even >> 32) | (odd & ~uint64_t{0xffffffffu})),
-          bit_cast<Words>((even & 0xffffffffu) | (odd << 32))};
-}
-
 /// Columns whose words come from 16 blocks of Philox side by side: word j of block i is that of column 16 j +
 /// i.
-inline constexpr int kDropoutColumns = 64, kDropoutBlocks = 16;
+inline constexpr int kDropoutColumns = 4 * kPhiloxBlocks;
 
 /// The words of 64 columns from `group` * 64 on (see random.hpp: a block's number has 16 bits, then more).
 NNCORE_INLINE void dropout_words(const uint32_t (&counter)[4], const uint32_t (&keys)[2], uint32_t group,
                                  uint32_t* words) {
   constexpr int lanes = kLanes<uint32_t>;
-  for (int first = 0; first < kDropoutBlocks; first += lanes) {
-    const Words block = Words{} + (group * kDropoutBlocks + static_cast<uint32_t>(first)) +
+  for (int first = 0; first < kPhiloxBlocks; first += lanes) {
+    const Words block = Words{} + (group * kPhiloxBlocks + static_cast<uint32_t>(first)) +
                         bit_cast<Words>(lane_numbers<float>());
-    Words x0 = Words{} + counter[0], x1 = (block & 0xffffu) | counter[1];
-    Words x2 = Words{} + counter[2], x3 = ((block >> 16) << 16) | counter[3];
-    uint32_t key0 = keys[0], key1 = keys[1];
-    for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
-      const Halves a = multiply_words(x0, 0xD2511F53u), b = multiply_words(x2, 0xCD9E8D57u);
-      x0 = b.high ^ x1 ^ key0;
-      x1 = b.low;
-      x2 = a.high ^ x3 ^ key1;
-      x3 = a.low;
-    }
-    store(words + first, x0);
-    store(words + kDropoutBlocks + first, x1);
-    store(words + 2 * kDropoutBlocks + first, x2);
-    store(words + 3 * kDropoutBlocks + first, x3);
+    Words x[4] = {Words{} + counter[0], (block & 0xffffu) | counter[1], Words{} + counter[2],
+                  ((block >> 16) << 16) | counter[3]};
+    philox_rounds(x, keys);
+    for (int word = 0; word < 4; ++word) store(words + word * kPhiloxBlocks + first, x[word]);
   }
 }
 

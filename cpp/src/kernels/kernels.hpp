@@ -15,6 +15,7 @@
 #include "magnitude.hpp"
 #include "narrow.hpp"
 #include "pack.hpp"
+#include "philox.hpp"
 #include "rank1_update.hpp"
 #include "sparse.hpp"
 #include "strip.hpp"
@@ -39,6 +40,7 @@ constexpr nncore::kernels::Kernels<T> make_kernels() {
   add_activation_kernels<T>(k);
   add_loss_kernels<T>(k);
   add_magnitude_kernels<T>(k);
+  k.philox = philox_bits;
   add_update_kernels<T>(k);
   return k;
 }

@@ -26,10 +26,9 @@ T largest_magnitude(const T* values, int64_t count) {
   }
   for (; i + lanes <= count; i += lanes) take(0, load(values + i));
   if (i < count) take(1, load_first(values + i, static_cast<int>(count - i)));
-  Int<T> found = 0;
-  for (int v = 1; v < 4; ++v) largest[0] = largest[v] > largest[0] ? largest[v] : largest[0];
-  for (int lane = 0; lane < lanes; ++lane) found = largest[0][lane] > found ? largest[0][lane] : found;
-  return bit_cast<T>(found);
+  const auto larger_of = [](auto a, auto b) __attribute__((always_inline)) { return a > b ? a : b; };
+  const IntVec<T> both = larger_of(larger_of(largest[0], largest[1]), larger_of(largest[2], largest[3]));
+  return bit_cast<T>(fold<Int<T>, lanes>(both, larger_of));
 }
 
 template <class T>

@@ -251,6 +251,14 @@ struct PReluBackwardCall {
   bool accumulate;
 };
 
+inline constexpr int kPhiloxBlocks = 16;
+
+/// Counter and key of a block of Philox 4x32-10. Of kPhiloxBlocks blocks it is the first: counter[0] of the
+/// others is larger by 1 each, without a carry.
+struct PhiloxCall {
+  std::uint32_t counter[4], key[2];
+};
+
 /// out = in factors, where a factor is 0 if the 32 random bits of its row and column are below `threshold`,
 /// else `scale`. The bits are a function of seed, purpose, node, step, row and column alone.
 template <class T>
@@ -338,6 +346,9 @@ struct Kernels {
   T (*largest_magnitude)(const T* values, std::int64_t count);
   /// Of (scale v)^2, in float64 and in fixed order.
   double (*sum_of_squares)(const T* values, std::int64_t count, double scale);
+
+  /// bits[2 i] = words 0 and 1, bits[2 i + 1] = words 2 and 3 of block i, the lower word first.
+  void (*philox)(const PhiloxCall&, std::uint64_t* bits);
 
   UpdateKernel<T> update[kOptimizerCount];
 };

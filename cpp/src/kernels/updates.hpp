@@ -26,11 +26,16 @@ NNCORE_INLINE Vec<T> without_subnormals(Vec<T> v) {
   return (v < smallest) & (v > -smallest) ? Vec<T>{} : v;
 }
 
-/// x^n by squaring: the C library's pow may differ between machines.
-inline double power(double x, int64_t n) {
+/// 1 - x^n for x in [0, 1), by squaring: the C library's pow may differ between machines. From 2^-54 down the
+/// power rounds away. To stop there spares the many squarings of a late step, which end in subnormal numbers.
+inline double one_minus_power(double x, int64_t n) {
   double result = 1.0;
-  for (; n > 0; n /= 2, x *= x) result *= n % 2 == 1 ? x : 1.0;  // a branch would often be mispredicted
-  return result;
+  for (; n > 0; n /= 2, x *= x) {
+    if (x < 0x1p-64) return 1.0;
+    const double factors[2] = {1.0, x};
+    result *= factors[n % 2];  // a branch would often be mispredicted
+  }
+  return 1.0 - result;
 }
 
 inline double root(double x) { return sqrt(broadcast<double>(x))[0]; }
@@ -94,12 +99,12 @@ struct UpdateRule<OptimizerKind::adam, T> {
     T beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction, epsilon;
   };
   static Numbers numbers(const Optimizer& o, int64_t step, double& rate_divisor) {
-    rate_divisor = 1.0 - power(o.beta1, step);
+    rate_divisor = one_minus_power(o.beta1, step);
     return {static_cast<T>(o.beta1),
             static_cast<T>(1.0 - o.beta1),
             static_cast<T>(o.beta2),
             static_cast<T>(1.0 - o.beta2),
-            static_cast<T>(1.0 / root(1.0 - power(o.beta2, step))),
+            static_cast<T>(1.0 / root(one_minus_power(o.beta2, step))),
             rounded_epsilon<T>(o)};
   }
 
@@ -199,7 +204,7 @@ struct UpdateRule<OptimizerKind::adamax, T> {
     T beta1, one_minus_beta1, beta2, epsilon;
   };
   static Numbers numbers(const Optimizer& o, int64_t step, double& rate_divisor) {
-    rate_divisor = 1.0 - power(o.beta1, step);
+    rate_divisor = one_minus_power(o.beta1, step);
     return {static_cast<T>(o.beta1), static_cast<T>(1.0 - o.beta1), static_cast<T>(o.beta2),
             rounded_epsilon<T>(o)};
   }

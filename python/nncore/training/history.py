@@ -53,8 +53,9 @@ class History(_Columns):
         """Adds an epoch."""
         if not isinstance(row, Mapping):
             raise TypeError(f"row must be a dict of columns; got {described(row)}")
-        missing = [math.nan] * self.epochs
-        dict.update(self, {name: missing.copy() for name in row if not dict.__contains__(self, name)})
+        added = [name for name in row if not dict.__contains__(self, name)]
+        epochs = self.epochs if added else 0
+        dict.update(self, {name: [math.nan] * epochs for name in added})
         columns = dict(dict.items(self))
         values = [row.get(name, math.nan) for name in columns]
         # One call without Python in between: no Ctrl-C and no other thread comes while columns differ.

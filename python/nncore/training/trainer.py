@@ -158,9 +158,10 @@ class Trainer:
         ):
             self._shown = show
             running.begin(self, self.resumed or {})
-            self.resumed = None
-            with self._epoch():
-                running.call_waiting(self)
+            goes_on, self.resumed = self.resumed is not None, None
+            if goes_on:
+                with self._epoch():
+                    running.call_waiting(self)
             steps = self.steps
             for epoch in range(1, epochs + 1):
                 if self._stopping:
