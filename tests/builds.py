@@ -14,12 +14,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-Key = TypeVar("Key")
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILDS = REPOSITORY / "build" / "tests"
@@ -87,14 +85,6 @@ def run(*command: str | Path, timeout: float = 600, **environment: str) -> str:
     return done.stdout
 
 
-_POOL = ThreadPoolExecutor(os.cpu_count())  # of threads that wait for programs
-
-
-def side_by_side(function: Callable[[Key], None], keys: Iterable[Key]) -> dict[Key, Future[None]]:
-    """Calls with each of the keys, as many at once as there are processors: for tests that take minutes."""
-    return {key: _POOL.submit(function, key) for key in keys}
-
-
 def tool(name: str) -> str:
     """cmake or ninja, of this Python environment if it has them (which need not be on PATH)."""
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
@@ -125,15 +115,31 @@ def _start_from_pips_build(tree: Path) -> None:
         (tree / "CMakeCache.txt").write_text("".join(compiler))
 
 
+def _once_a_run(what: str, make: Callable[[], object]) -> Path:
+    """BUILDS / what, made by the first of pytest's processes that asks; the others wait for it."""
+    run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    place, made_by = BUILDS / what, BUILDS / f"{what}.run"
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    with FileLock(BUILDS / f"{what}.lock"):
+        if not run_id or not made_by.exists() or made_by.read_text() != run_id:
+            make()
+            made_by.write_text(run_id)
+    return place
+
+
 @functools.cache
 def _attempt(configuration: str) -> AssertionError | None:
     """Build once a session, also where that fails."""
     options = ("-DNNCORE_BUILD_TESTS=ON", *CONFIGURATIONS[configuration])
     targets = TARGETS.get(configuration, ["all"])
-    if configuration in FROM_PIP:
-        _start_from_pips_build(BUILDS / configuration)
-    try:
+
+    def make() -> None:
+        if configuration in FROM_PIP:
+            _start_from_pips_build(BUILDS / configuration)
         cmake(REPOSITORY, BUILDS / configuration, *options, targets=targets)
+
+    try:
+        _once_a_run(configuration, make)
     except AssertionError as error:
         return error
     return None
@@ -151,11 +157,14 @@ def build(configuration: str) -> Path:
 def installed(configuration: str) -> Path:
     """Where a whole build is installed: the CMake package, and the Python package if its module was built."""
     tree, prefix = build(configuration), BUILDS / f"{configuration}-installed"
-    shutil.rmtree(prefix, ignore_errors=True)
-    run(tool("cmake"), "--install", tree, "--prefix", prefix)
-    if (prefix / "nncore").is_dir():
-        shutil.copytree(REPOSITORY / "python" / "nncore", prefix / "nncore", dirs_exist_ok=True)
-    return prefix
+
+    def make() -> None:
+        shutil.rmtree(prefix, ignore_errors=True)
+        run(tool("cmake"), "--install", tree, "--prefix", prefix)
+        if (prefix / "nncore").is_dir():
+            shutil.copytree(REPOSITORY / "python" / "nncore", prefix / "nncore", dirs_exist_ok=True)
+
+    return _once_a_run(prefix.name, make)
 
 
 def python_of(configuration: str, **environment: str) -> dict[str, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import sys
-from concurrent.futures import Future
 
 import pytest
 
@@ -20,7 +18,6 @@ from builds import (
     run,
     runnable_instruction_sets,
     sanitized_python,
-    side_by_side,
 )
 
 
@@ -76,19 +73,11 @@ def test_elementary_functions_over_ten_million_float64() -> None:
     run_program("release", "test_elementary", "float64_accuracy", NNCORE_SWEEP_BLOCKS="2500")
 
 
-@functools.cache
-def sanitized_runs() -> dict[str, Future[None]]:
-    """All but the sweeps of millions of inputs, which take a minute where no element is special."""
-    build("address")
-    return side_by_side(
-        lambda program: run_program("address", program, *names_without(program, "accuracy")), PROGRAMS
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
-    sanitized_runs()[program].result()
+    """All but the sweeps of millions of inputs, which take a minute where no element is special."""
+    run_program("address", program, *names_without(program, "accuracy"))
 
 
 @pytest.mark.slow
@@ -106,15 +95,13 @@ def test_program_with_openmp(program: str) -> None:
 
 #: Tests of Python code, of speed, or of how soon long calls end, whose calls of the core others make too.
 NOTHING_NEW = ("bench", "demo", "examples", "import", "interrupts", "progress")
-#: The Python tests run in this many processes side by side.
-PARTS = 2
 
 
 def python_tests() -> list[str]:
-    """The files of the others, the longest ones apart from each other."""
-    files = (REPOSITORY / "tests").glob("test_*.py")
-    chosen = [path for path in files if path.stem.removeprefix("test_") not in ("build", "cpp", *NOTHING_NEW)]
-    return [str(path) for path in sorted(chosen, key=lambda path: path.stat().st_size)]
+    """The files of the others."""
+    files = sorted((REPOSITORY / "tests").glob("test_*.py"))
+    left_out = ("build", "cpp", *NOTHING_NEW)
+    return [str(path) for path in files if path.stem.removeprefix("test_") not in left_out]
 
 
 def run_python_tests(*arguments: str, **environment: str) -> None:
@@ -122,20 +109,10 @@ def run_python_tests(*arguments: str, **environment: str) -> None:
     run(*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments), timeout=1800, **environment)
 
 
-@functools.cache
-def sanitized_python_runs() -> dict[int, Future[None]]:
-    environment = sanitized_python()
-    # Left out: the same bits, which the other builds compare.
-    return side_by_side(
-        lambda part: run_python_tests("-k", "not same_bits", *python_tests()[part::PARTS], **environment),
-        range(PARTS),
-    )
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
-def test_python_under_address_and_undefined_sanitizers(part: int) -> None:
-    sanitized_python_runs()[part].result()
+def test_python_under_address_and_undefined_sanitizers() -> None:
+    # Left out: the same bits, which the other builds compare.
+    run_python_tests("-k", "not same_bits", *python_tests(), **sanitized_python())
 
 
 @pytest.mark.slow

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import subprocess
 import sys
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from builds import REPOSITORY, run, sanitized_python, side_by_side
+from builds import REPOSITORY, run, sanitized_python
 
 FOLDER = REPOSITORY / "tests" / "fuzz"
 FUZZERS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "runner")
@@ -20,24 +18,15 @@ SECONDS = float(os.environ.get("NNCORE_FUZZ_SECONDS", "60"))
 SEED = os.environ.get("NNCORE_FUZZ_SEED", "0")
 
 
-def run_fuzzer(fuzzer: str) -> None:
-    command = (sys.executable, FOLDER / f"{fuzzer}.py", "--seconds", str(SECONDS), "--seed", SEED)
-    said = run(*command, timeout=SECONDS + 300, **sanitized_python())
-    print(said)
-    inputs = re.findall(rf"^{fuzzer}: (\d+) inputs", said, flags=re.MULTILINE)
-    assert int(inputs[0]) > SECONDS / 4  # an idle fuzzer finds nothing
-
-
-@functools.cache
-def fuzzer_runs() -> dict[str, Future[None]]:
-    sanitized_python()  # built before the clocks start
-    return side_by_side(run_fuzzer, FUZZERS)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("fuzzer", FUZZERS)
 def test_fuzzer_finds_no_failure(fuzzer: str) -> None:
-    fuzzer_runs()[fuzzer].result()
+    environment = sanitized_python()  # built before the clock starts
+    command = (sys.executable, FOLDER / f"{fuzzer}.py", "--seconds", str(SECONDS), "--seed", SEED)
+    said = run(*command, timeout=SECONDS + 300, **environment)
+    print(said)
+    inputs = re.findall(rf"^{fuzzer}: (\d+) inputs", said, flags=re.MULTILINE)
+    assert int(inputs[0]) > SECONDS / 4  # an idle fuzzer finds nothing
 
 
 FAILING = """
