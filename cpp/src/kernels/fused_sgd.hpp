@@ -1,5 +1,5 @@
-// Gradient descent on a weight by one sample, and its product with the next one, in one pass: a weight that
-// the L1 cache does not hold is read once a step instead of twice.
+// Gradient descent on a weight by one sample, fused with the product of the new weight and the next sample: a
+// weight that does not fit in the L1 cache is read once per step instead of twice.
 #pragma once
 
 #include "table.hpp"
@@ -7,15 +7,16 @@
 
 namespace {
 
-/// The first Parts parts of 16 bytes.
+/// Stores the first Parts parts of 16 bytes.
 template <class T, int Parts>
 NNCORE_INLINE void store_parts(T* p, Vec<T> value) {
   for (int part = 0; part < Parts; ++part)
     __builtin_memcpy(p + part * kPart<T>, reinterpret_cast<const char*>(&value) + 16 * part, 16);
 }
 
-/// All rows of Vectors registers of columns; `rest` elements of the last one exist, Parts parts if that is
-/// not 0. A masked store would keep the next row's first load waiting, one of whole parts does not.
+/// All rows of `Vectors` registers of columns. The last register has `rest` elements; if Parts is not 0, they
+/// are Parts whole parts, stored without a mask: the first load of the next row would wait for a masked
+/// store.
 template <class T, int Vectors, int Parts = 0>
 NNCORE_INLINE void fused_sgd_columns(const nncore::kernels::FusedSgdCall<T>& call, int64_t column, int rest) {
   constexpr int lanes = kLanes<T>;
@@ -41,7 +42,7 @@ NNCORE_INLINE void fused_sgd_columns(const nncore::kernels::FusedSgdCall<T>& cal
   for (int64_t k = 0; k < call.depth; ++k, row += call.row_stride) {
     const Vec<T> left = broadcast<T>(x[k]), next = broadcast<T>(next_x[k]);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {  // rounded as an outer product is, and the product after it
+    for (int v = 0; v < Vectors; ++v) {  // rounded like a separate outer product and the product after it
       const Vec<T> weight = load_row(row, v) + scale * fma(left, gradient[v], Vec<T>{});
       store_row(row, v, weight);
       sum[v] = fma(next, weight, sum[v]);
@@ -51,7 +52,7 @@ NNCORE_INLINE void fused_sgd_columns(const nncore::kernels::FusedSgdCall<T>& cal
   for (int v = 0; v < Vectors; ++v) store_row(call.output + column, v, sum[v]);
 }
 
-/// Vectors registers of columns, the last of them of so many parts.
+/// `Vectors` registers of columns, of which the last has `parts` parts.
 template <class T, int Vectors, int Parts = 1>
 NNCORE_INLINE void fused_sgd_parts(const nncore::kernels::FusedSgdCall<T>& call, int64_t column,
                                    int64_t parts) {
@@ -61,7 +62,7 @@ NNCORE_INLINE void fused_sgd_parts(const nncore::kernels::FusedSgdCall<T>& call,
   }
 }
 
-/// Groups of Vectors registers, as many as there are, with what is left where that is parts of one register.
+/// As many groups of `Vectors` registers as fit, plus the rest if that is whole parts of one register.
 template <class T, int Vectors>
 NNCORE_INLINE void fused_sgd_groups(const nncore::kernels::FusedSgdCall<T>& call, int64_t& column) {
   constexpr int lanes = kLanes<T>;
@@ -77,7 +78,7 @@ NNCORE_INLINE void fused_sgd_groups(const nncore::kernels::FusedSgdCall<T>& call
   }
 }
 
-/// Any other partial register goes alone, as in an outer product.
+/// Any other partial register is processed alone, as in an outer product.
 template <class T>
 void fused_sgd_step(const nncore::kernels::FusedSgdCall<T>& call) {
   int64_t column = 0;

@@ -2,11 +2,11 @@
 //
 //   c (R x N)  =  a (R x depth) b (depth x N)        R: few outputs; N: up to V registers of samples
 //
-//   for each 16 bytes of the depth: load them of N samples, transpose them in registers;
-//     for each k of them, for each of R rows: broadcast a(r, k), V fmas
+//   for each 16 bytes of the depth: load them from N samples and transpose them in registers;
+//     for each k among them, for each of R rows: broadcast a(r, k), V fmas
 //
-// A sample's elements are contiguous, so that b is read along its columns. Shuffles have a port of their own
-// beside those of fmas, so that transposing costs little more than the loads.
+// The elements of a sample are contiguous, so that b is read along its columns. Shuffles use another
+// execution port than fmas, so that transposing costs little more than the loads.
 #pragma once
 
 #include "pack.hpp"
@@ -15,8 +15,8 @@
 
 namespace {
 
-/// Registers of samples, for R rows: enough chains to hide the latency of an fma, and for the register file
-/// few enough beside one transposed piece.
+/// Registers of samples for R rows: enough chains to hide the latency of an fma, and few enough for the
+/// register file to hold one transposed piece as well.
 constexpr int narrow_vectors(int rows) { return rows <= (NNCORE_VECTOR_BYTES == 64 ? 4 : 3) ? 2 : 1; }
 
 /// A piece of kPackLanes samples: transposed[k][j] = sample(j)[k].
@@ -76,8 +76,8 @@ NNCORE_INLINE void run_narrow_tile(const nncore::kernels::TileCall<T>& call, int
       sum[r][v] = call.resume ? load_row(call.c + r * c_row_stride, v) : Vec<T>{};
   }
 
-  // One pointer serves four samples, and three rows of a: few enough for the integer registers. Lanes without
-  // a sample read the last one.
+  // One pointer serves four samples, or three rows of a, so that the integer registers suffice. Lanes without
+  // a sample read the last sample.
   const T* b[samples / 4];
 #pragma GCC unroll 16
   for (int group = 0; group < samples / 4; ++group) b[group] = call.b + 4 * group * b_column_stride;
@@ -147,7 +147,7 @@ void narrow_tile(const nncore::kernels::TileCall<T>& call, int64_t b_column_stri
     run_narrow_tile<T, Rows, vectors, false>(call, b_column_stride);
 }
 
-/// As many rows as a narrow result has columns, at most.
+/// A narrow tile has at most as many rows as a narrow result has columns.
 template <class T>
 inline constexpr int kNarrowRows =
     nncore::kernels::max_narrow_columns(kLanes<T>) < nncore::kernels::kMaxNarrowRows

@@ -1,4 +1,4 @@
-// Packing: a panel of the right operand, laid out as the micro-kernel walks it.
+// Packing: a panel of the right operand, in the order in which the micro-kernel reads it.
 #pragma once
 
 #include "table.hpp"
@@ -15,16 +15,16 @@ struct MakeIndices<0, I...> {
   typedef Indices<I...> type;
 };
 
-/// Transposing takes registers of at most 32 bytes: where wider ones exist, a shuffle of one takes as long as
-/// two.
+/// Transposing uses registers of at most 32 bytes: where wider ones exist, one shuffle of them takes as long
+/// as two.
 inline constexpr int kPackBytes = NNCORE_VECTOR_BYTES < 32 ? NNCORE_VECTOR_BYTES : 32;
 template <class T>
 inline constexpr int kPackLanes = kPackBytes / static_cast<int>(sizeof(T));
 template <class T>
 using PackVec = typename VectorType<T, kPackLanes<T>>::type;
 
-/// part(0), part(1), ... side by side. Registers are transposed within each part: across parts costs twice as
-/// much.
+/// part(0), part(1), ... side by side. Registers are transposed within each part, because shuffles across
+/// parts cost twice as much.
 template <class T, class F>
 NNCORE_INLINE PackVec<T> join_parts(F part) {
 #if NNCORE_VECTOR_BYTES >= 32
@@ -35,7 +35,7 @@ NNCORE_INLINE PackVec<T> join_parts(F part) {
 #endif
 }
 
-/// a0 b0 a1 b1 ... of the lower or higher half of each part.
+/// a0 b0 a1 b1 ... from the lower or higher half of each part.
 template <class T, bool High, int... I>
 NNCORE_INLINE PackVec<T> zip(PackVec<T> a, PackVec<T> b, Indices<I...>) {
   constexpr int size = kPart<T>;
@@ -43,7 +43,7 @@ NNCORE_INLINE PackVec<T> zip(PackVec<T> a, PackVec<T> b, Indices<I...>) {
       a, b, (I / size * size + I % size / 2 + (High ? size / 2 : 0) + (I % 2) * kPackLanes<T>)...);
 }
 
-/// In each part, rows[i][j] becomes rows[j][i]: log2(size) rounds, each zipping register i with i + size / 2.
+/// In each part, rows[i][j] becomes rows[j][i], in log2(size) rounds that zip register i with i + size / 2.
 template <class T>
 NNCORE_INLINE void transpose(PackVec<T> (&rows)[kPart<T>]) {
   constexpr int size = kPart<T>;
@@ -61,7 +61,7 @@ NNCORE_INLINE void transpose(PackVec<T> (&rows)[kPart<T>]) {
   }
 }
 
-/// The source's rows (one depth each) are contiguous: copy.
+/// The rows of the source (one per step of the depth) are contiguous: copy them.
 template <class T>
 NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t depth, int64_t columns,
                              int64_t width, T* panel, int64_t panel_stride) {
@@ -77,8 +77,8 @@ NNCORE_INLINE void pack_rows(const T* source, int64_t depth_stride, int64_t dept
   }
 }
 
-/// Columns that are contiguous along the depth become registers' worth of lines of the panel: `Groups` side
-/// by side, which fill lines of the cache at once. Of the last one, `present` exist.
+/// Transposes columns that are contiguous along the depth. `Groups` registers of columns lie side by side, so
+/// that whole cache lines of the panel are filled at once. Unless Whole, only `present` columns exist.
 template <class T, int Groups, bool Whole>
 NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t depth, int64_t present,
                               T* panel, int64_t panel_stride) {
@@ -112,7 +112,7 @@ NNCORE_INLINE void pack_lanes(const T* source, int64_t column_stride, int64_t de
       panel[k * panel_stride + j] = Whole || j < present ? source[j * column_stride + k] : T{0};
 }
 
-/// The source's columns are contiguous along the depth: transpose.
+/// The columns of the source are contiguous along the depth: transpose them.
 template <class T>
 NNCORE_INLINE void pack_columns(const T* source, int64_t column_stride, int64_t depth, int64_t columns,
                                 int64_t width, T* panel, int64_t panel_stride) {

@@ -1,4 +1,4 @@
-// The product of a column and a row: depth 1, where to read and write c is all the work.
+// The product of a column and a row: depth 1, where all the work is to read and write c.
 #pragma once
 
 #include "table.hpp"
@@ -6,7 +6,7 @@
 
 namespace {
 
-/// All rows of Vectors registers of columns; `rest` elements of the last one exist.
+/// All rows of `Vectors` registers of columns; the last register has `rest` elements.
 template <class T, int Vectors, bool Add>
 NNCORE_INLINE void outer_columns(const nncore::kernels::TileCall<T>& call, int64_t rows, int64_t column,
                                  int rest) {
@@ -35,8 +35,8 @@ NNCORE_INLINE void outer_columns(const nncore::kernels::TileCall<T>& call, int64
   }
 }
 
-/// A partial register goes alone: stored just before the next row is loaded from the same place, that would
-/// have to wait for it. (Measured: 784 x 100 in 8 us instead of 5.)
+/// A partial register is processed alone: stored just before the next row is loaded from the same place, it
+/// would make that load wait. See "Tuning measurements" in docs/performance.md.
 template <class T, bool Add>
 NNCORE_INLINE void outer_product_of(const nncore::kernels::TileCall<T>& call, int64_t rows) {
   constexpr int lanes = kLanes<T>;
@@ -51,18 +51,19 @@ NNCORE_INLINE void outer_product_of(const nncore::kernels::TileCall<T>& call, in
   }
 }
 
-/// Elements of a repeated row that outer_product_as_one makes room for.
+/// The longest repeated row that outer_product_as_one has room for, in elements.
 inline constexpr int64_t kRepeated = 2048;
 
-/// How many rows without gaps fill whole registers.
+/// How many rows without gaps between them fill whole registers.
 template <class T>
 NNCORE_INLINE int64_t rows_of_whole_registers(int64_t columns) {
   const int64_t power = columns & -columns;  // the largest power of two that divides columns
   return power >= kLanes<T> ? 1 : kLanes<T> / power;
 }
 
-/// c += scale a b where the rows of c are no whole registers but lie without gaps: as one array, by registers
-/// that may hold the end of a row and the beginning of the next, so that none crosses a cache line.
+/// c += scale a b, where the rows of c do not fill whole registers but lie without gaps. Treats c as one
+/// array of registers, which may hold the end of a row and the start of the next, so that none crosses a
+/// cache line.
 template <class T>
 NNCORE_INLINE void outer_product_as_one(const nncore::kernels::TileCall<T>& call, int64_t rows,
                                         int64_t period) {

@@ -1,11 +1,10 @@
-// Micro-kernels of products whose left operand has many zeros: no step of a chain is made for a zero.
+// Micro-kernels of products whose left operand has many zeros: chains skip the steps of the zeros.
 //
 //   for each row r:  for k with a(r, k) != 0:  broadcast a(r, k), V fmas with row k of b, from the L1 cache
 //
-// fma(0, b, sum) is sum for every finite b, unless sum is -0: then it may be +0. So the caller sees to it
-// that b is finite, and a row whose sums include -0 at their end is left to the tiles of tile.hpp. What
-// differs between the two ways is the sign of such a sum only: rounding makes -0 of a sum of nothing but
-// zeros and underflow.
+// fma(0, b, sum) is sum for every finite b, unless sum is -0: then it may be +0. So the caller makes sure
+// that b is finite, and a row with sums that end as -0 is left to the tiles of tile.hpp. The two ways differ
+// only in the sign of such a sum: -0 is the rounded sum of nothing but zeros and underflow.
 #pragma once
 
 #include "table.hpp"
@@ -13,7 +12,7 @@
 
 namespace {
 
-/// Bit k: element k is not zero.
+/// Bit k is set if element k is not zero.
 template <class T>
 NNCORE_INLINE uint64_t nonzero_bits(const T* row, int64_t count) {
   constexpr int lanes = kLanes<T>;
@@ -39,7 +38,7 @@ NNCORE_INLINE bool has_minus_zero(const Vec<T> (&sum)[Vectors]) {
   IntVec<T> found{};
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) found |= bit_cast<IntVec<T>>(sum[v]) == kMinusZero<T>;
-  return nonzero_lanes(bit_cast<Vec<T>>(found)) != 0;  // all bits set: NaN
+  return nonzero_lanes(bit_cast<Vec<T>>(found)) != 0;  // a match has all bits set: NaN, which is not zero
 }
 
 template <class T, int Vectors>
@@ -96,7 +95,7 @@ int64_t sparse_tile(const nncore::kernels::SparseCall<T>& call, int64_t rows) {
   return rows;
 }
 
-/// Of the last vector only `rest` columns exist, where it is not Whole.
+/// Unless Whole, only `rest` columns of the last vector exist.
 template <class T, int Vectors, bool Whole>
 NNCORE_INLINE void run_sparse_row(const nncore::kernels::SparseRowCall<T>& call) {
   constexpr int lanes = kLanes<T>;
@@ -140,7 +139,8 @@ void sparse_row(const nncore::kernels::SparseRowCall<T>& call) {
     run_sparse_row<T, Vectors, false>(call);
 }
 
-/// Zero times each element adds up to zero, or to NaN. The count is a multiple of the lanes.
+/// Zero times each element adds up to zero, or to NaN if one is not finite. `count` is a multiple of the
+/// lanes.
 template <class T>
 bool all_finite(const T* values, int64_t count) {
   constexpr int lanes = kLanes<T>;
@@ -160,7 +160,7 @@ bool has_minus_zero(const T* values, int64_t count) {
   for_each_vector<T>(count, [&found, values](auto load, auto) __attribute__((always_inline)) {
     found |= bit_cast<IntVec<T>>(load(values)) == kMinusZero<T>;
   });
-  return nonzero_lanes(bit_cast<Vec<T>>(found)) != 0;  // all bits set: NaN
+  return nonzero_lanes(bit_cast<Vec<T>>(found)) != 0;  // a match has all bits set: NaN, which is not zero
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// Products of one row that stream weights: a few rows of b at a time.
+// Products of a single row that stream the weight, a few rows of b at a time.
 #pragma once
 
 #include "table.hpp"
@@ -6,8 +6,9 @@
 
 namespace {
 
-/// The chains of one row of c over Depth rows of b, which are walked side by side, each from left to right:
-/// as many streams as the processor's prefetching follows. (Measured: 23 GB/s where a tile at a time had 13.)
+/// The chains of one row of c over Depth rows of b. The rows of b are read side by side, each from left to
+/// right, because hardware prefetching follows that many streams; see "Tuning measurements" in
+/// docs/performance.md.
 template <class T, int Depth>
 NNCORE_INLINE void run_band(const nncore::kernels::StripCall<T>& call, int first) {
   Vec<T> factors[Depth + 1];

@@ -1,8 +1,8 @@
-// The table of kernels: everything the floors above may ask of an instruction set.
+// The table of kernels: everything that the code above may ask of an instruction set.
 //
-// A kernel knows registers and pointers, not layers, threads or blocking. Every set fills this table
-// from the same source (kernels.hpp), compiled once per set. All kernels of all sets give the same
-// bits: explicit fma, IEEE operations only, sums in an order that no lane count changes.
+// A kernel knows registers and pointers, not layers, threads or blocking. Every set fills this table from the
+// same source (kernels.hpp), compiled once per set. All kernels of all sets give the same bits: they use
+// explicit fma and IEEE operations only, and sum in an order that does not depend on the number of lanes.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@ namespace nncore::kernels {
 inline constexpr int kMaxTileVectors = 8;
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int kMaxNarrowRows = 10;
-/// A result of at most as many columns is narrow: the other way round, all lanes are used.
+/// A result of at most this many columns is narrow: its transpose is computed, which uses all lanes.
 constexpr int max_narrow_columns(int lanes) { return 3 * lanes / 4; }
 inline constexpr int kStripDepth = 8;
 inline constexpr std::int64_t kSparseDepth = 64;
 
-/// c (R, N) = [bias |] a (R, depth) b (depth, N), each entry one chain of fmas over the depth.
-/// N <= V vectors, V fixed by the tile; of the last vector only N - (V - 1) * lanes columns exist.
+/// c (R, N) = [bias +] a (R, depth) b (depth, N); each entry is one chain of fmas over the depth. N is at
+/// most V vectors, where V is fixed by the tile; the last vector has N - (V - 1) * lanes columns.
 template <class T>
 struct TileCall {
   std::int64_t depth;
@@ -33,33 +33,33 @@ struct TileCall {
   std::int64_t b_depth_stride;
   T* c;  ///< element (r, n) at c[r * c_row_stride + n]
   std::int64_t c_row_stride;
-  const T* bias;  ///< where each chain starts, one per column; null: zero
-  bool resume;    ///< each chain goes on from c, where an earlier call left it
-  bool add;       ///< c += scale times the chain, instead of c = the chain
+  const T* bias;  ///< start of each chain, one per column; null: zero
+  bool resume;    ///< each chain continues from c, where an earlier call left it
+  bool add;       ///< c += scale * chain, instead of c = chain
   T scale;
   std::int64_t columns;  ///< N
-  T* panel;              ///< packing_tile: where b is copied to, row by row
-  /// Tiles of panel_vectors: one line of the cache is asked for here, and ahead_stride further on at each
-  /// step of the depth; null: none.
+  T* panel;              ///< packing_tile: receives a copy of b, row by row
+  /// For tiles of panel_vectors: each step of the depth prefetches one cache line, first this one, then
+  /// ahead_stride elements further on; null: none.
   const T* ahead;
   std::int64_t ahead_stride;
 };
 
-/// One row of c (N) = [bias | c] + factors[k] rows[k] for k from 0 to depth - 1, at most kStripDepth, in this
-/// order; rows are those of b (N).
+/// One row of c (N) = [bias | c] + factors[k] rows[k] for k from 0 to depth - 1, in this order; depth is at
+/// most kStripDepth, and rows[k] is a row of b (N).
 template <class T>
 struct StripCall {
   int depth;
   T factors[kStripDepth];
   const T* rows[kStripDepth];
   T* c;
-  const T* bias;  ///< where chains start; null: zero
-  bool resume;    ///< each chain goes on from c
+  const T* bias;  ///< start of each chain; null: zero
+  bool resume;    ///< each chain continues from c
   std::int64_t columns;
 };
 
-/// As TileCall, over at most kSparseDepth of the depth and any number of rows, without a step for a zero of
-/// a.
+/// Like TileCall, for any number of rows and a depth of at most kSparseDepth. Skips the steps in which a is
+/// zero.
 template <class T>
 struct SparseCall {
   std::int64_t depth;
@@ -67,21 +67,22 @@ struct SparseCall {
   std::int64_t a_row_stride;
   const T* b;  ///< packed: element (k, n) at b[k * V * lanes + n]; finite
   const T* bias;
-  T* sums;  ///< where chains are kept between calls, rows sums_row_stride apart
+  T* sums;  ///< holds the chains between calls, rows sums_row_stride apart
   std::int64_t sums_row_stride;
-  bool resume;  ///< each chain goes on from sums
-  bool ends;    ///< chains end here: they go to c, else to sums
+  bool resume;  ///< each chain continues from sums
+  bool ends;    ///< the chains end here and go to c; otherwise to sums
   T* c;         ///< element (r, n) at c[r * c_row_stride + n]; may be sums
   std::int64_t c_row_stride;
   bool add;
   T scale;
   std::int64_t columns;  ///< N
-  /// What is read next, ahead_rows rows of ahead_columns elements: each row of c asks the cache for one.
+  /// What is read next, ahead_rows rows of ahead_columns elements: each row of c prefetches one of them.
   const T* ahead;
   std::int64_t ahead_rows, ahead_columns, ahead_stride;
 };
 
-/// sums (N) = [bias +] a (1, depth) b (depth, N), each a chain of fmas, without a step for a zero of a.
+/// sums (N) = [bias +] a (1, depth) b (depth, N); each entry is one chain of fmas. Skips the steps in which a
+/// is zero.
 template <class T>
 struct SparseRowCall {
   std::int64_t depth;
@@ -93,8 +94,8 @@ struct SparseRowCall {
   std::int64_t columns;  ///< N
 };
 
-/// weight (depth, columns) += scale x^T grad_output, and then output = bias + next_x weight: the samples x,
-/// next_x (depth) and the vectors grad_output, bias, output (columns).
+/// weight (depth, columns) += scale x^T grad_output, then output = bias + next_x weight. x and next_x are
+/// samples (depth); grad_output, bias and output are vectors (columns).
 template <class T>
 struct FusedSgdCall {
   std::int64_t depth, columns;
@@ -108,15 +109,15 @@ struct FusedSgdCall {
   T* output;
 };
 
-/// The scalars of one optimizer update, for parameters that are treated alike. What depends on the step alone
-/// is prepared by the kernel.
+/// The scalars of one optimizer update, for parameters that are treated alike. The kernel prepares those that
+/// depend on the step alone.
 template <class T>
 struct UpdateScalars {
-  double rate_divisor;  ///< of the learning rate, before that is rounded
-  int variant;          ///< the loop that the hyperparameters choose
-  T numbers[8];         ///< what they mean, the kernel knows
+  double rate_divisor;  ///< divides the learning rate before that is rounded
+  int variant;          ///< the loop that the hyperparameters select
+  T numbers[8];         ///< their meaning is known to the kernel only
   T learning_rate;
-  T decay_factor;  ///< of the parameter: 1 - learning_rate weight_decay; 1: no decay
+  T decay_factor;  ///< multiplies the parameter: 1 - learning_rate weight_decay; 1: no decay
   T l2;            ///< times the parameter is added to the gradient
 };
 
@@ -125,30 +126,30 @@ struct UpdateCall {
   const UpdateScalars<T>& scalars;
   T* parameters;
   const T* gradients;
-  T* slots[kMaxSlots];  ///< those that the optimizer does not have are not touched
+  T* slots[kMaxSlots];  ///< slots that the optimizer does not have are not touched
   std::int64_t count;
 };
 
 /// The kernel of an optimizer.
 template <class T>
 struct UpdateKernel {
-  /// Fills what is not of the parameters: rate_divisor, variant, numbers.
+  /// Fills what does not depend on the parameters: rate_divisor, variant, numbers.
   void (*prepare)(const Optimizer& optimizer, std::int64_t step, UpdateScalars<T>& scalars);
   void (*run)(const UpdateCall<T>& call);
-  // See kernels/updates.hpp. Null: nothing is known.
+  // See kernels/updates.hpp. Null: no bound is known.
   double (*safe_gradient)(const Optimizer& optimizer, double direction, double moment, double limit);
   double (*next_moment)(const Optimizer& optimizer, double moment, double gradient);
 };
 
-/// Rows of a matrix, each contiguous, row_stride elements from one to the next.
+/// Rows of a matrix, each contiguous, row_stride elements from one row to the next.
 template <class T>
 struct Rows {
   T* data;
   std::int64_t row_stride;
 };
 
-/// out = f(in), each of `rows` rows; of elementwise activations also the derivative f'(in), where its data is
-/// not null: only those whose derivative reads the input. out may be in.
+/// out = f(in) for each of `rows` rows; out may be in. If derivative.data is not null, also derivative =
+/// f'(in), which only elementwise activations whose derivative reads the input support.
 template <class T>
 struct ActivationCall {
   const Activation* activation;
@@ -158,8 +159,8 @@ struct ActivationCall {
   Rows<T> derivative;
 };
 
-/// grad_in (+)= grad_out o f', from `kept`: the output or the input, as the activation's derivative reads.
-/// grad_in may be grad_out.
+/// grad_in (+)= grad_out o f', computed from `kept`: the output or the input, whichever the activation's
+/// derivative reads. grad_in may be grad_out.
 template <class T>
 struct ActivationBackwardCall {
   const Activation* activation;
@@ -171,26 +172,26 @@ struct ActivationBackwardCall {
 inline constexpr int kMaxLossParameters = 2;
 static_assert(std::size(decltype(LossEntry::parameters){}) == kMaxLossParameters);
 
-/// A loss whose gradient at an element depends on nothing else, over `count` elements. The kernel returns the
-/// sum of weight l, in float64 and in fixed order, where losses that average over columns have the terms of
-/// the sum over them for l; if gradient is not null, gradient[i] (+)= coefficient * weight *
-/// dl/dprediction[i].
+/// A loss whose gradient at an element depends on that element alone, over `count` elements. The kernel
+/// returns the sum of weight l, in float64 and in fixed order; if gradient is not null, gradient[i] (+)=
+/// coefficient * weight * dl/dprediction[i]. For losses that average over columns, l is a term of the sum
+/// over the columns.
 template <class T>
 struct ElementLossCall {
   const T* prediction;
   const T* target;
   const T* weight;  ///< null: all are 1
   T parameters[kMaxLossParameters];
-  const T* parameters_each[kMaxLossParameters];  ///< one for each element; null: the number for all
+  const T* parameters_each[kMaxLossParameters];  ///< one value per element; null: the same number for all
   std::int64_t count;
   T coefficient;
   T* gradient;
   bool accumulate;
 };
 
-/// A loss that is computed row by row, of `rows` samples: the kernel writes each one's loss, without its
-/// weight; the gradient as above. The target is values, or the one-hot rows of the labels where those are not
-/// null. `columns` are the prediction's.
+/// A loss that is computed row by row, for `rows` samples. The kernel writes the unweighted loss of each
+/// sample; the gradient is as above. The target is `values`, or the one-hot rows of `labels` if that is not
+/// null. `columns` counts those of the prediction.
 template <class T>
 struct RowLossCall {
   Rows<const T> prediction;
@@ -200,12 +201,12 @@ struct RowLossCall {
   T parameters[kMaxLossParameters];
   std::int64_t rows, columns;
   T coefficient;
-  Rows<T> gradient;  ///< data null: not asked for; may be the prediction
+  Rows<T> gradient;  ///< data null: not wanted; may be the prediction
   bool accumulate;
 };
 
-/// Sums over `rows` rows, in float64 and in order, for each column: see kernels/columns.hpp. They are added
-/// to what is in `sums` and `products`.
+/// Sums of each column over `rows` rows, in float64 and in row order (see kernels/columns.hpp). They are
+/// added to `sums` and `products`.
 template <class T>
 struct ColumnSumsCall {
   Rows<const T> x;
@@ -216,7 +217,7 @@ struct ColumnSumsCall {
   double* products;
 };
 
-/// out = (x - center) scale + offset, each rounded; one center, scale and offset a column.
+/// out = (x - center) scale + offset, each operation rounded; one center, scale and offset per column.
 template <class T>
 struct NormalizeCall {
   Rows<const T> x;
@@ -244,7 +245,7 @@ struct NormalizeBackwardCall {
 template <class T>
 struct PReluBackwardCall {
   Rows<const T> g, z;
-  Rows<T> grad_in;  ///< data null: not asked for
+  Rows<T> grad_in;  ///< data null: not wanted
   std::int64_t rows, columns;
   const T* slope;
   double* sums;
@@ -253,14 +254,14 @@ struct PReluBackwardCall {
 
 inline constexpr int kPhiloxBlocks = 16;
 
-/// Counter and key of a block of Philox 4x32-10. Of kPhiloxBlocks blocks it is the first: counter[0] of the
-/// others is larger by 1 each, without a carry.
+/// Counter and key of the first of kPhiloxBlocks blocks of Philox 4x32-10. counter[0] increases by 1 from
+/// block to block, without a carry.
 struct PhiloxCall {
   std::uint32_t counter[4], key[2];
 };
 
-/// out = in factors, where a factor is 0 if the 32 random bits of its row and column are below `threshold`,
-/// else `scale`. The bits are a function of seed, purpose, node, step, row and column alone.
+/// out = in o factors. A factor is 0 if the 32 random bits of its row and column are below `threshold`, else
+/// `scale`. The bits are a function of seed, purpose, node, step, row and column alone.
 template <class T>
 struct DropoutCall {
   Rows<const T> in;
@@ -277,44 +278,44 @@ template <class T>
 struct Kernels {
   int lanes;  ///< elements in a vector
 
-  // Matrix products. tile[v - 1][r - 1] serves r rows and v vectors, r <= tile_rows[v - 1]. Panels of
-  // panel_vectors are the best for many rows; wider tiles are for the few rows that they have.
+  // Matrix products. tile[v - 1][r - 1] computes r rows and v vectors, r <= tile_rows[v - 1]. Panels of
+  // panel_vectors are best for many rows; wider tiles are for products of few rows.
   int panel_vectors;
   int tile_rows[kMaxTileVectors];
   void (*tile[kMaxTileVectors][kMaxTileRows])(const TileCall<T>&);
-  /// A tile of panel_vectors whole vectors that packs its panel by the way.
+  /// A tile of panel_vectors whole vectors that also packs its panel.
   void (*packing_tile[kMaxTileRows])(const TileCall<T>&);
 
-  /// narrow_tile[r - 1] serves r rows, r <= max_narrow_columns(lanes), without bias, and at most
-  /// narrow_vectors[r - 1] vectors of columns; element (k, n) of b is at b[k + n * b_column_stride].
+  /// narrow_tile[r - 1] computes r rows, r <= max_narrow_columns(lanes), of at most narrow_vectors[r - 1]
+  /// vectors of columns, without bias; element (k, n) of b is at b[k + n * b_column_stride].
   void (*narrow_tile[kMaxNarrowRows])(const TileCall<T>&, std::int64_t b_column_stride);
   int narrow_vectors[kMaxNarrowRows];
 
   void (*strip)(const StripCall<T>&);
 
-  /// sparse_tile[v - 1] serves v vectors. It returns the first row that it leaves to the tiles above, since a
-  /// chain has come out as -0; `rows` if there is none.
+  /// sparse_tile[v - 1] computes v vectors. It returns the first row in which a chain came out as -0, which
+  /// it leaves to the tiles above, or `rows` if there is none.
   std::int64_t (*sparse_tile[kMaxTileVectors])(const SparseCall<T>&, std::int64_t rows);
-  void (*sparse_row[kMaxTileVectors])(const SparseRowCall<T>&);  ///< [v - 1] serves v vectors
-  /// Of a multiple of lanes.
+  void (*sparse_row[kMaxTileVectors])(const SparseRowCall<T>&);  ///< [v - 1] computes v vectors
+  /// `count` is a multiple of lanes.
   bool (*all_finite)(const T* values, std::int64_t count);
   bool (*has_minus_zero)(const T* values, std::int64_t count);
   std::int64_t (*count_nonzero)(const T* values, std::int64_t count);
-  /// Bit k: element k is not zero, of at most kSparseDepth.
+  /// Bit k is set if element k is not zero; count is at most kSparseDepth.
   std::uint64_t (*nonzero_bits)(const T* values, std::int64_t count);
 
-  /// For depth 1 and no resume: `rows` rows and any number of columns.
+  /// For depth 1 without resume: `rows` rows and any number of columns.
   void (*rank1_update)(const TileCall<T>&, std::int64_t rows);
 
   void (*fused_sgd_step)(const FusedSgdCall<T>&);
 
   /// panel[k * panel_stride + j] = source[k * depth_stride + j * column_stride] for j < columns, and zero for
-  /// columns <= j < width; one of the two strides is 1, width is a multiple of pack_lanes.
+  /// columns <= j < width. One of the two strides is 1; width is a multiple of pack_lanes.
   void (*pack)(const T* source, std::int64_t depth_stride, std::int64_t column_stride, std::int64_t depth,
                std::int64_t columns, std::int64_t width, T* panel, std::int64_t panel_stride);
   int pack_lanes;
 
-  // Elementwise, out may be an input.
+  // Elementwise; out may be an input.
   void (*exp)(const T* in, T* out, std::int64_t count);
   void (*log)(const T* in, T* out, std::int64_t count);
   void (*activation_forward[kActivationCount])(const ActivationCall<T>&);
@@ -322,7 +323,7 @@ struct Kernels {
   void (*add)(const T* a, const T* b, T* out, std::int64_t count);       ///< out = a + b
   void (*subtract)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a - b
   void (*multiply)(const T* a, const T* b, T* out, std::int64_t count);  ///< out = a b
-  /// out += a b, product and sum each rounded (as add after multiply would give).
+  /// out += a b; product and sum are each rounded, as by multiply and then add.
   void (*multiply_add)(const T* a, const T* b, T* out, std::int64_t count);
   /// out = a b, row by row.
   void (*multiply_rows)(Rows<const T> a, Rows<const T> b, Rows<T> out, std::int64_t rows,
@@ -331,7 +332,7 @@ struct Kernels {
   void (*sum_rows)(const T* in, std::int64_t row_stride, std::int64_t rows, std::int64_t columns, T* sums,
                    bool accumulate);
 
-  /// Of each kind one of the two; the other is null.
+  /// Each kind has one of the two; the other is null.
   double (*element_loss[kLossCount])(const ElementLossCall<T>&);
   void (*row_loss[kLossCount])(const RowLossCall<T>&, double* losses);
 
@@ -344,16 +345,16 @@ struct Kernels {
 
   /// The largest |v|; NaN if any v is NaN.
   T (*largest_magnitude)(const T* values, std::int64_t count);
-  /// Of (scale v)^2, in float64 and in fixed order.
+  /// The sum of (scale v)^2, in float64 and in fixed order.
   double (*sum_of_squares)(const T* values, std::int64_t count, double scale);
 
-  /// bits[2 i] = words 0 and 1, bits[2 i + 1] = words 2 and 3 of block i, the lower word first.
+  /// bits[2 i] = words 0 and 1 of block i, bits[2 i + 1] = words 2 and 3, the first of them in the low half.
   void (*philox)(const PhiloxCall&, std::uint64_t* bits);
 
   UpdateKernel<T> update[kOptimizerCount];
 };
 
-/// One instruction set: its name, its two tables. Constant-initialised in its own object file.
+/// One instruction set: its name and its two tables. Constant-initialized in its own object file.
 struct InstructionSet {
   const char* name;
   const Kernels<float>* float32;

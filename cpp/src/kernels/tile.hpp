@@ -4,9 +4,9 @@
 //
 //   for k:  load row k of b into V registers; for each of R rows: broadcast a(r, k), V fmas
 //
-// R x V accumulators must be enough to hide the latency of an fma and few enough for the register file; the
-// family of shapes serves narrow results with more rows, and few rows with more columns. The left operand is
-// read in place through its two strides, so that X W^T, D W and D^T X are one kernel.
+// R x V accumulators must be enough to hide the latency of an fma and few enough for the register file.
+// Narrow results use shapes with more rows, and few rows use shapes with more columns. The left operand is
+// read in place through its two strides, so that one kernel serves X W^T, D W and D^T X.
 #pragma once
 
 #include "table.hpp"
@@ -21,11 +21,11 @@ inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 12, 8, 6
 inline constexpr int kPanelVectors = 2;  // 16 registers
 inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {12, 6, 4, 2, 2, 1, 1, 1};
 #else
-inline constexpr int kPanelVectors = 2;  // an emulated fma needs the registers for itself
+inline constexpr int kPanelVectors = 2;  // an emulated fma needs registers of its own
 inline constexpr int kTileRows[nncore::kernels::kMaxTileVectors] = {4, 4, 1, 1, 1, 1, 1, 1};
 #endif
 
-/// How many rows of b a packing tile asks for ahead of time.
+/// How many rows ahead a packing tile prefetches b.
 inline constexpr int64_t kRowsAhead = 16;
 
 template <class T, int Rows, int Vectors, bool Partial, bool Packs = false>
@@ -65,7 +65,7 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
     for_each_sum([](int, int, Vec<T>& s) __attribute__((always_inline)) { s = Vec<T>{}; });
   }
 
-  // One pointer serves three rows (p, p + stride, p + 2 stride): few enough for the integer registers.
+  // One pointer serves three rows (p, p + stride, p + 2 stride), so that the integer registers suffice.
   const T* a[(Rows + 2) / 3];
 #pragma GCC unroll 4
   for (int group = 0; group < (Rows + 2) / 3; ++group) a[group] = call.a + 3 * group * call.a_row_stride;
@@ -111,7 +111,7 @@ NNCORE_INLINE void run_tile(const nncore::kernels::TileCall<T>& call) {
 
 template <class T, int Rows, int Vectors>
 void tile(const nncore::kernels::TileCall<T>& call) {
-  // AVX-512 masks its loads for nothing; elsewhere whole panels have a body of their own.
+  // AVX-512 masks loads at no cost; other sets have a separate body for whole panels.
   if (NNCORE_VECTOR_BYTES == 64 || call.columns != Vectors * kLanes<T>) {
     run_tile<T, Rows, Vectors, true>(call);
   } else {
