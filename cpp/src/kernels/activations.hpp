@@ -1,12 +1,11 @@
-// Activations: a kernel for each entry of kActivations, its formula of one register, or of one row.
+// Activations: a kernel for each entry of kActivations, with its formula for one register or for one row.
 //
-// An elementwise kernel is made from the parameters. It has the value of z, and
-//  - where the entry's derivative reads the output: gradient(g, a), g times the derivative where the output
-//  is a;
-//  - where it reads the input: parts(z), what value and derivative share, value(parts) and derivative(parts).
-// A kernel with more than one order (the entry says how many) is that of a smooth function:
-// derivative<n>(parts) is the n-th derivative, value(parts) the 0-th. A kernel of rows has forward and
-// backward over whole rows.
+// An elementwise kernel is constructed from the parameters. It has
+//  - if the entry's derivative reads the output: value(z), and gradient(g, a), g times the derivative at the
+//    output a;
+//  - if it reads the input, or if the function is smooth (its entry has more than one order): parts(z), what
+//    value and derivatives share, and derivative<n>(parts), the n-th derivative; the 0-th is the value.
+// A kernel of rows has forward and backward over whole rows.
 #pragma once
 
 #include "elementary.hpp"
@@ -35,7 +34,7 @@ struct ActivationKernel<T, ActivationKind::identity> {
   NNCORE_INLINE Vec<T> gradient(Vec<T> g, Vec<T>) const { return g; }
 };
 
-/// The derivatives of 1 / (1 + e^-z) from its value.
+/// The derivatives of s = 1 / (1 + e^-z), from s.
 template <class T, int order>
 NNCORE_INLINE Vec<T> sigmoid_derivative(Vec<T> s) {
   const Vec<T> first = s * (T(1) - s);
@@ -77,7 +76,7 @@ template <class T>
 struct ActivationKernel<T, ActivationKind::relu> {
   NNCORE_INLINE explicit ActivationKernel(const Activation&) {}
   NNCORE_INLINE Vec<T> value(Vec<T> z) const { return max(Vec<T>{}, z); }
-  /// a - a is 0, and NaN where a is.
+  /// a - a is 0, or NaN if a is.
   NNCORE_INLINE Vec<T> gradient(Vec<T> g, Vec<T> a) const { return a > T(0) ? g : a - a; }
 };
 
@@ -85,7 +84,8 @@ template <class T>
 struct ActivationKernel<T, ActivationKind::leaky_relu> {
   T slope;
   NNCORE_INLINE explicit ActivationKernel(const Activation& a) : slope(static_cast<T>(a.negative_slope)) {}
-  /// The slope 0 makes -0 of a negative z, and NaN of -infinity, whose limit is 0.
+  /// With slope 0, a negative z gives -0. z is made finite there, because -infinity, whose limit is 0, would
+  /// give NaN.
   NNCORE_INLINE Vec<T> value(Vec<T> z) const {
     const Vec<T> finite = max(broadcast<T>(-Format<T>::largest), z);
     return z > T(0) ? z : (slope == T(0) ? finite : z) * slope;
@@ -93,7 +93,7 @@ struct ActivationKernel<T, ActivationKind::leaky_relu> {
   NNCORE_INLINE Vec<T> gradient(Vec<T> g, Vec<T> a) const { return a > T(0) ? g : (a == a ? g * slope : a); }
 };
 
-/// z within what an exponential can bear: beyond, the products with it are 0, and infinity times 0 is NaN.
+/// z within what an exponential can bear: beyond, products with it are 0, but infinity times 0 would be NaN.
 template <class T>
 NNCORE_INLINE Vec<T> clamped(Vec<T> z, T most) {
   return max(broadcast<T>(-most), min(broadcast<T>(most), z));
@@ -118,8 +118,9 @@ struct ActivationKernel<T, ActivationKind::silu> {
 
 template <class T>
 struct ActivationKernel<T, ActivationKind::gelu> {
-  /// The probability below z and its derivative: those of the normal distribution, or s(v) and v, where the
-  /// tanh form is z s(v) with v = 2 sqrt(2 / pi) (z + 0.044715 z^3), s the sigmoid function.
+  /// `below` and `density` are the probability below z and its derivative, for the normal distribution. In
+  /// the tanh form z s(v), with v = 2 sqrt(2 / pi) (z + 0.044715 z^3) and s the sigmoid function, `below` is
+  /// s(v) and `density` is not used.
   struct Parts {
     Vec<T> z, below, density;
   };
@@ -169,7 +170,7 @@ template <class T>
 struct ActivationKernel<T, ActivationKind::softsign> {
   NNCORE_INLINE explicit ActivationKernel(const Activation&) {}
   NNCORE_INLINE Vec<T> value(Vec<T> z) const {
-    const Vec<T> finite = clamped<T>(z, Format<T>::largest);  // infinity over infinity is NaN
+    const Vec<T> finite = clamped<T>(z, Format<T>::largest);  // infinity over infinity would be NaN
     return finite / (1 + magnitude<T>(finite));
   }
   NNCORE_INLINE Vec<T> gradient(Vec<T> g, Vec<T> a) const {
@@ -180,7 +181,7 @@ struct ActivationKernel<T, ActivationKind::softsign> {
 
 // Rows -----------------------------------------------------------------------------------------------------
 
-/// grad_in (+)= F(g, a, s) with s = sum of terms(g, a) over the row.
+/// grad_in (+)= gradient(g, a, s), where `add` accumulates the sum s over the row.
 template <class T, class Add, class Gradient>
 NNCORE_INLINE void backward_by_row(Rows<const T> grad_out, Rows<const T> output, Rows<T> grad_in,
                                    int64_t rows, int64_t columns, bool accumulate, Add add,
@@ -237,7 +238,7 @@ struct ActivationKernel<T, ActivationKind::softmax> {
 
 template <class T>
 struct ActivationKernel<T, ActivationKind::log_softmax> {
-  /// Of each row first the largest and the sum of the powers; the logarithms of many sums together.
+  /// First the largest element and the sum of powers of each row, then the logarithms of many sums together.
   static void forward(Rows<const T> in, Rows<T> out, int64_t rows, int64_t columns) {
     double sums[kRowBlock];
     T largest[kRowBlock];
@@ -285,8 +286,8 @@ NNCORE_INLINE Vec<T> value_of(const ActivationKernel<T, kind>& kernel, Vec<T> z)
     return kernel.value(z);
 }
 
-/// A derivative of a smooth activation, of order 1 to 3. Not inlined: the loops over them are many and rarely
-/// run.
+/// A derivative of a smooth activation, of order 1 to 3. Not inlined, because the loops over it are many and
+/// rarely run.
 template <class T, ActivationKind kind>
 __attribute__((noinline)) Vec<T> derivative_of(const ActivationKernel<T, kind>& kernel, Vec<T> z, int order) {
   const auto parts = kernel.parts(z);
@@ -300,11 +301,11 @@ __attribute__((noinline)) Vec<T> derivative_of(const ActivationKernel<T, kind>& 
   }
 }
 
-/// out = f(in), or of a kIsDerivative its derivative of the activation's order; and the next derivative where
-/// somebody keeps it.
+/// out = f(in), or its derivative of the activation's order if kIsDerivative; and the next derivative, if the
+/// call has room for it.
 template <class T, ActivationKind kind, bool kIsDerivative>
 NNCORE_INLINE void activate(const ActivationCall<T>& callers_call) {
-  const ActivationCall<T> call = callers_call;  // nothing that is stored may change this copy
+  const ActivationCall<T> call = callers_call;  // a local copy, which no store can change
   const ActivationKernel<T, kind> kernel(*call.activation);
   Rows<const T> in = call.in;
   Rows<T> out = call.out, kept = call.derivative;
@@ -342,10 +343,10 @@ NNCORE_INLINE void activate(const ActivationCall<T>& callers_call) {
   }
 }
 
-/// grad_in (+)= grad_out o f', from what the entry says.
+/// grad_in (+)= grad_out o f', from what the entry's derivative reads.
 template <class T, ActivationKind kind, bool kIsDerivative>
 NNCORE_INLINE void derive(const ActivationBackwardCall<T>& callers_call) {
-  const ActivationBackwardCall<T> call = callers_call;  // nothing that is stored may change this copy
+  const ActivationBackwardCall<T> call = callers_call;  // a local copy, which no store can change
   const ActivationKernel<T, kind> kernel(*call.activation);
   int64_t rows = call.rows, columns = call.columns;
   [[maybe_unused]] const int order = call.activation->order;

@@ -1,5 +1,5 @@
-// Kernels of layers that treat each column by itself: normalization, PReLU, dropout. Plain loops over
-// columns, which each set's compiler makes into vectors: no operation depends on its neighbour, and none is
+// Kernels of layers that treat each column separately: normalization, PReLU, dropout. Plain loops over
+// columns, which the compiler vectorizes for each set: no operation depends on its neighbor, and none is
 // fused.
 #pragma once
 
@@ -16,7 +16,7 @@ using nncore::kernels::NormalizeBackwardCall;
 using nncore::kernels::NormalizeCall;
 using nncore::kernels::PReluBackwardCall;
 
-/// sums[j] += x, or (x - center[j])^2 where there is a center; or, with g, g, and products[j] += g (x -
+/// sums[j] += x, or (x - center[j])^2 if there is a center. With g: sums[j] += g, and products[j] += g (x -
 /// center[j]).
 template <class T>
 void column_sums(const ColumnSumsCall<T>& call) {
@@ -104,11 +104,11 @@ void prelu_backward(const PReluBackwardCall<T>& call) {
   }
 }
 
-/// Columns whose words come from 16 blocks of Philox side by side: word j of block i is that of column 16 j +
-/// i.
+/// The columns whose words come from 16 Philox blocks side by side: column 16 j + i takes word j of block i.
 inline constexpr int kDropoutColumns = 4 * kPhiloxBlocks;
 
-/// The words of 64 columns from `group` * 64 on (see random.hpp: a block's number has 16 bits, then more).
+/// The words of 64 columns, from 64 * group on. (See random.hpp: the low 16 bits of a block's number and the
+/// rest go into two words of the counter.)
 NNCORE_INLINE void dropout_words(const uint32_t (&counter)[4], const uint32_t (&keys)[2], uint32_t group,
                                  uint32_t* words) {
   constexpr int lanes = kLanes<uint32_t>;

@@ -1,12 +1,12 @@
-// exp, log, log1p, tanh and sigmoid of a vector: each lane by itself, by IEEE operations, fma, integer
+// exp, log, log1p, tanh and sigmoid of a vector: each lane by itself, with IEEE operations, fma, integer
 // operations and blends only, so that every instruction set gives the same bits.
 //
-// exp, log and sigmoid are one algorithm for both types: reduce the argument exactly, one polynomial, put the
-// scale back; sigmoid then makes a quotient with a correction. So does tanh in float64; in float32 it takes
-// one of 32 polynomials, without a division. The polynomials are minimax fits, their coefficients rounded to
-// the type.
+// exp, log and sigmoid have one algorithm for both types: reduce the argument exactly, evaluate one
+// polynomial, restore the scale; sigmoid then forms a quotient with a correction. So does tanh in float64; in
+// float32 it evaluates one of 32 polynomials, without a division. The polynomials are minimax fits, with
+// coefficients rounded to the type.
 //
-// The errors of the functions are the largest measured, in ULP: float32 over all inputs against the C
+// The errors given for the functions are the largest measured, in ULP: float32 over all inputs against the C
 // library's double, float64 over ten million against its long double (tests/cpp/test_elementary.cpp).
 #pragma once
 
@@ -25,7 +25,7 @@ template <>
 struct UnsignedOf<double> {
   typedef uint64_t type;
 };
-/// Shifts right with zeros. (AVX2 has no other shift for 64 bits.)
+/// A right shift fills with zeros. (AVX2 has no other right shift for 64 bits.)
 template <class T>
 using UnsignedVec = Vec<typename UnsignedOf<T>::type>;
 
@@ -40,19 +40,19 @@ struct Format<float> {
   static constexpr float largest = 0x1.fffffep127f;
   static constexpr float infinity = __builtin_inff();
   static constexpr float not_a_number = __builtin_nanf("");
-  /// Added to a small x, it leaves round(x) in the low bits (at two to this power an ulp is 1).
+  /// Added to a small x, it leaves round(x) in the low bits: for numbers of this size an ulp is 1.
   static constexpr float to_integer = 0x1.8p23f;
-  /// ln 2, and what rounding took from it.
+  /// ln 2 rounded, and what the rounding took from it.
   static constexpr float ln2 = 0x1.62e43p-1f;
   static constexpr float ln2_rest = -0x1.05c61p-29f;
-  /// The same in two parts; n * ln2_high is exact for every exponent n.
+  /// ln 2 in two parts; n * ln2_high is exact for every exponent n.
   static constexpr float ln2_high = 0x1.62e4p-1f;
   static constexpr float ln2_low = 0x1.7f7d1cp-20f;
   static constexpr float inverse_ln2 = 0x1.715476p0f;
-  /// Beyond these exp is infinite, or zero.
+  /// Beyond these limits exp is infinite or zero.
   static constexpr float exp_highest = 89;
   static constexpr float exp_lowest = -104;
-  /// Beyond this a normal number has the probability 0.
+  /// The probability that a standard normal number is beyond this is 0.
   static constexpr float normal_beyond = 14;
 };
 
@@ -85,7 +85,8 @@ NNCORE_INLINE Vec<T> polynomial(Vec<T> x, T c0, Rest... rest) {
   return fma(polynomial<T>(x, rest...), x, broadcast<T>(c0));
 }
 
-/// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2. Own error 2^-28 of e^r, and 2^-60 of e^r - 1.
+/// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2. Approximation error 2^-28 of e^r in float32, 2^-60 of e^r - 1 in
+/// float64.
 NNCORE_INLINE Vec<float> exp_polynomial(Vec<float> r) {
   return polynomial<float>(r, 0.5f, 0.166665196f, 0.0416663885f, 0.00836875942f, 0.00139420258f);
 }
@@ -96,7 +97,7 @@ NNCORE_INLINE Vec<double> exp_polynomial(Vec<double> r) {
                             2.091468013569995e-09);
 }
 
-/// (log((1 + s) / (1 - s)) / s - 2) / s^2 from z = s^2 <= 1/25. Own error 2^-35 and 2^-62.
+/// (log((1 + s) / (1 - s)) / s - 2) / s^2 from z = s^2 <= 1/25. Approximation error 2^-35 and 2^-62.
 NNCORE_INLINE Vec<float> log_polynomial(Vec<float> z) {
   return polynomial<float>(z, 0.666666627f, 0.400009334f, 0.285035163f, 0.24151592f);
 }
@@ -127,18 +128,18 @@ struct Reduced {
   }
   /// x - n ln2, exactly: both are multiples of the last place of 1/4, and the difference is below 1/2.
   NNCORE_INLINE Vec<T> remainder(Vec<T> x) const { return fma(n, broadcast<T>(-Format<T>::ln2), x); }
-  /// What is missing in that, because ln2 is rounded.
+  /// r plus what the rounding of ln2 took from it.
   NNCORE_INLINE Vec<T> with_rest(Vec<T> r) const { return fma(n, broadcast<T>(-Format<T>::ln2_rest), r); }
 };
 
-/// 2^k for k + exponent_bias in the low bits.
+/// 2^k, where the low bits are k + exponent_bias.
 template <class T>
 NNCORE_INLINE Vec<T> power_of_two(UnsignedVec<T> low_bits) {
   return bit_cast<Vec<T>>(low_bits << Format<T>::mantissa_bits);
 }
 
-/// v 2^n, rounded once, for v near 1 and bias = 2 exponent_bias. By two powers of two: 2^n alone overflows,
-/// or is subnormal, where the result need not be.
+/// v 2^n, rounded once, for v near 1 and bias = 2 exponent_bias. Multiplies by two powers of two, because 2^n
+/// alone may be infinite or subnormal where the result is not.
 template <class T>
 NNCORE_INLINE Vec<T> scaled(Vec<T> v, const Reduced<T>& x) {
 #if NNCORE_VECTOR_BYTES == 64
@@ -164,7 +165,7 @@ NNCORE_INLINE Vec<T> exp(Vec<T> x) {
 
 /// log(2^k (1 + f)) for an integer k and -1/4 <= f <= 1/2, so that k ln 2 is zero or larger than |f|.
 /// With s = f / (2 + f), log(1 + f) = log((1 + s) / (1 - s)) = f - f^2/2 + s (f^2/2 + s^2 polynomial):
-/// f is exact, and what is rounded is small beside the result.
+/// f is exact, and the terms that are rounded are small beside the result.
 template <class T>
 NNCORE_INLINE Vec<T> reduced_log(Vec<T> k, Vec<T> f) {
   using F = Format<T>;
@@ -173,14 +174,14 @@ NNCORE_INLINE Vec<T> reduced_log(Vec<T> k, Vec<T> f) {
   const Vec<T> half_f = f * T(0.5);
   const Vec<T> k_ln2 = k * F::ln2_high;  // exact
   const Vec<T> sum = k_ln2 + f;
-  const Vec<T> lost = f - (sum - k_ln2);  // by rounding the sum; exact
+  const Vec<T> lost = f - (sum - k_ln2);  // lost by rounding the sum; exact
   Vec<T> rest = fma(k, broadcast<T>(F::ln2_low), lost);
   rest = fma(s, fma(z, log_polynomial(z), half_f * f), rest);
   rest = fma(-half_f, f, rest);
   return sum + rest;
 }
 
-/// Natural logarithm: -infinity for 0, NaN below. Error 0.799 in float32, 0.790 in float64.
+/// Natural logarithm: -infinity for 0, NaN for x < 0. Error 0.799 in float32, 0.790 in float64.
 template <class T>
 NNCORE_INLINE Vec<T> log(Vec<T> x) {
   using F = Format<T>;
@@ -194,20 +195,19 @@ NNCORE_INLINE Vec<T> log(Vec<T> x) {
 
   const auto subnormal = x < F::smallest_normal;
   const Bits bits = bit_cast<Bits>(subnormal ? x * two_power : x) + (one - three_quarters);
-  // The exponent field, as the low bits of a number of the size 2^mantissa_bits, where an ulp is 1.
+  // The exponent field, as the low bits of a number near 2^mantissa_bits, where an ulp is 1.
   const Vec<T> field = bit_cast<Vec<T>>((bits >> F::mantissa_bits) | two_power_bits);
   const Vec<T> k = field - (subnormal ? broadcast<T>(two_power + F::exponent_bias + F::mantissa_bits)
                                       : broadcast<T>(two_power + F::exponent_bias));
   const Vec<T> m = bit_cast<Vec<T>>((bits & fraction_mask) + three_quarters);  // in [3/4, 3/2)
   const Vec<T> result = reduced_log<T>(k, m - 1);
 
-  const Vec<T> below = x < 0 ? broadcast<T>(F::not_a_number) : x;  // x: infinity or NaN
+  const Vec<T> below = x < 0 ? broadcast<T>(F::not_a_number) : x;  // x is infinity or NaN
   const Vec<T> special = x == 0 ? broadcast<T>(-F::infinity) : below;
   return (x > 0) & (x < F::infinity) ? result : special;
 }
 
-/// log(1 + x), for x from 0 to 1 only: what log(1 + e^-|z|) needs. Error 0.799 in float32, 0.799
-/// in float64.
+/// log(1 + x) for x from 0 to 1, all that log(1 + e^-|z|) needs. Error 0.799 in float32, 0.799 in float64.
 template <class T>
 NNCORE_INLINE Vec<T> log1p(Vec<T> x) {
   const auto upper = x > T(0.5);  // there 1 + x = 2 (1 + (x - 1) / 2), exactly
@@ -220,32 +220,32 @@ NNCORE_INLINE Vec<T> with_sign_of(Vec<T> x, Vec<T> not_negative) {
   return bit_cast<Vec<T>>(bit_cast<Bits>(not_negative) | (bit_cast<Bits>(x) & sign_bit<T>()));
 }
 
-/// One algorithm for each type.
+/// Each type has its own algorithm.
 template <class T>
 Vec<T> tanh(Vec<T> x);
 
-/// Odd, and the sign is put back as a bit: tanh(-0) is -0. One of 32 polynomials. Error 0.995, from the first
-/// of them, whose value is x times a rounded factor; beyond 5/64 it is 0.744.
+/// Odd: the sign is restored as a bit, so that tanh(-0) is -0. One of 32 polynomials. Error 0.995, from the
+/// first polynomial, whose value is x times a rounded factor; beyond 5/64 the error is 0.744.
 template <>
 NNCORE_INLINE Vec<float> tanh<float>(Vec<float> x) {
   constexpr float saturated = 9.2f, lowest_octave = 0x1p-4f;
   const Vec<float> a = min(broadcast<float>(saturated), magnitude<float>(x));
   const auto piece = bit_cast<UnsignedVec<float>>(max(broadcast<float>(lowest_octave), a)) >> 21;
   const Coefficients c = look_up<7>(kTanh, piece);
-  const Vec<float> d = a - c[0];  // exact: a and its centre are within a factor of two
+  const Vec<float> d = a - c[0];  // exact: a and its center are within a factor of two
   const Vec<float> d2 = d * d;
   const Vec<float> high = fma(d2, c[6], fma(d, c[5], c[4]));
   const Vec<float> slope = fma(d2, high, fma(d, c[3], c[2]));
   return with_sign_of<float>(x, fma(d, slope, c[1]));
 }
 
-/// M / (1 - M) with M = (1 - e^y) / 2 and y = -2 |x|, M as the sum of a high part and a low one, and one
-/// correction of the quotient. Error 0.874.
+/// M / (1 - M) with M = (1 - e^y) / 2 and y = -2 |x|. M is the sum of a high and a low part, and the quotient
+/// is corrected once. Error 0.874.
 template <>
 NNCORE_INLINE Vec<double> tanh<double>(Vec<double> x) {
   using F = Format<double>;
-  // 2^n, halved, stays above half an ulp of 1, so that 1 - 2^n is exact; r then grows to 1.9 in the last
-  // piece.
+  // 2^n stays at least half an ulp of 1, so that 1 - 2^n is exact; r then grows to 1.9 for the largest
+  // arguments.
   constexpr double saturated = 19.3, smallest = F::to_integer + F::exponent_bias - 1 - F::mantissa_bits - 1;
   const Vec<double> a = min(broadcast<double>(saturated), magnitude<double>(x));
   const Vec<double> y = -2 * a;
@@ -265,9 +265,9 @@ NNCORE_INLINE Vec<double> tanh<double>(Vec<double> x) {
   return with_sign_of<double>(x, fma(residual, reciprocal, quotient));
 }
 
-/// 1 / (1 + e^|x|) for negative x, and one minus that above. With e^|x| = 2^n (1 + p) the divisor is known
-/// beyond its last place, and corrects the quotient. Nothing overflows, and the far tail is as accurate as
-/// exp, down to its subnormals. Error 0.987 in float32, 0.949 in float64.
+/// 1 / (1 + e^|x|) for negative x, and one minus that otherwise. With e^|x| = 2^n (1 + p) the divisor is
+/// known beyond its last place, which corrects the quotient. Nothing overflows, and the far tail is as
+/// accurate as exp, including subnormal results. Error 0.987 in float32, 0.949 in float64.
 template <class T>
 NNCORE_INLINE Vec<T> sigmoid(Vec<T> x) {
   using F = Format<T>;
@@ -277,7 +277,8 @@ NNCORE_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Reduced<T> reduced(a, bias);
   const Vec<T> r = reduced.with_rest(reduced.remainder(a));
   const Vec<T> p = fma(r * r, exp_polynomial(r), r);
-  // From 2^largest on, 1 is nothing: the rest of the power of two waits, lest the quotient be rounded twice.
+  // From 2^largest on, adding 1 has no effect. The rest of the power of two is applied at the end, lest the
+  // quotient be rounded twice.
   const Vec<T> capped = min(broadcast<T>(F::to_integer + bias + largest), reduced.shifted);
   const Bits rest = bit_cast<Bits>(capped) - bit_cast<Bits>(reduced.shifted) + Bits(broadcast_int<T>(bias));
   const Vec<T> scale = power_of_two<T>(bit_cast<Bits>(capped));
@@ -291,8 +292,9 @@ NNCORE_INLINE Vec<T> sigmoid(Vec<T> x) {
   return x < 0 ? below : 1 - below;
 }
 
-/// M(a) (a + k) for 0 <= a <= normal_beyond and t = scale / (a + k) + shift in [-1, 1], where M is the Mills
-/// ratio, the normal probability beyond a over the density there. Own error 2^-23.4 and 2^-52.9.
+/// M(a) (a + k) for 0 <= a <= normal_beyond, as a polynomial in t = scale / (a + k) + shift in [-1, 1]. M is
+/// the Mills ratio: the normal probability beyond a over the density at a. Approximation error 2^-23.4 and
+/// 2^-52.9.
 NNCORE_INLINE Vec<float> mills_polynomial(Vec<float> q) {
   const Vec<float> t = fma(q, broadcast<float>(10.285714149475098f), broadcast<float>(-1.5714285373687744f));
   return polynomial<float>(t, 2.2852652f, 1.5798017f, 0.80376476f, 0.28663254f, 0.06017431f, 0.0009677784f,
@@ -309,14 +311,14 @@ NNCORE_INLINE Vec<double> mills_polynomial(Vec<double> q) {
                             5.479028426436395e-09, 5.209918499233634e-10, -4.2839480052839914e-10);
 }
 
-/// Of a standard normal number: the probability that it is below z, and the density at z.
+/// For a standard normal number: the probability that it is below z, and the density at z.
 template <class T>
 struct NormalProbability {
   Vec<T> below, density;
 };
 
-/// The density e^(-z^2 / 2) / sqrt(2 pi), with what rounding takes from the exponent put back, times the
-/// Mills ratio is the probability beyond |z|. Accurate in the tails, too.
+/// The density e^(-z^2 / 2) / sqrt(2 pi), corrected for the rounding of the exponent, times the Mills ratio
+/// is the probability beyond |z|. Accurate in the tails, too.
 template <class T>
 NNCORE_INLINE NormalProbability<T> normal_probability(Vec<T> z) {
   using F = Format<T>;

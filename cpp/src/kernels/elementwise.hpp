@@ -42,7 +42,7 @@ void multiply_add(const T* a, const T* b, T* out, int64_t count) {
   });
 }
 
-/// Vectors registers of columns; the last one has `rest` of them.
+/// `Vectors` registers of columns; the last one has `rest` columns.
 template <class T, int Vectors>
 NNCORE_INLINE void sum_columns(const T* in, int64_t row_stride, int64_t rows, int rest, T* sums,
                                bool accumulate) {
@@ -62,7 +62,7 @@ NNCORE_INLINE void sum_columns(const T* in, int64_t row_stride, int64_t rows, in
   }
 }
 
-/// One addition waits for the last: several registers of columns go side by side.
+/// Each addition waits for the previous one, so several registers of columns are summed side by side.
 template <class T>
 void sum_rows(const T* in, int64_t row_stride, int64_t rows, int64_t columns, T* sums, bool accumulate) {
   constexpr int lanes = kLanes<T>, wide = 8 * lanes;
@@ -77,7 +77,7 @@ void sum_rows(const T* in, int64_t row_stride, int64_t rows, int64_t columns, T*
 
 using nncore::kernels::Rows;
 
-/// Rows without gaps between them are one row.
+/// Treats rows without gaps between them as one row.
 template <class... R>
 NNCORE_INLINE void join_rows(int64_t& rows, int64_t& columns, R... matrices) {
   if (((matrices.row_stride == columns) && ...)) {
@@ -86,8 +86,8 @@ NNCORE_INLINE void join_rows(int64_t& rows, int64_t& columns, R... matrices) {
   }
 }
 
-/// How many of a long row's elements come before the first whole register that is aligned: a store across two
-/// lines of the cache costs two. (NumPy's large arrays all begin 16 bytes behind such a line.)
+/// How many elements of a long row precede the first aligned register: a store that crosses a cache line
+/// costs two. (Large NumPy arrays start 16 bytes past a cache line.)
 template <class T>
 NNCORE_INLINE int64_t unaligned_head(const T* row, int64_t count) {
   const uintptr_t beyond = reinterpret_cast<uintptr_t>(row) % NNCORE_VECTOR_BYTES;

@@ -1,4 +1,4 @@
-// Losses and their gradients, one LossKernel for each kind: over elements, where each is by itself, or over
+// Losses and their gradients, one LossKernel for each kind: over elements, if they are independent, or over
 // rows. Terms are computed in T and added in float64.
 #pragma once
 
@@ -14,12 +14,12 @@ using nncore::LossKind;
 using nncore::kernels::ElementLossCall;
 using nncore::kernels::RowLossCall;
 
-/// Of an elementwise kind: at(a, y), or at(a, y, parameters) where it has parameters, in the order of its
-/// entry; and kScale, by which the sum of all terms is multiplied. Of one by rows: rows(call, losses).
+/// An elementwise kind has at(a, y), or at(a, y, parameters) with the parameters in the order of its entry,
+/// and kScale, which multiplies the sum of all terms. A kind by rows has rows(call, losses).
 template <LossKind kind, class T>
 struct LossKernel;
 
-/// What a loss says of some elements: l, in float64 and parts as widen gives them, and dl/dprediction.
+/// The loss l of some elements, in float64 and in the parts of widen, and dl/dprediction.
 template <class T, class Terms>
 struct ElementLoss {
   Terms terms;
@@ -30,7 +30,7 @@ NNCORE_INLINE ElementLoss<T, Terms> element_loss(Terms terms, Vec<T> derivative)
   return {terms, derivative};
 }
 
-/// (a - y)^2, half of it where kSlope is 1.
+/// (a - y)^2, or half of it if kSlope is 1.
 template <class T, int kSlope>
 struct SquaredError {
   static constexpr double kScale = 0.5 * kSlope;
@@ -50,7 +50,7 @@ struct LossKernel<LossKind::half_squared_error, T> : SquaredError<T, 1> {};
 template <class T>
 struct LossKernel<LossKind::mean_squared_error, T> : SquaredError<T, 2> {};
 
-/// -y log a. Where y is 0 nothing is added, unless a is NaN.
+/// -y log a. Where y is 0, nothing is added, unless a is NaN.
 template <class T>
 struct LossKernel<LossKind::cross_entropy, T> {
   static constexpr double kScale = 1;
@@ -63,7 +63,7 @@ struct LossKernel<LossKind::cross_entropy, T> {
   }
 };
 
-/// log(1 - a) to full precision: rounding 1 - a to b loses (1 - b) - a exactly.
+/// log(1 - a) to full precision: the rounding of 1 - a to b loses (1 - b) - a, which is exact.
 template <class T>
 NNCORE_INLINE Vec<T> log_of_complement(Vec<T> a) {
   const Vec<T> b = T(1) - a;
@@ -71,8 +71,8 @@ NNCORE_INLINE Vec<T> log_of_complement(Vec<T> a) {
   return lost == T(0) ? log<T>(b) : log<T>(b) + lost / b;
 }
 
-/// -(y log a + (1 - y) log(1 - a)). A logarithm whose factor is 0 is not there, so that a may be y at 0 and
-/// at 1; the gradient (a - y) / (a (1 - a)) is reduced for those labels.
+/// -(y log a + (1 - y) log(1 - a)). A logarithm whose factor is 0 is left out, so that a may equal y at 0 and
+/// 1. For these labels the fraction (a - y) / (a (1 - a)), the gradient, is reduced.
 template <class T>
 struct LossKernel<LossKind::binary_cross_entropy, T> {
   static constexpr double kScale = 1;
@@ -91,8 +91,8 @@ struct LossKernel<LossKind::binary_cross_entropy, T> {
   }
 };
 
-/// max(z, 0) - z y + log1p(e^-|z|): the first two terms are |z| times the probability that the target gives
-/// to the less likely side. The gradient's sigmoid is of the same power, within 2 ULP.
+/// max(z, 0) - z y + log1p(e^-|z|). The first two terms are |z| times the probability that the target gives
+/// to the less likely side. The gradient's sigmoid uses the same power, and is within 2 ULP.
 template <class T>
 struct LossKernel<LossKind::sigmoid_cross_entropy, T> {
   static constexpr double kScale = 1;
@@ -119,7 +119,7 @@ struct LossKernel<LossKind::huber, T> {
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y, const Vec<T> (&parameters)[1]) {
     const Vec<T> difference = a - y;
     const Vec<T> size = magnitude<T>(difference);
-    const Vec<T> most = min(parameters[0], size);  // NaN where the size is
+    const Vec<T> most = min(parameters[0], size);  // NaN if the size is
     return element_loss<T>(
         [=](int part) __attribute__((always_inline)) {
           const Vec<double> wide = widen<T>(most, part);
@@ -129,8 +129,8 @@ struct LossKernel<LossKind::huber, T> {
   }
 };
 
-/// log(cosh(d)): half of log(1 + sinh^2 d) near 0, where it is small, and |d| + log(1 + e^(-2 |d|)) - log 2
-/// beyond.
+/// log(cosh(d)): near 0, where it is small, half of log(1 + sinh^2 d); beyond, |d| + log(1 + e^(-2 |d|)) -
+/// log 2.
 template <class T>
 struct LossKernel<LossKind::log_cosh, T> {
   static constexpr double kScale = 1;
@@ -145,7 +145,7 @@ struct LossKernel<LossKind::log_cosh, T> {
   }
 };
 
-/// |a - y|, whose gradient is 0 where that is.
+/// |a - y|, whose gradient is 0 where a equals y.
 template <class T>
 struct LossKernel<LossKind::mean_absolute_error, T> {
   static constexpr double kScale = 1;
@@ -158,13 +158,13 @@ struct LossKernel<LossKind::mean_absolute_error, T> {
   }
 };
 
-/// Any elementwise kind. Lanes that are no elements have weight 0; what has weight 0 counts as 0 even where
-/// it is not finite.
+/// Any elementwise kind. Lanes that are not elements have weight 0; an element of weight 0 counts as 0 even
+/// if it is not finite.
 template <class T, LossKind kind>
 double element_losses(const ElementLossCall<T>& callers_call) {
   using Loss = LossKernel<kind, T>;
   constexpr int parameter_count = static_cast<int>(nncore::parameter_count(nncore::entry_of(kind)));
-  const ElementLossCall<T> call = callers_call;  // nothing that is stored may change this copy
+  const ElementLossCall<T> call = callers_call;  // a local copy, which no store can change
   RowSum sum;
   for_each_span<T>(call.count, [&](auto span) __attribute__((always_inline)) {
     const auto loss = [&]() __attribute__((always_inline)) {
@@ -209,13 +209,13 @@ struct TargetRow {
   }
 };
 
-/// Whether a row has no weight: it counts as 0 even where it is not finite.
+/// Whether a row has weight 0: such a row counts as 0 even if it is not finite.
 template <class T>
 NNCORE_INLINE bool is_weightless(const RowLossCall<T>& call, int64_t row) {
   return call.weight != nullptr && call.weight[row] == T(0);
 }
 
-/// What the gradient of such a row is.
+/// Writes the gradient of such a row.
 template <class T>
 NNCORE_INLINE void write_nothing(const RowLossCall<T>& call, int64_t row) {
   if (call.gradient.data == nullptr || call.accumulate) return;
@@ -224,7 +224,7 @@ NNCORE_INLINE void write_nothing(const RowLossCall<T>& call, int64_t row) {
                    [&](auto span) __attribute__((always_inline)) { span.store(gradient, Vec<T>{}); });
 }
 
-/// Of one row of logits: sum y (largest - z), sum y and sum e^(z - largest).
+/// For one row of logits: sum y (largest - z), sum y and sum e^(z - largest).
 template <class T>
 struct LogitSums {
   T largest;
@@ -262,8 +262,8 @@ NNCORE_INLINE LogitSums<T> logit_sums(const T* logits, TargetRow<T> target, int6
   return {largest, distance.total(), target_sum.total(), power.total()};
 }
 
-/// The powers of a wide row are kept where its gradient will be; where that is added to, they are computed
-/// again.
+/// The powers of a wide row are kept in the place of its gradient. If the gradient is accumulated, they are
+/// computed again.
 template <class T, bool kNarrow>
 NNCORE_INLINE LogitSums<T> softmax_cross_entropy_row(const RowLossCall<T>& call, int64_t row) {
   if (is_weightless(call, row)) {
@@ -290,7 +290,7 @@ NNCORE_INLINE LogitSums<T> softmax_cross_entropy_row(const RowLossCall<T>& call,
 }
 
 /// sum y (log sum e^z - z) and its gradient softmax(z) sum y - y. Only differences from the largest logit
-/// occur, so that no finite logits overflow; a logit of -inf is a class that has been ruled out. The
+/// occur, so that finite logits cannot overflow; a logit of -inf is a class that has been ruled out. The
 /// logarithms of many rows are taken together.
 template <class T>
 struct LossKernel<LossKind::softmax_cross_entropy, T> {
@@ -311,8 +311,8 @@ struct LossKernel<LossKind::softmax_cross_entropy, T> {
   }
 };
 
-/// 1/2 sum (s + (m - y)^2 e^-s) over the means m and the logarithms s of variances, which follow the means in
-/// the row. The gradients, (m - y) e^-s and 1/2 (1 - (m - y)^2 e^-s), may replace both.
+/// 1/2 sum (s + (m - y)^2 e^-s) over the means m and the log-variances s, which follow the means in the row.
+/// The gradients, (m - y) e^-s and 1/2 (1 - (m - y)^2 e^-s), may replace both.
 template <class T>
 struct LossKernel<LossKind::gaussian_nll, T> {
   static void rows(const RowLossCall<T>& call, double* losses) {
@@ -349,7 +349,7 @@ struct LossKernel<LossKind::gaussian_nll, T> {
   }
 };
 
-/// Those of all kinds: one that has no LossKernel does not compile.
+/// Adds the kernels of all kinds: a kind without a LossKernel does not compile.
 template <class T, int i = 0>
 constexpr void add_loss_kernels(nncore::kernels::Kernels<T>& k) {
   if constexpr (i < nncore::kLossCount) {

@@ -1,5 +1,5 @@
-// The largest magnitude in an array: whether all of it is finite, and how much a sum of it can be; and the
-// sum of its squares.
+// The largest magnitude in an array, which tells whether all elements are finite and bounds their sum; and
+// the sum of squares.
 #pragma once
 
 #include "reduce.hpp"
@@ -8,8 +8,9 @@
 
 namespace {
 
-/// The largest |v|, compared as integers: those of floating-point numbers without a sign are in the order of
-/// the numbers, infinity above them and NaN above infinity. (A comparison of numbers would lose a NaN.)
+/// The largest |v|, compared as integers: without their sign bits, floating-point numbers have the order of
+/// their bits, infinity is above them, and NaN is above infinity. (Floating-point comparison would lose a
+/// NaN.)
 template <class T>
 T largest_magnitude(const T* values, int64_t count) {
   constexpr int lanes = kLanes<T>;

@@ -8,7 +8,7 @@ namespace {
 
 typedef Vec<uint32_t> Words;
 
-/// The products of even lanes with m, 64 bits each.
+/// The 64-bit products of the even lanes with m.
 NNCORE_INLINE Vec<uint64_t> multiply_even(Words a, uint32_t m) {
 #if NNCORE_VECTOR_BYTES == 64
   return bit_cast<Vec<uint64_t>>(
@@ -34,7 +34,7 @@ NNCORE_INLINE Halves multiply_words(Words a, uint32_t m) {
           bit_cast<Words>((even & 0xffffffffu) | (odd << 32))};
 }
 
-/// x[j] = word j of the blocks whose counters are the words x[0] to x[3].
+/// Replaces the counters x[0] to x[3] of the blocks with their random words.
 NNCORE_INLINE void philox_rounds(Words (&x)[4], const uint32_t (&keys)[2]) {
   uint32_t key0 = keys[0], key1 = keys[1];
   for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
@@ -50,9 +50,9 @@ inline void philox_bits(const nncore::kernels::PhiloxCall& call, uint64_t* bits)
   constexpr int blocks = nncore::kernels::kPhiloxBlocks, lanes = kLanes<uint32_t>;
   uint32_t words[4][blocks];
   for (int first = 0; first < blocks; first += lanes) {
-    Words x[4] = {Words{} + (call.counter[0] + static_cast<uint32_t>(first)) +
-                      bit_cast<Words>(lane_numbers<float>()),
-                  Words{} + call.counter[1], Words{} + call.counter[2], Words{} + call.counter[3]};
+    Words x[4] = {
+        Words{} + (call.counter[0] + static_cast<uint32_t>(first)) + bit_cast<Words>(lane_numbers<float>()),
+        Words{} + call.counter[1], Words{} + call.counter[2], Words{} + call.counter[3]};
     philox_rounds(x, call.key);
     for (int word = 0; word < 4; ++word) store(words[word] + first, x[word]);
   }

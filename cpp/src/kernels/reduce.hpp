@@ -1,6 +1,6 @@
-// Walks and reductions along one row, in an order that the size of a register does not change: a row is read
-// as if every register held 16 elements. Lane j takes elements j, j + 16, j + 32, ... in order; at the end
-// the 16 lanes are folded in halves. Sums are float64.
+// Loops and reductions along one row, in an order that does not depend on the register size: a row is read as
+// if every register held 16 elements. Lane j takes elements j, j + 16, j + 32, ... in order; at the end the
+// 16 lanes are folded in halves. Sums are float64.
 #pragma once
 
 #include "vec.hpp"
@@ -9,16 +9,16 @@ namespace {
 
 inline constexpr int kRowWidth = 16;
 
-/// Registers that hold the 16 lanes.
+/// The number of registers that hold the 16 lanes.
 template <class T>
 inline constexpr int kParts = kRowWidth / kLanes<T>;
 
-/// Whether it is known when compiled which of the 16 lanes a register holds, so that sums over them are
-/// registers. Where registers are small that would be code four and eight times over.
+/// Whether the compiler knows which of the 16 lanes a register holds, so that sums over them stay in
+/// registers. With small registers that would repeat the code four and eight times.
 inline constexpr bool kUnrolled = NNCORE_VECTOR_BYTES > 16;
 
-/// One register's worth of a row, from element `first` on; `count` of its lanes are elements. kPart: which of
-/// the registers that hold the 16 lanes, -1 if that follows from `first`.
+/// One register of a row, from element `first` on; `count` of its lanes are elements. kPart is its index
+/// among the registers that hold the 16 lanes, or -1 to compute the index from `first`.
 template <class T, bool kWhole, int kPart>
 struct Span {
   static constexpr bool whole = kWhole;
@@ -40,7 +40,7 @@ struct Span {
     else
       store_first(row + first, v, count);
   }
-  /// v, with `rest` in the lanes that are no elements.
+  /// v, with `rest` in the lanes that are not elements.
   NNCORE_INLINE Vec<T> only(Vec<T> v, Vec<T> rest) const {
     if constexpr (kWhole)
       return v;
@@ -66,7 +66,7 @@ NNCORE_INLINE void for_each_partial_part(int64_t first, int count, Body& body) {
   }
 }
 
-/// body(span) for each register's worth of a row of `count` elements, in order. kNarrow: count is at most 16.
+/// Calls body(span) for each register of a row of `count` elements, in order. kNarrow: count is at most 16.
 template <class T, bool kNarrow = false, class Body>
 NNCORE_INLINE void for_each_span(int64_t count, Body body) {
   int64_t i = 0;
@@ -85,7 +85,7 @@ struct Constant {
   static constexpr bool value = kValue;
 };
 
-/// body(row, narrow) for each row, where decltype(narrow)::value promises that rows have at most 16 columns.
+/// Calls body(row, narrow) for each row; decltype(narrow)::value promises at most 16 columns.
 template <class Body>
 NNCORE_INLINE void for_each_row(int64_t rows, int64_t columns, Body body) {
   if (kUnrolled && columns <= kRowWidth)
@@ -94,10 +94,10 @@ NNCORE_INLINE void for_each_row(int64_t rows, int64_t columns, Body body) {
     for (int64_t row = 0; row < rows; ++row) body(row, Constant<false>{});
 }
 
-/// Rows whose sums are kept until the logarithms of all are taken.
+/// How many rows' sums are kept, to take their logarithms together.
 inline constexpr int64_t kRowBlock = 64;
 
-/// What one pass over a row leaves for the next: of a narrow row in registers, else in `row`, or nowhere if
+/// What one pass over a row leaves for the next: in registers for a narrow row, else in `row`, or nowhere if
 /// that is null.
 template <class T, bool kNarrow>
 class Stash {
@@ -125,7 +125,7 @@ class Stash {
   Vec<T> part_[kParts<T>] = {};
 };
 
-/// combine over the lanes of v: halves with halves, down to one.
+/// Combines the lanes of v, half with half, down to one.
 template <class T, int N, class Combine>
 NNCORE_INLINE T fold(typename VectorType<T, N>::type v, Combine combine) {
   if constexpr (N == 2) {
@@ -149,7 +149,7 @@ NNCORE_INLINE T fold_row(const Vec<T> (&lanes)[kParts<T>], Combine combine) {
   return fold<T, kLanes<T>>(part[0], combine);
 }
 
-/// v as float64: part 0 is all of it, or the first half where T is float; part 1 the second half.
+/// v as float64: part 0 is all of it, or the first half if T is float; part 1 is the second half.
 template <class T>
 NNCORE_INLINE Vec<double> widen(Vec<T> v, int part) {
   if constexpr (sizeof(T) == sizeof(double)) {
@@ -181,7 +181,7 @@ class RowSum {
              [=](int part) __attribute__((always_inline)) { return widen<T>(a, part) * widen<T>(b, part); });
   }
 
-  /// Adds terms(part), the parts as widen gives them, zero in lanes that are no elements.
+  /// Adds terms(part), with the parts of widen; they are zero in lanes that are not elements.
   template <class T, bool kWhole, int kPart, class Terms>
   NNCORE_INLINE void add_wide(Span<T, kWhole, kPart> span, Terms terms) {
     constexpr int wide = kLanes<T> / kLanes<double>;
@@ -196,7 +196,7 @@ class RowSum {
   Vec<double> lanes_[kParts<double>] = {};
 };
 
-/// The largest element of a row. A NaN may be passed over: what is computed from all elements shows it.
+/// The largest element of a row. May miss a NaN, which shows in what is computed from all elements.
 template <class T, bool kNarrow = false>
 NNCORE_INLINE T row_max(const T* row, int64_t count) {
   const Vec<T> lowest = broadcast<T>(-static_cast<T>(__builtin_inf()));
@@ -209,7 +209,7 @@ NNCORE_INLINE T row_max(const T* row, int64_t count) {
   return fold_row<T>(lanes, [](auto a, auto b) __attribute__((always_inline)) { return max(a, b); });
 }
 
-/// x - largest; 0 for the largest itself, also where it is infinite.
+/// x - largest, and 0 where x is the largest, even if that is infinite.
 template <class T>
 NNCORE_INLINE Vec<T> below_largest(Vec<T> x, T largest) {
   return x == largest ? Vec<T>{} : x - largest;

@@ -1,10 +1,10 @@
-// The table of tanh in float32 (see elementary.hpp): 32 polynomials, a row {centre, c0, c1, ...} for
-// c0 + c1 d + c2 d^2 + ... with d the distance from the centre. Rows are where the low five bits of the index
-// lie.
+// The table of tanh in float32 (see elementary.hpp): 32 polynomials, a row {center, c0, c1, ...} for
+// c0 + c1 d + c2 d^2 + ... with d the distance from the center. The low five bits of the index select the
+// row.
 //
-// Coefficients are least-squares fits on Chebyshev nodes, weighted by the last place of the result, each
-// rounded to float32 before the next are fitted. Centres are chosen such that the function's value there, c0,
-// is within 1/50 of a last place of a float32: its rounding costs nothing.
+// Coefficients are least-squares fits on Chebyshev nodes, weighted by the last place of the result; each is
+// rounded to float32 before the next are fitted. Centers are chosen so that the function's value there, c0,
+// is within 1/50 of a last place of a float32, which makes the error of rounding it negligible.
 #pragma once
 
 #include "vec.hpp"
@@ -14,7 +14,7 @@ namespace {
 inline constexpr int kPieces = 32;
 inline constexpr int kPieceWidth = 8;
 
-/// The rows, and the columns of the same numbers: what is read depends on the instruction set.
+/// The same numbers by rows and by columns: each instruction set reads one of the two.
 struct PieceTable {
   float rows[kPieces][kPieceWidth];
   float columns[kPieceWidth][kPieces];
@@ -34,7 +34,7 @@ struct Coefficients {
 };
 
 #if NNCORE_VECTOR_BYTES == 64
-/// A column of 32 is two registers, and one instruction picks from both, by the low five bits of each lane.
+/// A column of 32 is two registers; one instruction picks from both, by the low five bits of each lane.
 template <int kCount>
 NNCORE_INLINE Coefficients look_up(const PieceTable& table, Vec<uint32_t> index) {
   Coefficients c;
@@ -45,7 +45,7 @@ NNCORE_INLINE Coefficients look_up(const PieceTable& table, Vec<uint32_t> index)
   return c;
 }
 #else
-/// Four rows of four, or two such groups side by side, become columns.
+/// Transposes four rows of four, or two such groups side by side.
 template <class V>
 NNCORE_INLINE void transpose(const V (&row)[4], Vec<float>* column) {
 #if NNCORE_VECTOR_BYTES == 32
@@ -69,7 +69,7 @@ NNCORE_INLINE void transpose(const V (&row)[4], Vec<float>* column) {
 #endif
 }
 
-/// Each lane's row is read, and the rows are transposed: faster than gathering, or choosing, by column.
+/// Reads the row of each lane and transposes the rows: faster than to gather or select by column.
 template <int kCount>
 NNCORE_INLINE Coefficients look_up(const PieceTable& table, Vec<uint32_t> index) {
   typedef VectorType<float, 4>::type Quad;
@@ -99,8 +99,9 @@ NNCORE_INLINE Coefficients look_up(const PieceTable& table, Vec<uint32_t> index)
 }
 #endif
 
-/// tanh from 0 to 9.2, in four pieces an octave; what is below 5/64 is one piece, odd but for its last terms.
-/// The index is a's bits from the second of its mantissa up. Own error 0.25 ULP, and 0.003 below 5/64.
+/// tanh from 0 to 9.2, in four pieces per octave. Below 5/64 there is one piece, odd except for its last
+/// terms. The index is the bits of a from the second mantissa bit up. Approximation error 0.25 ULP, and 0.003
+/// below 5/64.
 alignas(64) constexpr PieceTable kTanh = piece_table({
     {2.259925f, 0.97845334f, 0.042629097f, -0.04170934f, 0.026599465f, -0.012188406f, 0.003982717f},
     {2.743075f, 0.99174666f, 0.016438538f, -0.01630195f, 0.010690071f, -0.005214055f, 0.0019114532f},

@@ -1,9 +1,9 @@
-// Optimizer updates of parameters p from gradients g, as the entries of nncore/optimizers.hpp state them.
-// Every product and sum is rounded by itself: the loops wait for memory, division and root, and a set without
-// fused operations loses nothing.
+// Optimizer updates of parameters p from gradients g, as the entries of nncore/optimizers.hpp define them.
+// Every product and sum is rounded separately: the loops wait for memory, division and square root, so that
+// sets without fused operations lose nothing.
 //
-// The rule of a kind tells the direction d of the step p -= learning_rate d, and what it keeps in the slots.
-// Weight decay and the loop over the arrays are common to all.
+// The rule of a kind gives the direction d of the step p -= learning_rate d, and what the slots keep. All
+// kinds share weight decay and the loop over the arrays.
 #pragma once
 
 #include "elementary.hpp"
@@ -17,17 +17,18 @@ using nncore::OptimizerKind;
 using nncore::kernels::UpdateCall;
 using nncore::kernels::UpdateScalars;
 
-/// Zero instead of a subnormal number. The moment of a parameter whose gradient has become zero (a relu that
-/// is never active) shrinks until it is subnormal, and would stay there: the smallest one times 0.9 rounds to
-/// itself. Every step would then pay the processor's slow path for it; measured: 12 times the update.
+/// Replaces subnormal numbers with zero. If the gradient of a parameter has become zero (a relu that is never
+/// active), its moment shrinks until it is subnormal, and would stay there: the smallest subnormal times 0.9
+/// rounds to itself. Every step would then take the processor's slow path, many times slower; see "Tuning
+/// measurements" in docs/performance.md.
 template <class T>
 NNCORE_INLINE Vec<T> without_subnormals(Vec<T> v) {
   const T smallest = Format<T>::smallest_normal;
   return (v < smallest) & (v > -smallest) ? Vec<T>{} : v;
 }
 
-/// 1 - x^n for x in [0, 1), by squaring: the C library's pow may differ between machines. From 2^-54 down the
-/// power rounds away. To stop there spares the many squarings of a late step, which end in subnormal numbers.
+/// 1 - x^n for x in [0, 1), by squaring: the C library's pow may differ between machines. Powers from 2^-54
+/// down round away; stopping early spares the many squarings of a late step, which end in subnormal numbers.
 inline double one_minus_power(double x, int64_t n) {
   double result = 1.0;
   for (; n > 0; n /= 2, x *= x) {
@@ -42,7 +43,7 @@ inline double root(double x) { return sqrt(broadcast<double>(x))[0]; }
 inline double smaller(double a, double b) { return b < a ? b : a; }
 inline double larger(double a, double b) { return b > a ? b : a; }
 
-/// What is added to a root: 0 / 0 is NaN, so not 0 in T.
+/// The epsilon that is added to a root. It must not round to 0 in T, since 0 / 0 is NaN.
 template <class T>
 T rounded_epsilon(const Optimizer& o) {
   const T epsilon = static_cast<T>(o.epsilon);
@@ -51,15 +52,16 @@ T rounded_epsilon(const Optimizer& o) {
 
 // The rules ------------------------------------------------------------------------------------------------
 //
-//   Numbers                  of a step, computed in float64 and rounded once; all of them are T
-//   numbers(o, step, rate)   `rate`, which is 1, may be set to what divides the learning rate
-//   kVariants, variant(o)    loops that the hyperparameters choose among
+//   Numbers                  the numbers of a step, all T, computed in float64 and rounded once
+//   numbers(o, step, rate)   may set `rate`, which is 1, to what divides the learning rate
+//   kVariants, variant(o)    the loops, and the one that the hyperparameters select
 //   direction<variant>(numbers, gradient, slots)
 //
-// and, if it can be told, what keeps a step from being tried out before it is made:
-//   safe_gradient(o, direction, moment, limit)   gradients of this magnitude surely make no direction larger
-//       than `direction` and no slot infinite, where no slot that may be negative is larger than `moment`.
-//       A change of `limit` leaves any finite number of T finite, and `direction` is no larger. 0: none do
+// and, if they are known, the bounds that make it unnecessary to try out a step before it is made:
+//   safe_gradient(o, direction, moment, limit)   gradients of at most this magnitude surely make no direction
+//       larger than `direction` and no slot infinite, if no slot that may be negative is larger than
+//       `moment`; 0: no gradient is safe. A change of `limit` leaves any finite number of T finite, and
+//       `direction` is at most `limit`
 //   next_moment(o, moment, gradient)             the largest `moment` after such a step
 
 template <OptimizerKind kind, class T>
@@ -121,7 +123,7 @@ struct UpdateRule<OptimizerKind::adam, T> {
     return first / divisor;
   }
 
-  /// |direction| <= max(|m|, |g|) / epsilon; and the square must be finite too.
+  /// |direction| <= max(|m|, |g|) / epsilon, and the square must be finite.
   static double safe_gradient(const Optimizer& o, double direction, double moment, double limit) {
     const double first = smaller(limit, direction * o.epsilon) / 2.0;
     return moment <= first ? smaller(first, root(limit)) : 0.0;
@@ -156,7 +158,7 @@ struct UpdateRule<OptimizerKind::rmsprop, T> {
       const Vec<T> mean = without_subnormals<T>(s.alpha * slots.load(1) + s.one_minus_alpha * gradient);
       slots.store(1, mean);
       spread = square - mean * mean;
-      spread = spread < T{0} ? Vec<T>{} : spread;  // by rounding; a NaN stays
+      spread = spread < T{0} ? Vec<T>{} : spread;  // negative by rounding; a NaN stays
     }
     const Vec<T> step = gradient / (sqrt(spread) + s.epsilon);
     if constexpr (kVariant < 2) return step;
@@ -165,7 +167,7 @@ struct UpdateRule<OptimizerKind::rmsprop, T> {
     return moment;
   }
 
-  /// |g / root| <= |g| / epsilon, to which the momentum adds; and the square must be finite too.
+  /// |g / root| <= |g| / epsilon, to which the momentum adds, and the square must be finite.
   static double safe_gradient(const Optimizer& o, double direction, double moment, double limit) {
     const double step = larger(0.0, (direction - moment) / 2.0);
     return smaller(step * smaller(o.epsilon, 1.0), root(limit));
@@ -215,7 +217,7 @@ struct UpdateRule<OptimizerKind::adamax, T> {
   static NNCORE_INLINE Vec<T> direction(const Numbers& s, Vec<T> gradient, Slots slots) {
     const Vec<T> first = without_subnormals<T>(s.beta1 * slots.load(0) + s.one_minus_beta1 * gradient);
     const Vec<T> slot = s.beta2 * slots.load(1);
-    const Vec<T> kept = slot >= T{0} ? slot : slot - slot;  // NaN where the slot is, or is -infinity
+    const Vec<T> kept = slot >= T{0} ? slot : slot - slot;  // NaN if the slot is NaN or -infinity
     const Vec<T> here = magnitude<T>(gradient) + s.epsilon;
     const Vec<T> largest = here > kept ? here : kept;
     slots.store(0, first);
@@ -242,7 +244,7 @@ void prepare_update(const Optimizer& o, int64_t step, UpdateScalars<T>& scalars)
   scalars.variant = Rule::variant(o);
 }
 
-/// A register's worth of each slot.
+/// One register of each slot.
 template <class T, class Load, class Store>
 struct SlotVectors {
   T* const* data;

@@ -1,9 +1,9 @@
-// Vectors of the instruction set that this translation unit is compiled for, on GCC/Clang vector
-// extensions: arithmetic, comparison and blend (mask ? a : b) are the language's own operators; what
-// they lack is here. NNCORE_VECTOR_BYTES is the register size: 16, 32 or 64.
+// Vectors of the instruction set that this translation unit is compiled for, on GCC/Clang vector extensions.
+// Arithmetic, comparison and blend (mask ? a : b) are the language's own operators; this file adds the rest.
+// NNCORE_VECTOR_BYTES is the register size: 16, 32 or 64.
 //
-// Everything is in an anonymous namespace and nothing comes from the standard library: a linker that
-// merges inline functions must never find one here that was compiled for a newer processor.
+// Everything is in an anonymous namespace and nothing comes from the standard library. Otherwise a linker
+// that merges inline functions could pick a copy that was compiled for a newer processor.
 #pragma once
 
 #include <stdint.h>
@@ -24,7 +24,7 @@ struct VectorType {
 template <class T>
 inline constexpr int kLanes = NNCORE_VECTOR_BYTES / static_cast<int>(sizeof(T));
 
-/// A register of T, and the integers of the same size (also what a comparison gives: 0 or -1).
+/// A register of T, and the integers of the same size (also the result of a comparison: 0 or -1).
 template <class T>
 using Vec = typename VectorType<T, kLanes<T>>::type;
 
@@ -55,7 +55,7 @@ NNCORE_INLINE To bit_cast(From from) {
 
 template <class T>
 NNCORE_INLINE Vec<T> broadcast(T x) {
-  return x - Vec<T>{};  // x - 0 keeps every value, -0 and NaN too
+  return x - Vec<T>{};  // x - 0 keeps every value, including -0 and NaN
 }
 
 template <class T>
@@ -63,7 +63,8 @@ NNCORE_INLINE IntVec<T> broadcast_int(Int<T> x) {
   return x + IntVec<T>{};
 }
 
-/// *p in all lanes. On x86 by way of a general register, whose load takes no turn from the loads of vectors.
+/// *p in all lanes. On x86 the value goes through a general register, so that its load does not take a turn
+/// from vector loads.
 template <class T>
 NNCORE_INLINE Vec<T> load_broadcast(const T* p) {
 #if NNCORE_VECTOR_BYTES >= 32
@@ -100,7 +101,7 @@ NNCORE_INLINE IntVec<T> lane_numbers() {
 NNCORE_INLINE __m512 as_register(Vec<float> v) { return bit_cast<__m512>(v); }
 NNCORE_INLINE __m512d as_register(Vec<double> v) { return bit_cast<__m512d>(v); }
 
-/// The first n elements (0 <= n <= lanes), zero behind them; touches no memory beyond.
+/// The first n elements (0 <= n <= lanes), and zeros in the other lanes; touches no memory beyond.
 NNCORE_INLINE Vec<float> load_first(const float* p, int n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
 }
@@ -118,24 +119,24 @@ NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return 
 NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return _mm512_fmadd_pd(a, b, c);
 }
-// The maskz forms of all lanes are the plain ones, for which GCC 12 warns of its own header.
+// The maskz forms with all lanes set equal the plain ones, for which GCC 12 warns inside its own header.
 NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm512_maskz_sqrt_ps(0xffff, v); }
 NNCORE_INLINE Vec<double> sqrt(Vec<double> v) { return _mm512_maskz_sqrt_pd(0xff, v); }
-/// a < b ? a : b, which GCC makes into a comparison and a blend.
+/// An intrinsic, because GCC compiles a < b ? a : b to a comparison and a blend.
 NNCORE_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return _mm512_maskz_min_ps(0xffff, a, b); }
 NNCORE_INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return _mm512_maskz_min_pd(0xff, a, b); }
 NNCORE_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 NNCORE_INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return _mm512_maskz_max_pd(0xff, a, b); }
-/// As float64: half a register of float32 fills one. (GCC makes two conversions and an insertion of it.)
+/// As float64: half a register of float32 fills one. (GCC alone would use two conversions and an insertion.)
 NNCORE_INLINE Vec<double> widen(VectorType<float, 8>::type half) { return _mm512_maskz_cvtps_pd(0xff, half); }
-/// v 2^n for whole numbers n, rounded once.
+/// v 2^n for integral n, rounded once.
 NNCORE_INLINE Vec<float> scale_by_power(Vec<float> v, Vec<float> n) {
   return _mm512_maskz_scalef_ps(0xffff, v, n);
 }
 NNCORE_INLINE Vec<double> scale_by_power(Vec<double> v, Vec<double> n) {
   return _mm512_maskz_scalef_pd(0xff, v, n);
 }
-/// Lane i is element index[i] mod 32 of low and high together.
+/// Lane i is element index[i] mod 32 of low followed by high.
 NNCORE_INLINE Vec<float> permute(Vec<float> low, Vec<float> high, Vec<uint32_t> index) {
   return _mm512_permutex2var_ps(low, bit_cast<__m512i>(index), high);
 }
@@ -189,8 +190,8 @@ NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
       vfmaq_f64(bit_cast<float64x2_t>(c), bit_cast<float64x2_t>(a), bit_cast<float64x2_t>(b)));
 }
 #else
-/// float64 of a b is exact; its sum with c, rounded to odd, rounds to float32 as the exact sum would
-/// (Boldo and Melquiond 2008): 53 bits are more than 2 x 24 + 2.
+/// The float64 product of a and b is exact. Its sum with c, rounded to odd, rounds to float32 as the exact
+/// sum would (Boldo and Melquiond 2008), since 53 bits are more than 2 x 24 + 2.
 NNCORE_INLINE VectorType<float, 2>::type fma_of_two(VectorType<float, 2>::type a,
                                                     VectorType<float, 2>::type b,
                                                     VectorType<float, 2>::type c) {
@@ -202,14 +203,14 @@ NNCORE_INLINE VectorType<float, 2>::type fma_of_two(VectorType<float, 2>::type a
   const Wide back = sum - product;
   const Wide error = (product - (sum - back)) + (addend - back);  // sum + error is exact
   const WideInt bits = bit_cast<WideInt>(sum);
-  // Inexact and even: step to the odd neighbour on the error's side. NaN compares false throughout.
+  // Inexact and even: step to the odd neighbor on the error's side. NaN compares false throughout.
   const WideInt inexact = (error > 0) | (error < 0);
   const WideInt away = (error > 0) ^ (sum < 0);  // -1: the error grows the magnitude
   const WideInt step = (-away * 2 - 1) & inexact & ((bits & 1) - 1);
   return __builtin_convertvector(bit_cast<Wide>(bits + step), VectorType<float, 2>::type);
 }
-// Whole vectors throughout: with elements taken one by one, GCC 12 at -O3 (its SLP vectoriser) got a last bit
-// of a chain wrong.
+// Uses whole vectors throughout: with elements taken one by one, GCC 12 at -O3 (its SLP vectorizer) got the
+// last bit of a chain wrong.
 NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   const auto low = fma_of_two(__builtin_shufflevector(a, a, 0, 1), __builtin_shufflevector(b, b, 0, 1),
                               __builtin_shufflevector(c, c, 0, 1));
@@ -217,7 +218,7 @@ NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
                                __builtin_shufflevector(c, c, 2, 3));
   return __builtin_shufflevector(low, high, 0, 1, 2, 3);
 }
-/// No fused operation here: the compiler's own, which is the C library's.
+/// There is no fused instruction here: the compiler's fma calls the C library.
 NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return Vec<double>{__builtin_fma(a[0], b[0], c[0]), __builtin_fma(a[1], b[1], c[1])};
 }
@@ -241,9 +242,9 @@ NNCORE_INLINE V sqrt(V v) {
 #endif
 #endif
 
-// nonzero_lanes. Bit i: lane i is not zero (a NaN is not).
+// nonzero_lanes: bit i is set if lane i is not zero. A NaN is not zero.
 #if NNCORE_VECTOR_BYTES == 64
-/// Widened in a general register: GCC 12 stores 16 bits of a mask that it widens in memory, and reads 64.
+/// Widens the mask in a general register: GCC 12 would store 16 bits to memory and read back 64.
 template <class Mask>
 NNCORE_INLINE uint64_t widen_mask(Mask mask) {
   asm("" : "+r"(mask));
@@ -278,7 +279,7 @@ NNCORE_INLINE uint64_t nonzero_lanes(V v) {
 }
 #endif
 
-/// A NaN in the second operand gives NaN, one in the first is dropped: callers order them.
+/// A NaN in the second operand gives NaN; a NaN in the first is dropped. Callers order them accordingly.
 template <class V>
 NNCORE_INLINE V max(V a, V b) {
   return a > b ? a : b;
@@ -288,8 +289,8 @@ NNCORE_INLINE V min(V a, V b) {
   return a < b ? a : b;
 }
 
-/// Rows of a matrix that lie far apart are asked for this many rows ahead: the processor's own prefetching
-/// stops at a page's end, which is often the next row's beginning. Harmless beyond the matrix.
+/// How many rows ahead to prefetch a matrix whose rows lie far apart: hardware prefetching stops at the end
+/// of a page, which is often the start of the next row. Harmless past the end of the matrix.
 inline constexpr int64_t kPrefetchDistance = 12;
 
 template <class T>
@@ -298,15 +299,15 @@ NNCORE_INLINE void prefetch_row(const T* row, int64_t columns) {
   for (int64_t j = 0; j < columns; j += line) __builtin_prefetch(row + j);
 }
 
-/// What 16 bytes hold.
+/// The number of elements in 16 bytes.
 template <class T>
 inline constexpr int kPart = 16 / static_cast<int>(sizeof(T));
 template <class T>
 using Part = typename VectorType<T, kPart<T>>::type;
 
-/// body(load, store) for each register's worth of [0, count), the last one partial: load(p) reads and
-/// store(p, v) writes the elements of p that belong to it.
-/// The first `head` elements, fewer than a register holds, are a part by themselves.
+/// Calls body(load, store) for each register of [0, count), of which the last may be partial: load(p) reads
+/// and store(p, v) writes the elements of p that belong to the register. The first `head` elements, fewer
+/// than a register holds, are a part of their own.
 template <class T, class Body>
 NNCORE_INLINE void for_each_vector(int64_t count, Body body, int64_t head = 0) {
   constexpr int lanes = kLanes<T>;
