@@ -11,24 +11,25 @@
 namespace nncore {
 namespace {
 
-/// Rows of a that one packed panel serves: enough to make packing cheap.
+/// Rows of a per packed panel: enough to make packing cheap.
 constexpr std::int64_t kRowBlock = 512;
 
-/// Packing pays where a panel of b is spread over more memory than this and serves some rows: fewer of them
-/// where what a chain reads of b is so large that it comes from memory.
+/// Packing pays if a panel of b is spread over more memory than kSpreadBytes and serves kPackRows rows, or
+/// kMemoryPackRows if a chain reads so much of b (kMemoryBytes) that it comes from memory.
 constexpr std::int64_t kSpreadBytes = 160 << 10;
 constexpr std::int64_t kPackRows = 32;
 constexpr std::int64_t kMemoryPackRows = 9;
 constexpr std::int64_t kMemoryBytes = (1 << 22) + 1;
 
-/// Fewer than kMemoryPackRows walk such a b in strips, and one row also a b from the L3 cache.
+/// With fewer rows than kMemoryPackRows, such a b is read in strips; with one row, so is a b of kOneRowBytes,
+/// which comes from the L3 cache.
 constexpr std::int64_t kOneRowBytes = 1 << 20;
 
-/// A second product for some columns pays where the left operand has as many entries.
+/// A separate product for some columns pays if the left operand has at least this many entries.
 constexpr std::int64_t kApartEntries = 4096;
 
-/// Samples that lie a multiple of as many bytes apart share a set of the L1 cache: for a narrow result they
-/// are packed first, in panels of a depth of which one fits half of that cache.
+/// Samples whose distance is a multiple of kSameSetBytes share a set of the L1 cache. For a narrow result
+/// they are packed first, in panels of kPartDepth, each of which fits in half of that cache.
 constexpr std::int64_t kSameSetBytes = 4096;
 constexpr std::int64_t kPartDepth = 64;
 
@@ -54,11 +55,11 @@ struct Product {
   void run_outer(Extent rows) const;
   void pack_b(kernels::TileCall<T>& call, T* panel) const;
 
-  /// Registers that hold so many elements; lanes are a power of two.
+  /// The number of registers that hold `elements`; the number of lanes is a power of two.
   std::int64_t vectors_of(std::int64_t elements) const {
     return (elements + kernels.lanes - 1) >> std::countr_zero(static_cast<unsigned>(kernels.lanes));
   }
-  /// As many as the widest tiles have.
+  /// Whether the widest tiles have at least this many rows.
   bool is_few(std::int64_t rows) const { return rows <= kernels.tile_rows[kernels::kMaxTileVectors - 1]; }
   T* tile_of(int worker) const {
     return reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker);
@@ -69,16 +70,16 @@ struct Product {
   }
 };
 
-/// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5. The first one
-/// fills call.panel, if given; the last ones ask for what is read next, at call.ahead.
+/// All row tiles of one panel and chain, of nearly equal heights: 32 rows are 6, 6, 5, 5, 5, 5. The first
+/// tile fills call.panel, if given; the last tiles prefetch what is read next, at call.ahead.
 template <class T>
 void Product<T>::run_rows(kernels::TileCall<T> call, Extent rows, std::int64_t column, bool last) const {
   const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
   const std::int64_t tiles = divide_up(rows.count, kernels.tile_rows[vectors - 1]);
   const std::int64_t lower = rows.count / tiles, higher_tiles = rows.count % tiles;
   const T* const next = call.ahead;
-  const std::int64_t lines = next != nullptr ? panel_width / kLine<T> : 0;  // of each of its rows
-  Extent done{rows.first, 0};                                               // and the epilogue not run
+  const std::int64_t lines = next != nullptr ? panel_width / kLine<T> : 0;  // in each of its rows
+  Extent done{rows.first, 0};                                               // complete, epilogue not run
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t height = i < higher_tiles ? lower + 1 : lower;
     const std::int64_t line = i - (tiles - lines);
@@ -100,7 +101,7 @@ void Product<T>::run_rows(kernels::TileCall<T> call, Extent rows, std::int64_t c
   }
 }
 
-/// Makes the call read its right operand, call.columns wide, from a packed copy.
+/// Makes the call read a packed copy of its right operand, which is call.columns wide.
 template <class T>
 void Product<T>::pack_b(kernels::TileCall<T>& call, T* panel) const {
   const std::int64_t width = vectors_of(call.columns) * kernels.lanes;
@@ -131,8 +132,8 @@ void Product<T>::run_chain(kernels::TileCall<T> call, Extent rows, Extent column
   }
 }
 
-/// One chain of a task of few rows whose b comes from memory: in strips of rows of b, so that it is read in
-/// order and once. The chain is left in c between strips; one that is added at its end, in `own`.
+/// One chain of a task of few rows whose b comes from memory: reads b in strips of rows, in order and once.
+/// Between strips the chains stay in c, or in `own` if they are added to c at the end.
 template <class T>
 void Product<T>::run_bands(const kernels::TileCall<T>& chain, Extent rows, Extent columns, bool last,
                            T* own) const {
@@ -162,7 +163,7 @@ void Product<T>::run_bands(const kernels::TileCall<T>& chain, Extent rows, Exten
     options.epilogue({chain.c, rows.count, columns.count, chain.c_row_stride}, rows.first, columns.first);
 }
 
-/// Whether run_bands is the way: few rows, much of b, and room for the sums in a panel's place.
+/// Whether to use run_bands: few rows, a large b, and room for the sums in the place of a panel.
 template <class T>
 bool Product<T>::takes_bands(Extent rows, Extent columns) const {
   const std::int64_t depth = chain_length(a.columns);
@@ -207,8 +208,8 @@ void Product<T>::run_task(Extent rows, Extent columns, int worker) const {
   }
 }
 
-/// A block of rows of a result that is narrower than a register: its transpose, b^T a^T, is computed in
-/// scratch, where rows of a are lanes.
+/// A block of rows of a result that is narrower than a register. Computes its transpose, b^T a^T, in scratch,
+/// with rows of a as lanes.
 template <class T>
 void Product<T>::run_narrow(Extent rows, int worker) const {
   T* const block = tile_of(worker);
@@ -219,7 +220,7 @@ void Product<T>::run_narrow(Extent rows, int worker) const {
   }
   const bool packs = a.row_stride * kSize<T> % kSameSetBytes == 0, transposes = a.row_stride != 1 && !packs;
   const std::int64_t chain = chain_length(a.columns);
-  const bool in_parts = packs && a.columns <= chain && !options.accumulate;  // of a single chain
+  const bool in_parts = packs && a.columns <= chain && !options.accumulate;  // parts of a single chain
   const std::int64_t step = in_parts ? std::min(chain, kPartDepth) : chain;
   kernels::TileCall<T> call{};
   call.a_row_stride = b.column_stride;
@@ -252,7 +253,7 @@ void Product<T>::run_narrow(Extent rows, int worker) const {
   if (options.epilogue) options.epilogue(c.row_range(rows.first, rows.count), rows.first, 0);
 }
 
-/// All rows of a narrow result's transpose, where rows of a lie side by side.
+/// All rows of the transpose of a narrow result, where rows of a lie side by side.
 template <class T>
 void Product<T>::run_narrow_contiguous(kernels::TileCall<T> call) const {
   const auto vectors = static_cast<std::size_t>(vectors_of(call.columns));
@@ -300,7 +301,7 @@ void Product<T>::run_outer(Extent rows) const {
   if (options.epilogue) options.epilogue(c.row_range(rows.first, rows.count), rows.first, 0);
 }
 
-/// The sum over nothing: bias or zero.
+/// The sum of no terms: bias or zero.
 template <class T>
 void fill_empty_sum(Matrix<T> c, const T* bias) {
   for (std::int64_t r = 0; r < c.rows; ++r) {
@@ -308,7 +309,7 @@ void fill_empty_sum(Matrix<T> c, const T* bias) {
   }
 }
 
-/// By tiles, where depth, rows and columns are at least 1.
+/// A product by tiles, where depth, rows and columns are at least 1.
 template <class T>
 void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
                   Scratch scratch) {
@@ -325,8 +326,8 @@ void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
     return for_each_block(m, panel_width, n, n, threads,
                           [&](Extent rows, Extent, int worker) { product.run_narrow(rows, worker); });
   }
-  // A last register of few columns costs as much as a full one; the other way round, about four columns more,
-  // for transposing a.
+  // A last register of few columns costs as much as a full one. As a narrow result, these columns cost
+  // their number and about four more, for transposing a.
   const std::int64_t rest = n % kernels.lanes;
   if (rest != 0 && n > kernels.lanes && rest + 4 <= kernels::max_narrow_columns(kernels.lanes) &&
       m >= 2 * kernels.lanes && m * k >= kApartEntries) {
@@ -334,7 +335,7 @@ void matmul_dense(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const Matmu
       matmul_block<T>(a, b, c, options, {0, m}, columns, scratch);
     return;
   }
-  // Rows of b that are no longer than a panel are packed already.
+  // If the rows of b are no longer than a panel, b is packed already.
   const bool is_spread = b.row_stride > panel_width && k * b.row_stride * kSize<T> > kSpreadBytes;
   const bool from_memory = chain_length(k) * n * kSize<T> >= kMemoryBytes;
   product.packs_b = b.column_stride != 1 || (is_spread && m >= (from_memory ? kMemoryPackRows : kPackRows));

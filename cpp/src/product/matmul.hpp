@@ -1,4 +1,4 @@
-// The driver of matrix products: tiles, panels, chains and threads; no registers, no layers.
+// The driver of matrix products: knows tiles, panels, chains and threads, but no registers and no layers.
 //
 //          N                    One task is one panel of columns by one block of rows:
 //    +---+---+---+              (or all panels), for each chain of the depth:
@@ -6,7 +6,7 @@
 //  M +---+---+---+                for each panel: pack it (depth x panel width), if that pays
 //    |   |   |   |                  for each row tile: micro-kernel; after the last chain: the epilogue
 //    +---+---+---+
-//        panel                  Tasks are shared out among threads; the sum over the depth never is.
+//        panel                  Threads share the tasks, but never the sum over the depth.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@
 
 namespace nncore {
 
-/// A borrowed callable, epilogue(tile, row, column): what is done to each tile of a result, whose first
-/// element is (row, column), once its sums are complete and while it is hot. Tiles have contiguous rows: they
-/// are those of the transpose where the result is laid out by columns.
+/// A borrowed callable, epilogue(tile, row, column), applied to each tile of a result once its sums are
+/// complete and while it is hot; (row, column) is the tile's first element. Tiles have contiguous rows: if
+/// the result is laid out by columns, they are tiles of its transpose.
 template <class T>
 class Epilogue {
  public:
@@ -43,22 +43,22 @@ class Epilogue {
 
 template <class T>
 struct MatmulOptions {
-  const T* bias = nullptr;  ///< (N): where each chain of the first part of the depth starts
-  bool accumulate = false;  ///< c += scale a b, chain by chain (then bias must be null)
-  T scale = 1;              ///< not 1 only where K is one chain and c accumulates
-  bool finite_b = false;    ///< b is known to be finite: a single row of a may skip zeros
+  const T* bias = nullptr;  ///< (N): start of each chain of the first part of the depth
+  bool accumulate = false;  ///< c += scale a b, chain by chain; bias must then be null
+  T scale = 1;              ///< may differ from 1 only if K is one chain and c accumulates
+  bool finite_b = false;    ///< b is known to be finite, so that a single row of a may skip zeros
   Epilogue<T> epilogue{};
 };
 
-/// Whether a product (M, K) (K, N) copies blocks of its left operand where that is laid out by columns: its
-/// columns then lie so far apart that they would share few sets of the caches, and many pages.
+/// Whether a product (M, K) (K, N) copies blocks of a left operand that is laid out by columns: its columns
+/// then lie so far apart that they share few sets of the caches and occupy many pages.
 constexpr bool packs_left(std::int64_t m, std::int64_t n, std::int64_t k) {
   return m >= 512 && n >= 512 && k >= 64;
 }
 
-/// Scratch of a worker: the transpose of some rows of a narrow result, a packed panel of the right operand
-/// (whatever the instruction set no wider than kPanelRowBytes, with min(K, kMaxChain) rows), and a packed
-/// block of the left one.
+/// Scratch of a worker: the transpose of some rows of a narrow result; a packed panel of the right operand,
+/// min(K, kMaxChain) rows of at most kPanelRowBytes on any instruction set; and a packed block of the left
+/// operand.
 inline constexpr std::int64_t kTileBytes = 4096;
 inline constexpr std::int64_t kPanelRowBytes = 256;
 inline constexpr std::int64_t kLeftBytes = 3 << 17;
@@ -67,14 +67,14 @@ constexpr std::int64_t tiles_scratch_bytes(std::int64_t m, std::int64_t n, std::
          (packs_left(m, n, k) ? kLeftBytes : 0);
 }
 
-/// Whether zeros of the left operand may be skipped (sparse_matmul.hpp): there are rows enough to pack the
-/// right one for, and columns enough for a step.
+/// Whether zeros of the left operand may be skipped (sparse_matmul.hpp): that takes enough rows to make
+/// packing the right operand pay, and enough columns for a step.
 constexpr bool may_skip_zeros(std::int64_t m, std::int64_t n, std::int64_t k) {
   return m >= 32 && n >= 48 && k >= 16;
 }
 
-/// Scratch of a worker for that, besides what tiles take: a packed block of the right operand, the chains of
-/// so many rows of a panel, and those rows of the left operand.
+/// Scratch of a worker for skipping zeros, in addition to what tiles take: a packed block of the right
+/// operand, the chains of kSparseRows rows of a panel, and those rows of the left operand.
 inline constexpr std::int64_t kSparseDepth = kernels::kSparseDepth;
 inline constexpr std::int64_t kSparseRowBytes = 512;
 inline constexpr std::int64_t kSparseRows = 256;
@@ -88,13 +88,13 @@ constexpr std::int64_t matmul_scratch_bytes(std::int64_t m, std::int64_t n, std:
   return tiles_scratch_bytes(m, n, k) + sparse_scratch_bytes(m, n, k);
 }
 
-/// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (rows contiguous where there is a bias), b
-/// has one unit stride, a any strides. c overlaps nothing else.
+/// c (M, N) = a (M, K) b (K, N) [+ bias]. c has one unit stride (contiguous rows if there is a bias), b has
+/// one unit stride, a has any strides. c must not overlap the other arrays.
 template <class T>
 void matmul(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
             Scratch scratch);
 
-/// A block of such a c, by tiles: it skips no zeros.
+/// Computes a block of such a c by tiles, without skipping zeros.
 template <class T>
 void matmul_block(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
                   Extent rows, Extent columns, Scratch scratch);

@@ -8,30 +8,31 @@
 namespace nncore {
 namespace {
 
-/// Skipping pays where at most so many of 16 elements are not zero: a row alone takes longer for each of its
-/// steps than a tile of rows. A result that is transposed at the end needs more zeros, and a longer sum.
+/// Skipping pays if at most this many of 16 elements are not zero, because each step takes longer for a
+/// single row than for a tile of rows. A result that is transposed at the end needs more zeros and a longer
+/// sum.
 constexpr std::int64_t kMostOf16 = 10;
 constexpr std::int64_t kMostOf16ByColumns = 9;
 constexpr std::int64_t kDepthByColumns = 64;
 
-/// A row alone meets b in place, where it has at least as many entries: from the L2 cache, if it has fewer
-/// bytes, and else in strips of rows (kernels/strip.hpp). Only its middle is looked at, as long as a step of
-/// its product is short.
+/// A single row reads b in place, if b has at least kOneRowEntries entries: from the L2 cache, if b has fewer
+/// bytes than kOneRowNearBytes, else in strips of rows (kernels/strip.hpp). Only the middle of the row is
+/// inspected, because the product itself is short.
 constexpr std::int64_t kMostOf64OfOneRow = 56;
 constexpr std::int64_t kOneRowEntries = 1024;
 constexpr std::int64_t kOneRowNearBytes = 1 << 20;
 
-/// As many lines of an operand are looked at.
+/// How many lines of an operand are inspected.
 constexpr std::int64_t kSampledLines = 8;
 
-/// A packed block of b should serve as many rows.
+/// A packed block of b should serve at least this many rows.
 constexpr std::int64_t kTaskRows = 64;
 
 template <class T>
 struct SparseProduct {
   const kernels::Kernels<T>& kernels;
   Matrix<const T> a, b;
-  Matrix<T> c;  ///< laid out by columns only where the product is just stored: no bias, sum or epilogue
+  Matrix<T> c;  ///< laid out by columns only if the product is just stored: no bias, accumulation or epilogue
   const MatmulOptions<T>& options;
   Scratch scratch;
   std::int64_t panel_width;
@@ -48,7 +49,7 @@ struct SparseProduct {
   std::int64_t whole_vectors(std::int64_t elements) const { return vectors_of(elements) * kernels.lanes; }
   bool is_by_columns() const { return c.column_stride != 1; }
 
-  // The scratch of a worker: what tiles take, then the three parts of sparse_scratch_bytes.
+  // The scratch of a worker: first what tiles take, then the three parts of sparse_scratch_bytes.
   T* block_of(int worker) const {
     return reinterpret_cast<T*>(scratch.data + worker * scratch.bytes_per_worker +
                                 tiles_scratch_bytes(c.rows, c.columns, a.columns));
@@ -68,7 +69,7 @@ void SparseProduct<T>::run_task(Extent rows, Extent columns, int worker) const {
   for (std::int64_t k = 0; k < a.columns; k += chain) {
     const Extent depth{k, std::min(chain, a.columns - k)};
     Matrix<const T> left = slice(a, rows, depth);
-    if (left.column_stride != 1) {  // the kernel walks rows
+    if (left.column_stride != 1) {  // the kernel reads rows
       T* const packed = left_of(worker);
       const std::int64_t width = whole_vectors(depth.count);
       kernels.pack(left.data, left.row_stride, left.column_stride, rows.count, depth.count, width, packed,
@@ -83,8 +84,8 @@ void SparseProduct<T>::run_task(Extent rows, Extent columns, int worker) const {
   }
 }
 
-/// One chain of a block of rows of one panel. The chains wait in scratch for the next part of the depth: rows
-/// of c may lie so far apart that they would share few sets of the caches.
+/// One chain of a block of rows in one panel. Between the parts of the depth the chains stay in scratch,
+/// because the rows of c may lie so far apart that they share few sets of the caches.
 template <class T>
 void SparseProduct<T>::run_chain(Matrix<const T> left, Extent rows, Extent columns, Extent depth,
                                  int worker) const {
@@ -122,7 +123,7 @@ void SparseProduct<T>::run_chain(Matrix<const T> left, Extent rows, Extent colum
   }
 }
 
-/// The part of b that is packed once depth k of this panel's chain is reached; none after the last panel.
+/// The part of b to pack next once depth k of this panel's chain is reached; empty after the last panel.
 template <class T>
 Matrix<const T> SparseProduct<T>::next_block(Extent columns, Extent depth, std::int64_t k) const {
   if (k == depth.count) {
@@ -133,12 +134,12 @@ Matrix<const T> SparseProduct<T>::next_block(Extent columns, Extent depth, std::
   return slice(b, {depth.first + k, std::min(kSparseDepth, depth.count - k)}, columns);
 }
 
-/// The last part of a chain, row by row where the kernel leaves one to tiles; and ends.
+/// The last part of a chain, then the epilogue. Rows that the kernel leaves to tiles are computed one by one.
 template <class T>
 void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Extent rows, Extent columns, Extent depth,
                                  int worker) const {
   const bool ends = options.epilogue && depth.first + depth.count == a.columns;
-  // By columns, a tile has as many rows as columns: each row asks for one of the lines that it is stored to.
+  // By columns, a tile has as many rows as columns: each row prefetches a line that the tile is stored to.
   const std::int64_t height = is_by_columns() ? whole_vectors(columns.count)
                               : ends          ? kEpilogueRows
                                               : rows.count;
@@ -165,7 +166,7 @@ void SparseProduct<T>::end_chain(kernels::SparseCall<T> call, Extent rows, Exten
   }
 }
 
-/// A tile whose first element is c(row, column), a line of the cache after the other.
+/// Stores a tile whose first element is c(row, column), one cache line after another.
 template <class T>
 void SparseProduct<T>::store_by_columns(Matrix<const T> tile, std::int64_t row, std::int64_t column) const {
   const std::int64_t whole = tile.rows / kernels.pack_lanes * kernels.pack_lanes;
@@ -210,7 +211,7 @@ void run_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOpt
   const std::int64_t panels = divide_up(vectors, kernels::kMaxTileVectors);
 
   std::int64_t tallest = kSparseRows;
-  bool rows_first = false;  // threads share what need not be packed by each
+  bool rows_first = false;  // threads divide the rows, so that each packs only its own part of a
   if (a.column_stride != 1) {
     const std::int64_t row_bytes =
         divide_up(chain_length(a.columns), kernels.lanes) * kernels.lanes * kSize<T>;
@@ -224,7 +225,7 @@ void run_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOpt
   blocks = std::max(blocks, std::min(divide_up(threads, across), most));
   if (blocks > threads) blocks = divide_up(blocks, threads) * threads;
   const std::int64_t height = std::min(tallest, divide_up(divide_up(m, blocks), kLine<T>) * kLine<T>);
-  // Tasks as equal as may be, and their panels too, of at most as many registers as a tile has.
+  // Tasks are as equal as possible, and so are their panels, of at most as many registers as a tile has.
   const std::int64_t width = divide_up(vectors, across);
   const std::int64_t panel_vectors = divide_up(width, divide_up(width, kernels::kMaxTileVectors));
   const SparseProduct<T> product{kernels, a, b, c, options, scratch, panel_vectors * kernels.lanes};
@@ -286,7 +287,7 @@ bool skips_zeros_of_one_row(Matrix<const T> a, Matrix<const T> b, const MatmulOp
   return 64 * std::popcount(bits) <= kMostOf64OfOneRow * count;
 }
 
-/// The product of a row alone, where b is finite: each row of it is read once, or not at all.
+/// The product of a single row, where b is finite: each row of b is read once, or not at all.
 template <class T>
 void run_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOptions<T>& options,
              Scratch scratch) {
@@ -309,7 +310,7 @@ void run_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, const MatmulOpti
                 has_bias ? options.bias + columns.first : nullptr, sums);
       if (k > 0) kernels.add(result.data, sums, result.data, columns.count);
     }
-    if (kernels.has_minus_zero(result.data, columns.count))  // as in kernels/sparse.hpp
+    if (kernels.has_minus_zero(result.data, columns.count))  // see kernels/sparse.hpp
       matmul_block<T>(a, b, c, options, row, columns, own);
     else if (options.epilogue)
       options.epilogue(result, 0, columns.first);
