@@ -301,10 +301,10 @@ TEST(shapes_that_do_not_fit_are_named) {
     nncore::dense_forward<float>(x, weight, nullptr, z);
   };
   CHECK_THROWS(forward(matrix(2, 3), matrix(4, 5), matrix(2, 4)), std::invalid_argument,
-               "weight has shape (4, 5)");
+               "weight must have shape (O, I) = (4, 3); got (4, 5)");
   CHECK_THROWS(forward(matrix(2, 3), matrix(4, 3), matrix(2, 5)), std::invalid_argument,
-               "output has shape (2, 5)");
+               "output must have shape (B, O) = (2, 4); got (2, 5)");
   const Matrix<float> sparse(data.data(), 2, 3, 7, 2);
   CHECK_THROWS(forward(sparse, matrix(4, 3), matrix(2, 4)), std::invalid_argument,
-               "x has rows 7 and columns 2");
+               "x must have a row or column stride of 1; got 7 and 2");
 }

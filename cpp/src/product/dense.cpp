@@ -1,7 +1,6 @@
 #include "product/dense.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 #include "functions/row_checks.hpp"
@@ -15,16 +14,16 @@ template <class T>
 void check_shape(const char* argument, Matrix<const T> matrix, std::int64_t rows, std::int64_t columns,
                  const char* meaning) {
   if (matrix.rows != rows || matrix.columns != columns)
-    throw invalid(argument, " has shape ", shape_text(matrix), "; expected ", meaning, " = ",
-                  shape_text(Matrix<const T>(nullptr, rows, columns)));
+    throw invalid(argument, " must have shape ", meaning, " = ",
+                  shape_text(Matrix<const T>(nullptr, rows, columns)), "; got ", shape_text(matrix));
   const bool one_unit_stride =
       (matrix.column_stride == 1 || columns <= 1 || matrix.row_stride == 1 || rows <= 1);
   if (!one_unit_stride)
-    throw invalid(argument, " has rows ", matrix.row_stride, " and columns ", matrix.column_stride,
-                  " elements apart; expected one of them to be 1");
+    throw invalid(argument, " must have a row or column stride of 1; got ", matrix.row_stride, " and ",
+                  matrix.column_stride);
 }
 
-/// A single row or column has one stride that nobody walks: make it look like the layout that is cheapest.
+/// A single row or column has one stride that is never used: sets it to describe the cheapest layout.
 template <class T>
 Matrix<T> with_unit_stride(Matrix<T> matrix) {
   if (matrix.column_stride == 1 || matrix.row_stride == 1) return matrix;
@@ -35,8 +34,8 @@ Matrix<T> with_unit_stride(Matrix<T> matrix) {
   return matrix;
 }
 
-/// Scratch of a call from outside, which has no workspace to take it from: kept by each thread that calls.
-/// The call has it to itself: who is asked whether to go on with the call may make another one.
+/// Scratch of a call from outside the library, which has no workspace. Each calling thread keeps a buffer; a
+/// call takes it away, because the interrupt callback may make another call on the same thread.
 class OwnScratch {
  public:
   explicit OwnScratch(std::int64_t bytes_per_worker)
@@ -70,7 +69,7 @@ void sum_batch(Matrix<const T> grad_output, T* sums, bool accumulate, Scratch sc
     options.accumulate = accumulate;
     return matmul<T>({&one, 1, rows, 0, 0}, grad_output, {sums, 1, columns}, options, scratch);
   }
-  const auto sum_rows = kernels::active<T>().sum_rows;  // the same chains, without the products
+  const auto sum_rows = kernels::active<T>().sum_rows;  // the same chains, without products
   const std::int64_t chain = chain_length(rows);
   for (std::int64_t row = 0; row < rows; row += chain) {
     if (row > 0) check_interrupt();
@@ -172,7 +171,8 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
   check_shape<T>("weight", weight, weight.rows, x.columns, "(O, I)");
   check_shape<T>("output", output, x.rows, weight.rows, "(B, O)");
   output = with_unit_stride(output);
-  if (output.column_stride != 1) throw std::invalid_argument("output must have contiguous rows");
+  if (output.column_stride != 1)
+    throw invalid("output must have contiguous rows; got columns ", output.column_stride, " elements apart");
   const FloatingPointMode mode;
   OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output,
