@@ -1,5 +1,5 @@
-// The little that these tests need of a framework: TEST(name) { CHECK(...); } and a main.
-// A test binary runs all its tests, or those whose names are given; it exits with 1 if any failed.
+// The small part of a test framework that these tests need: TEST(name) { CHECK(...); } and a main. A test
+// binary runs all its tests, or those whose names are given; it exits with 1 if any failed.
 #pragma once
 
 #include <cstdio>
@@ -44,7 +44,7 @@ struct Registration {
     if (!(condition)) check::fail(__FILE__, __LINE__, "not true: " #condition); \
   } while (false)
 
-/// The statement throws `Exception` and its message contains `text`.
+/// Checks that the statement throws `Exception` with a message that contains `text`.
 #define CHECK_THROWS(statement, Exception, text)                                                         \
   do {                                                                                                   \
     try {                                                                                                \

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <string>
 
-/// The child's exit status of body(), which must come within ten seconds.
+/// The exit status of a forked child that runs body(), which must end within ten seconds.
 template <class F>
 int status_in_child(F body) {
   const pid_t child = fork();
@@ -20,8 +20,8 @@ int status_in_child(F body) {
   return status;
 }
 
-/// The first line that this program prints of a test, in a fresh image whose environment has these settings
-/// and says nothing else about threads.
+/// The first line that this program prints when a fresh process runs a test in an environment that has these
+/// settings and says nothing else about threads.
 inline std::string line_of_child(const std::string& settings, const char* test) {
   char self[4096] = {};
   if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0) return "";

@@ -26,8 +26,8 @@ inline std::int64_t target_columns(const Loss& loss, std::int64_t columns) {
   return entry_of(loss.kind).target_features(columns, loss);
 }
 
-/// run(loss) for every kind that takes an output of so many columns: with the parameters of its entry, and
-/// again with another number for each column where it has parameters that may be so.
+/// run(loss) for every kind that accepts this many output columns, with the parameters of its entry. Runs it
+/// again, with another number for each column, if the entry has parameters that allow this.
 template <class Run>
 void for_each_loss(std::int64_t columns, Run run) {
   for (const LossEntry& entry : kLosses) {
@@ -50,8 +50,8 @@ void for_each_loss(std::int64_t columns, Run run) {
   }
 }
 
-/// One sample's loss and gradient from the formulas, and how far a correct result may be from them, where
-/// exp, log, log1p and sigmoid may be 2 ULP off and every other operation half of one.
+/// One sample's loss and gradient from the formulas, and how far a correct result may be from them: exp, log,
+/// log1p and sigmoid may be 2 ULP off, every other operation half an ULP.
 struct Expected {
   long double value = 0, value_tolerance = 0;
   std::vector<long double> gradient, gradient_tolerance;
@@ -107,7 +107,7 @@ Expected gaussian_nll(const std::vector<T>& prediction, const std::vector<T>& ta
   return e;
 }
 
-/// Nothing for kinds whose formulas are not here: tests/test_losses.py has those of all.
+/// Returns nothing for kinds whose formulas are not here; tests/test_losses.py has those of all kinds.
 template <class T>
 std::optional<Expected> expected_row(const Loss& loss, const std::vector<T>& prediction,
                                      const std::vector<T>& target) {

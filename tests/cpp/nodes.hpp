@@ -1,4 +1,4 @@
-// Nodes as the tests make them: make_node with its arguments in a row.
+// Nodes as the tests need them: make_node with positional arguments.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace nncore {
 
-/// bias -1: none.
+/// bias -1: no bias.
 inline Node dense_node(std::string name, int input, int weight, int bias, std::int64_t in_features,
                        std::int64_t out_features, bool transposed = false) {
   std::vector<int> segments{weight};
@@ -22,7 +22,7 @@ inline Node dense_node(std::string name, int input, int weight, int bias, std::i
       {{"in_features", in_features}, {"out_features", out_features}, {"transposed", transposed}});
 }
 
-/// An initializer that makes every number `value`.
+/// An initializer that sets every number to `value`.
 inline Initializer constant(double value) {
   Initializer initializer(InitializerKind::constant);
   initializer.value = value;

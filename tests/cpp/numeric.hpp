@@ -1,4 +1,4 @@
-// What tests of numeric functions share: instruction sets, random numbers, arrays with guards, tolerances.
+// Shared by tests of numeric functions: instruction sets, random numbers, guarded arrays, tolerances.
 #pragma once
 
 #include <cmath>
@@ -23,7 +23,7 @@ inline constexpr T kInfinity = std::numeric_limits<T>::infinity();
 template <class T>
 inline constexpr long double kEpsilon = std::numeric_limits<T>::epsilon();
 
-/// Runs body() on every instruction set that this processor has, and returns to the strongest.
+/// Runs body() on every instruction set that this processor has; the last and strongest one stays in use.
 template <class Body>
 void on_every_set(Body body) {
   const std::vector<std::string> sets = nncore::supported_instruction_sets();
@@ -35,7 +35,7 @@ void on_every_set(Body body) {
   }
 }
 
-/// body() gives an array, with the same bits on every instruction set and for 1, 2 and 3 threads.
+/// Checks that body() returns an array of the same bits on every instruction set and for 1, 2 and 3 threads.
 template <class Body>
 void check_same_bits(Body body) {
   const int threads = nncore::num_threads();
@@ -68,13 +68,13 @@ class Random {
   std::mt19937_64 generator_;
 };
 
-/// Numbers from -1 to 1.
+/// Random numbers from -1 to 1.
 template <class T>
 std::vector<T> numbers(std::int64_t count, unsigned seed) {
   return Random(seed).uniform<T>(count, -1, 1);
 }
 
-/// An array that is followed by elements nobody may write.
+/// An array followed by elements that nobody may write.
 template <class T>
 class Guarded {
  public:
@@ -102,7 +102,7 @@ class Guarded {
   std::int64_t count_;
 };
 
-/// |got - expected| <= tolerance; a NaN fails.
+/// Checks that |got - expected| <= tolerance; a NaN fails.
 inline void check_close(long double got, long double expected, long double tolerance,
                         const std::string& what) {
   if (std::fabs(got - expected) <= tolerance || got == expected) return;

@@ -1,4 +1,4 @@
-// All optimizers in all their forms, for tests that go through the table.
+// All optimizers in all their forms, for tests that loop over the table.
 #pragma once
 
 #include <stdexcept>
@@ -19,7 +19,7 @@ inline std::string name_of(const nncore::Optimizer& optimizer) {
   return name;
 }
 
-/// With and without each flag, momentum and decay that the entry has, where they fit together.
+/// With and without each flag, momentum and decay of the entry, in every combination that is allowed.
 inline std::vector<nncore::Optimizer> all() {
   std::vector<nncore::Optimizer> found;
   for (const nncore::OptimizerEntry& entry : nncore::kOptimizers) {

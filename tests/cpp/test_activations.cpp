@@ -1,4 +1,4 @@
-// Activations and their derivatives against scalar loops, on every set.
+// Activations and their derivatives, compared with scalar loops on every instruction set.
 #include "nncore/activations.hpp"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ using nncore::Matrix;
 
 namespace {
 
-/// Every entry of the table, with its parameters and with others, and its derivatives that are activations.
+/// Every entry of the table, with its default and other parameters, and its derivatives that are activations.
 std::vector<Activation> all_activations() {
   std::vector<Activation> all;
   for (const nncore::ActivationEntry& entry : nncore::kActivations) {
@@ -40,7 +40,7 @@ std::vector<Activation> all_activations() {
   return all;
 }
 
-/// Those whose formulas stand here, too.
+/// The kinds whose formulas are repeated in this file.
 constexpr ActivationKind kWithFormula[] = {ActivationKind::identity, ActivationKind::sigmoid,
                                            ActivationKind::tanh,     ActivationKind::relu,
                                            ActivationKind::softmax,  ActivationKind::log_softmax};
@@ -52,24 +52,24 @@ std::string text(const Activation& activation) {
 
 bool is_elementwise(const Activation& activation) { return nncore::entry_of(activation.kind).is_elementwise; }
 
-/// What the derivative is computed from.
+/// The array that the derivative reads.
 template <class T>
 const std::vector<T>& kept(const Activation& activation, const std::vector<T>& z, const std::vector<T>& a) {
   return nncore::reads_input(activation) ? z : a;
 }
 
-/// Where an elementwise activation has no derivative; the others have one everywhere.
+/// The points where an elementwise activation has no derivative; the others have one everywhere.
 std::vector<double> kinks(const Activation& activation) {
   if (nncore::entry_of(activation.kind).has_kink) return {0};
   return {};
 }
 
-/// A value and how far a correct result may be from it.
+/// Values, and how far correct results may be from them.
 struct Expected {
   std::vector<long double> values, tolerances;
 };
 
-/// f of one row. exp, log, tanh and sigmoid may be 2 ULP off, every other operation half of one.
+/// f of one row. exp, log, tanh and sigmoid may be 2 ULP off, every other operation half an ULP.
 template <class T>
 Expected forward_row(const Activation& activation, const std::vector<T>& z) {
   const long double eps = kEpsilon<T>;
@@ -77,7 +77,7 @@ Expected forward_row(const Activation& activation, const std::vector<T>& z) {
   const long double smallest = *std::min_element(z.begin(), z.end());
   long double sum = 0;
   for (const long double x : z) sum += std::exp(x - largest);
-  // Each term of the sum: its exponent is rounded, then exp; float64 additions on top.
+  // For each term of the sum: rounding its exponent, then exp; float64 additions come on top.
   const long double sum_error =
       eps * (largest - smallest + 4) + kEpsilon<double> * static_cast<long double>(z.size());
   Expected e;
@@ -101,7 +101,7 @@ Expected forward_row(const Activation& activation, const std::vector<T>& z) {
   return e;
 }
 
-/// f' of one row through the whole Jacobian, from the output.
+/// f' of one row from the output, through the whole Jacobian.
 template <class T>
 Expected backward_row(const Activation& activation, const std::vector<T>& g, const std::vector<T>& a) {
   const long double eps = kEpsilon<T>;
@@ -173,7 +173,7 @@ void check_backward(const Activation& activation, std::int64_t columns, bool acc
   CHECK(grad_input.intact());
 }
 
-/// L = sum g f(z): its derivative by central differences against activation_backward.
+/// Compares the derivative of L = sum g f(z) by central differences with activation_backward.
 void check_central_differences(const Activation& activation, std::int64_t columns) {
   Random random(5);
   std::vector<double> z = random.uniform<double>(columns, -3, 3);
@@ -199,7 +199,7 @@ void check_central_differences(const Activation& activation, std::int64_t column
     g_size += std::fabs(static_cast<long double>(g[i]));
     a_size = std::max(a_size, std::fabs(static_cast<long double>(a[i])));
   }
-  // No third derivative, nor one of the two orders above it, is larger than 20; values are 20 roundings off.
+  // Derivatives of orders 3 to 5 are at most 20; values are 20 roundings off.
   constexpr long double h = 0x1p-17;
   const long double tolerance = g_size * (20 * h * h / 6 + 20 * kEpsilon<double> * a_size / h);
   for (std::size_t i = 0; i < z.size(); ++i) {
@@ -210,7 +210,7 @@ void check_central_differences(const Activation& activation, std::int64_t column
   }
 }
 
-/// Everything that activations give for one large and one ragged matrix.
+/// Everything that activations return for one large and one ragged matrix.
 template <class T>
 std::vector<T> all_results() {
   std::vector<T> results;
@@ -272,14 +272,13 @@ void check_infinities() {
   CHECK((forward(ActivationKind::softmax, std::vector<T>{-inf, -inf}) == std::vector<T>{T(0.5), T(0.5)}));
   CHECK(forward(ActivationKind::log_softmax, std::vector<T>{1, -inf, 1})[1] == -inf);
   CHECK((forward(ActivationKind::log_softmax, std::vector<T>{1, inf}) == std::vector<T>{-inf, 0}));
-  for (const Activation& activation :
-       all_activations()) {  // of others: no NaN, what grows grows, the rest ends
+  for (const Activation& activation : all_activations()) {  // no NaN: they grow or reach a limit
     if (!is_elementwise(activation)) continue;
     const std::vector<T> a = forward(activation, both),
                          far = forward(activation, std::vector<T>{T(-1e5), T(1e5)});
     for (std::size_t i = 0; i < 2; ++i) {
       CHECK(a[i] == far[i] || (std::isinf(a[i]) && std::fabs(far[i]) > T(100)) ||
-            std::fabs(a[i] - far[i]) < T(2e-5));  // softsign is 1 / (1 + 1e5) away
+            std::fabs(a[i] - far[i]) < T(2e-5));  // softsign differs by 1 / (1 + 1e5)
       std::vector<T> z{both[i]}, g{T(1)}, value{a[i]}, gradient(1);
       nncore::activation_backward<T>(activation, {g.data(), 1, 1}, {kept(activation, z, value).data(), 1, 1},
                                      {gradient.data(), 1, 1});

@@ -1,4 +1,5 @@
-// gather_rows against plain loops: every type, strides of all kinds, row selections, and what is refused.
+// gather_rows, compared with plain loops: every type, strides of all kinds, row selections, rejected
+// arguments.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -49,11 +50,11 @@ bool same_bits(const std::vector<To>& a, const std::vector<To>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(To)) == 0;
 }
 
-/// The number that the test tables hold at (i, j): within every type's range, different ones nearby.
+/// The number at (i, j) of the test tables: in the range of every type, and different from its neighbors.
 std::int64_t entry(std::int64_t i, std::int64_t j) { return (i * 31 + j * 7) % 101; }
 
-/// A 9 x 12 table with these byte strides, somewhere in a block of bytes, `shift` bytes off alignment; its
-/// rows gathered in several selections must be what a plain loop reads.
+/// Gathers several selections of rows from a 9 x 12 table with these byte strides, placed in a block of bytes
+/// `shift` bytes off alignment. Returns whether they are what a plain loop reads.
 template <class From, class To>
 bool gathers(std::int64_t row_stride, std::int64_t column_stride, std::int64_t shift) {
   constexpr std::int64_t kRows = 9, kColumns = 12;
@@ -100,7 +101,7 @@ void check_type() {
   check_strides<From, std::int64_t>();
 }
 
-/// A half's value from its definition.
+/// The value of a half-precision number, from its definition.
 double half_value(std::uint16_t bits) {
   const double sign = bits >> 15 != 0 ? -1.0 : 1.0;
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
@@ -133,7 +134,7 @@ TEST(floating_point) {
 
 TEST(booleans) {
   check_type<bool>();
-  const std::vector<std::uint8_t> bytes = {0, 1, 2, 255};  // not all are what bool may hold
+  const std::vector<std::uint8_t> bytes = {0, 1, 2, 255};  // 2 and 255 are not valid in a bool
   const Table source{bytes.data(), ScalarType::boolean, 4, 1, 1, 1};
   CHECK((gather_all<float>(source) == std::vector<float>{0, 1, 1, 1}));
   CHECK((gather_all<double>(source) == std::vector<double>{0, 1, 1, 1}));
@@ -224,7 +225,8 @@ TEST(large_tables_are_shared_among_threads) {
 
 namespace {
 
-/// 21 rows of 2,055 columns from anywhere: eight at a time, and pieces of rows at a time, with rests of both.
+/// 21 rows of 2,055 columns from anywhere: eight rows at a time and pieces of rows at a time, with remainders
+/// of both.
 template <class From, class To>
 bool gathers_long_rows() {
   constexpr std::size_t kColumns = 2055;

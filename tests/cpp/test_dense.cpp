@@ -1,5 +1,5 @@
-// Dense layers, to the bit: each entry of a product is the chains of fmas that chains.hpp describes, on every
-// instruction set, for every layout, number of rows and number of threads.
+// Dense layers, to the bit: each entry of a product is made of the chains of fmas that chains.hpp defines, on
+// every instruction set, for every layout, number of rows and number of threads.
 #include "nncore/dense.hpp"
 
 #if defined(__x86_64__)
@@ -19,7 +19,7 @@ using numeric::Random;
 
 namespace {
 
-/// The rule, spelled out: sum over k of a(k) b(k), from `start`, in chains.
+/// The rule, spelled out: the sum over k of a(k) b(k), from `start`, in chains.
 template <class T, class A, class B>
 T chained(std::int64_t depth, T start, A a, B b) {
   T total = start;
@@ -32,7 +32,7 @@ T chained(std::int64_t depth, T start, A a, B b) {
   return total;
 }
 
-/// (rows, columns) numbers, stored by rows or by columns, with a gap of `gap` elements between the lines.
+/// (rows, columns) numbers, stored by rows or by columns, with `gap` unused elements between the lines.
 template <class T>
 struct Stored {
   std::vector<T> data;
@@ -46,13 +46,13 @@ struct Stored {
   }
 };
 
-/// The sign of a zero counts.
+/// Compares bits, so that the sign of a zero counts.
 template <class T>
 bool same_bits(T a, T b) {
   return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
 }
 
-/// Makes a share of the elements zero, every other one of them -0.
+/// Sets a share of the elements to zero, every other one of them to -0.
 template <class T>
 void thin_out(Stored<T>& stored, double share, unsigned seed) {
   const std::vector<T> chances = Random(seed).uniform<T>(static_cast<std::int64_t>(stored.data.size()), 0, 1);
@@ -60,7 +60,7 @@ void thin_out(Stored<T>& stored, double share, unsigned seed) {
     if (static_cast<double>(chances[i]) < share) stored.data[i] = i % 2 == 0 ? T{0} : -T{0};
 }
 
-/// x and grad_z may be thinned out, each by its share.
+/// x_zeros and grad_zeros are the shares of zeros in x and grad_z.
 template <class T>
 void check_layer(std::int64_t rows, std::int64_t in, std::int64_t out, bool by_rows, std::int64_t gap,
                  double x_zeros = 0, double grad_zeros = 0) {
@@ -146,8 +146,8 @@ TEST(long_sums_are_several_chains) {
   });
 }
 
-TEST(narrow_results_are_their_chains) {  // samples are lanes; those of 600 inputs are packed first, as they
-                                         // lie far apart
+// Samples are lanes. Samples of 600 inputs lie far apart and are packed first.
+TEST(narrow_results_are_their_chains) {
   on_every_set([] {
     for (std::int64_t narrow = 1; narrow <= 13; ++narrow) {
       check_layer<float>(67, 130 + narrow, narrow, narrow % 2 == 0, narrow % 3);
@@ -165,10 +165,10 @@ TEST(narrow_results_are_their_chains) {  // samples are lanes; those of 600 inpu
   });
 }
 
-TEST(weights_from_memory_are_walked_in_strips_or_packed) {  // more than 4 MB a chain; depths of no whole
-                                                            // strips
+// More than 4 MB per chain, and depths that are not whole strips.
+TEST(weights_from_memory_are_walked_in_strips_or_packed) {
   const int threads = nncore::num_threads();
-  nncore::set_num_threads(1);  // so that one has all columns
+  nncore::set_num_threads(1);  // so that one thread has all columns
   on_every_set([] {
     check_layer<float>(3, 2100, 1100, false, 0);
     check_layer<double>(8, 521, 1050, false, 0);
@@ -192,7 +192,7 @@ TEST(a_chain_that_skips_zeros_is_the_same_chain) {
         check_layer<double>(shape.rows, shape.in, shape.out, true, 3, zeros.x, zeros.grad);
       }
     }
-    check_layer<float>(34, 1100, 50, false, 0, 0.8, 0);  // several chains of each of the three products
+    check_layer<float>(34, 1100, 50, false, 0, 0.8, 0);  // several chains in each of the three products
     check_layer<float>(34, 50, 1100, false, 0, 0, 0.8);
     check_layer<float>(1100, 50, 49, false, 0, 0.8, 0.8);
   });
@@ -204,7 +204,7 @@ TEST(a_chain_that_skips_zeros_is_the_same_chain) {
   nncore::set_num_threads(1);
 }
 
-// What skipping a zero could change: the sign of a sum that is zero, and 0 times infinity.
+// Skipping a zero could change the sign of a sum that is zero, and hide 0 times infinity.
 TEST(skipped_zeros_keep_signs_and_nan) {
   constexpr std::int64_t rows = 50, in = 80, out = 70;
   constexpr float tiny = 1e-30F;
@@ -214,8 +214,8 @@ TEST(skipped_zeros_keep_signs_and_nan) {
       Stored<float> x(rows, in, true, 0, 1), weight(out, in, false, 0, 2), z(rows, out, true, 0, 3);
       thin_out(x, 0.5, 4);
       weight.view(65, 70) = odd;
-      for (const std::int64_t row :
-           {3, 4, 44}) {  // -tiny^2 is -0; what follows, by a weight > 0, is 0 x weight
+      // -tiny^2 rounds to -0; later steps add 0 x weight, which is +0 if the weight is positive.
+      for (const std::int64_t row : {3, 4, 44}) {
         for (std::int64_t i = 0; i < in; ++i) x.view(row, i) = 0;
         x.view(row, 9) = tiny;
         for (std::int64_t o = 0; o < out; ++o) weight.view(o, 9) = -tiny;

@@ -1,11 +1,11 @@
-// exp, log, tanh and sigmoid on every instruction set, against the C library in the next wider type. In
-// float32 all inputs are too many for it: there the float64 kernels, judged themselves by it, stand for the C
-// library, which looks at every 64th input.
+// exp, log, tanh and sigmoid on every instruction set, compared with the C library in the next wider type.
+// All float32 inputs would take the C library too long: there the float64 kernels, themselves compared with
+// it, take its place, and the C library checks every 64th input.
 //
-// NNCORE_SWEEP_STRIDE=1 test_elementary float32_accuracy   looks at all 2^32 inputs, on as many threads as
-// there are processors; with NNCORE_SWEEP_BASELINE=16 the slowest set, which computes fma by many
-// instructions, sees one block of inputs in 16. NNCORE_SWEEP_BLOCKS=2500 test_elementary float64_accuracy
-// looks at ten million. tests/test_cpp.py has both as slow tests, and docs/math.md what came of them.
+// NNCORE_SWEEP_STRIDE=1 test_elementary float32_accuracy tests all 2^32 inputs, on as many threads as there
+// are processors. With NNCORE_SWEEP_BASELINE=16 the slowest set, which needs many instructions for an fma,
+// tests one block of inputs in 16. NNCORE_SWEEP_BLOCKS=2500 test_elementary float64_accuracy tests ten
+// million inputs. tests/test_cpp.py runs both as slow tests; docs/math.md has the results.
 #include <algorithm>
 #include <bit>
 #include <cfloat>
@@ -33,7 +33,7 @@ using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
 template <class T>
 using Kernel = void (*)(const kernels::Kernels<T>&, const T* in, T* out, std::int64_t count);
 
-/// What kernels/elementary.hpp promises.
+/// The bound that kernels/elementary.hpp promises.
 constexpr double kAllowedUlps = 1;
 
 template <class T>
@@ -83,14 +83,14 @@ std::vector<Set<T>> supported_sets() {
   return sets;
 }
 
-/// NaN equals NaN; otherwise by bits.
+/// NaN equals NaN; other numbers are compared by bits.
 template <class T>
 bool same(T a, T b) {
   return (a != a && b != b) || std::bit_cast<Bits<T>>(a) == std::bit_cast<Bits<T>>(b);
 }
 
-/// |value - expected| in units of T's last place at `expected`; infinity counts as the first power of two
-/// beyond the range, so that overflow is judged like any rounding.
+/// The distance of value from expected in units of T's last place at `expected`. Infinity counts as the first
+/// power of two beyond the range, so that overflow is judged like any rounding.
 template <class T>
 double ulps(T value, Wide<T> expected) {
   using Limits = std::numeric_limits<T>;
@@ -98,17 +98,17 @@ double ulps(T value, Wide<T> expected) {
   static const Wide<T> end = std::ldexp(Wide<T>(1), Limits::max_exponent);
   const Wide<T> bounded = std::clamp(expected, -end, end);
   const T rounded = std::abs(static_cast<T>(bounded));
-  const bool away = rounded > std::abs(bounded);  // perhaps to the next power of two
+  const bool away = rounded > std::abs(bounded);  // possibly to the next power of two
   const Bits<T> bits = std::bit_cast<Bits<T>>(rounded) - away;
   const T power = std::bit_cast<T>(bits & std::bit_cast<Bits<T>>(Limits::infinity()));
   const Wide<T> ulp = std::max(Wide<T>(power) * Limits::epsilon(), Wide<T>(Limits::denorm_min()));
   return static_cast<double>(std::abs(std::clamp(Wide<T>(value), -end, end) - bounded) / ulp);
 }
 
-/// What came of one function over many inputs.
+/// The result of one function for many inputs.
 template <class T>
 struct Result {
-  double worst = 0.5;  ///< that much any rounding may cost
+  double worst = 0.5;  ///< any rounding may cost this much
   T worst_at = 0;
   std::int64_t differ = 0, inputs = 0;
 
@@ -119,7 +119,7 @@ struct Result {
   }
 };
 
-/// The float64 kernel of a float32 function, at a block of inputs.
+/// The float64 kernel of a float32 function, for a block of inputs.
 void expect(const Function<float>& function, const std::vector<float>& in, std::vector<double>& expected) {
   static const kernels::Kernels<double>& kernels = *supported_sets<double>().back().kernels;
   const std::vector<double> wide(in.begin(), in.end());
@@ -139,7 +139,7 @@ std::uint64_t chosen(const char* variable, std::uint64_t otherwise) {
   return wanted ? std::strtoull(wanted, nullptr, 10) : otherwise;
 }
 
-/// The best set against the reference, the others against it.
+/// Compares the best set with the reference, and the other sets with the best one.
 template <class T>
 class Sweep {
  public:
@@ -190,7 +190,7 @@ void report(const Function<T>& function, const std::vector<Set<T>>& sets, const 
   CHECK(result.differ == 0);
 }
 
-/// Where a function's result leaves the range, loses bits, saturates, or its algorithm changes course.
+/// Where a function's result leaves the range, loses bits or saturates, or its algorithm changes course.
 constexpr double kEdges[] = {
     0.0,    0.25,  0.5,      0.55,     0.6,       0.75,      1.0,     1.5,       2.0,     9.01,   10.0,
     17.33,  19.06, 20.0,     36.7,     44.0148,   44.3614,   86.64,   87.34,     88.7228, 89.0,   103.28,
@@ -198,7 +198,7 @@ constexpr double kEdges[] = {
     745.14, 746.0, 0x1p-126, 0x1p-149, 0x1p-1022, 0x1p-1074, 0x1p23,  0x1p24,    0x1p52,  0x1p53, 0x1p127,
 };
 
-/// Each edge and its neighbours, of both signs.
+/// Each edge and its neighbors, with both signs.
 template <class T>
 std::vector<T> edges() {
   std::vector<T> result;
@@ -264,7 +264,7 @@ void check_special_values(const kernels::Kernels<T>& k) {
   }
 }
 
-/// An element's result depends on nothing but the element: not on how many there are or where it stands, and
+/// The result for an element depends on that element alone, not on how many there are or where it is, and
 /// nothing beyond `count` is written.
 template <class T>
 void check_partial(const kernels::Kernels<T>& k, Kernel<T> kernel) {
@@ -306,7 +306,7 @@ Result<float> sweep_bits(const Function<float>& function, const std::vector<Set<
 }
 
 TEST(float32_accuracy) {
-  const std::uint64_t stride = chosen("NNCORE_SWEEP_STRIDE", 7919);  // odd: all low bits
+  const std::uint64_t stride = chosen("NNCORE_SWEEP_STRIDE", 7919);  // odd, to reach all low bits
   const auto sets = supported_sets<float>();
   const auto thread_count = static_cast<std::uint64_t>(num_threads());
   for (const Function<float>& function : kFunctions<float>) {
@@ -325,7 +325,7 @@ TEST(float32_accuracy) {
 }
 
 #if LDBL_MANT_DIG > DBL_MANT_DIG
-/// The i-th of ten kinds of inputs: all bit patterns, and the ranges where something happens.
+/// An input of one of ten kinds: all bit patterns, and the ranges where something happens.
 double draw(std::mt19937_64& random, int kind) {
   const std::uint64_t bits = random();
   const double u = static_cast<double>(random() >> 11) * 0x1p-53;  // [0, 1)

@@ -1,4 +1,4 @@
-// The elementwise kernels against scalar loops, on every set.
+// The elementwise kernels, compared with scalar loops on every instruction set.
 #include <cmath>
 #include <vector>
 
@@ -23,7 +23,7 @@ void check_elementwise(std::int64_t count) {
   kernels.log(a.data(), logs.data(), count);
   for (std::int64_t i = 0; i < count; ++i) {
     const T x = a[static_cast<std::size_t>(i)], y = b[static_cast<std::size_t>(i)];
-    const volatile T xy = x * y;  // rounded by itself
+    const volatile T xy = x * y;  // rounded separately
     CHECK(sum[i] == x + y && product[i] == xy && fused[i] == x + xy);
     const long double e = std::exp(static_cast<long double>(y)), l = std::log(static_cast<long double>(x));
     check_close(exps[i], e, 2 * kEpsilon<T> * e, "exp");

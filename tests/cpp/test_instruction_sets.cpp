@@ -1,5 +1,5 @@
-// The choice of instruction set. A process chooses once, so what depends on the environment is asked of
-// a fresh image of this program: its test "report_active" prints what is active, or the refusal.
+// The choice of instruction set. A process chooses once, so tests that depend on the environment start this
+// program again: its test "report_active" prints the active set, or the error.
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// What a fresh process with NNCORE_ISA=value says is active, or why it refuses.
+/// What a fresh process with NNCORE_ISA=value prints: the active set, or the error.
 std::string active_with(const std::string& value) {
   char self[4096] = {};
   CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
@@ -91,7 +91,7 @@ TEST(use_refuses_what_cannot_run) {
 TEST(environment_chooses) {
   const auto supported = supported_instruction_sets();
   for (const std::string& name : supported) CHECK(active_with(name) == name);
-  CHECK(active_with("") == supported.back());  // empty is as good as unset: the strongest
+  CHECK(active_with("") == supported.back());  // empty counts as unset: the strongest
 }
 
 TEST(environment_refuses_loudly) {

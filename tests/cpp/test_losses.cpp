@@ -1,4 +1,4 @@
-// Losses and their gradients against scalar loops and central differences, on every set.
+// Losses and their gradients, compared with scalar loops and central differences on every instruction set.
 #include "nncore/losses.hpp"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ using nncore::Reduction;
 
 namespace {
 
-/// Predictions and targets of a kind that the loss takes; targets hold zeros, ones, and what lies between.
+/// Predictions and targets that the loss accepts; targets include zeros, ones and values in between.
 template <class T>
 struct Problem {
   Problem(const Loss& loss, std::int64_t rows_, std::int64_t columns_, unsigned seed = 1)
@@ -40,7 +40,7 @@ struct Problem {
                                         values, {gradient, rows, columns}, scale, accumulate);
   }
 
-  std::int64_t rows, columns, width;  ///< width: of the target
+  std::int64_t rows, columns, width;  ///< width: columns of the target
   std::vector<T> prediction, target, weight;
 };
 
@@ -80,7 +80,7 @@ void check_formulas(const Loss& loss, std::int64_t columns, Reduction reduction,
   CHECK(values.intact() && gradient.intact());
 }
 
-/// Whether a - y of an element is so near to a kink of the loss that a difference may reach it.
+/// Whether a - y of an element is so close to a kink of the loss that a finite difference may cross it.
 bool is_near_kink(const Loss& loss, std::int64_t column, double difference, double reach) {
   for (const auto& kink : entry_of(loss.kind).kinks) {
     if (!kink) continue;
@@ -95,15 +95,15 @@ bool is_near_kink(const Loss& loss, std::int64_t column, double difference, doub
   return false;
 }
 
-/// The sum over a batch by central differences against its gradient.
+/// Compares the gradient of the sum over a batch with central differences.
 void check_central_differences(const Loss& loss, std::int64_t columns) {
   Problem<double> problem(loss, 2, columns);
   for (double& a : problem.prediction)
     if (takes_probabilities(loss)) a = 0.2 + 0.6 * a;
   std::vector<double> gradient(problem.prediction.size());
   problem.run(loss, Reduction::sum, nullptr, gradient.data());
-  // The error of a difference grows fourfold with twice the step. Weights are at most 2, and so are the terms
-  // of a loss beyond its value and 36, 10 roundings off.
+  // The error of a difference grows fourfold when the step doubles. Weights are at most 2; terms are at most
+  // the loss and 36 for each element, with 10 roundings.
   constexpr double h = 0x1p-17;
   std::vector<double> values(2);
   const long double most = std::fabs(problem.run(loss, Reduction::none, values.data(), nullptr));
@@ -145,7 +145,7 @@ void check_labels_are_one_hot_rows(const Loss& loss, std::int64_t columns) {
   CHECK(by_values == by_label);
 }
 
-/// The loss of one prediction in one column, and its gradient.
+/// The loss and gradient of one prediction in one column.
 template <class T>
 struct Single {
   Single(const Loss& loss, T prediction, T target) {
@@ -172,8 +172,8 @@ std::vector<double> all_results() {
   return results;
 }
 
-/// Rows that lie apart are copied side by side, with a weight for each element, where others are read in
-/// place: the same bits, at sizes of several rows a chunk and of several chunks a row.
+/// Rows with gaps are copied side by side, with a weight for each element; others are read in place. The bits
+/// must be the same, at sizes of several rows per chunk and of several chunks per row.
 template <class T>
 void check_rows_with_gaps(const Loss& loss, std::int64_t columns) {
   constexpr std::int64_t rows = 70;
@@ -208,7 +208,7 @@ void check_rows_with_gaps(const Loss& loss, std::int64_t columns) {
 template <class T>
 void check_extremes() {
   const T inf = kInfinity<T>, huge = std::numeric_limits<T>::max();
-  // What the target rules out adds nothing, and a certain and right prediction costs nothing.
+  // What the target rules out adds nothing, and a certain, correct prediction costs nothing.
   for (const LossKind loss : {LossKind::cross_entropy, LossKind::binary_cross_entropy}) {
     CHECK(Single<T>(loss, 1, 1).value == 0 && Single<T>(loss, 1, 1).gradient == -1);
     CHECK(Single<T>(loss, 0, 0).value == 0 && std::isfinite(Single<T>(loss, 0, 0).gradient));
@@ -217,7 +217,7 @@ void check_extremes() {
   CHECK(Single<T>(LossKind::cross_entropy, 0, 0).gradient == 0);
   CHECK(Single<T>(LossKind::binary_cross_entropy, 0, 0).gradient == 1);
   CHECK(static_cast<T>(Single<T>(LossKind::binary_cross_entropy, 1, 0).value) == inf);
-  // log(1 - a) does not lose a small a.
+  // log(1 - a) keeps the accuracy of a small a.
   const T small = std::numeric_limits<T>::epsilon() / 8;
   check_close(Single<T>(LossKind::binary_cross_entropy, small, 0).value, small, 4 * kEpsilon<T> * small,
               "small a");
@@ -407,7 +407,7 @@ TEST(bad_input_is_named_and_changes_nothing) {
   CHECK_THROWS(run(huber, target, nullptr, grad), std::invalid_argument,
                "delta must be a finite number greater than 0; got 0");
   CHECK(values == std::vector<float>(3, 9.0f) && gradient == std::vector<float>(12, 9.0f));
-  CHECK(run(loss, target, zeros.data(), grad) == 0.0);  // no weight: the mean of nothing, and its gradient
+  CHECK(run(loss, target, zeros.data(), grad) == 0.0);  // all weights are 0: so are the mean and its gradient
   CHECK(gradient == std::vector<float>(12, 0.0f));
 }
 

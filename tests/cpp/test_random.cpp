@@ -1,5 +1,5 @@
-// Random numbers: known answers, distributions within computed bounds, and golden values: the bits are
-// part of what a seed promises, so a change of them is a decision.
+// Random numbers: known answers, distributions within computed bounds, and golden values. The bits are part
+// of what a seed promises, so they change only by decision.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -72,12 +72,12 @@ double kolmogorov_distance(std::vector<double> x, const Distribution& distributi
   return distance;
 }
 
-/// What the distance exceeds with probability 1e-6 at most (Dvoretzky, Kiefer, Wolfowitz; Massart).
+/// The distance exceeds this with probability 1e-6 at most (Dvoretzky, Kiefer, Wolfowitz; Massart).
 double kolmogorov_bound(std::size_t n) {
   return std::sqrt(std::log(2.0 / 1e-6) / (2.0 * static_cast<double>(n)));
 }
 
-/// Five standard deviations of a mean: exceeded with probability 6e-7.
+/// Five standard deviations of a mean, exceeded with probability 6e-7.
 double mean_bound(double variance, std::size_t n) {
   return 5.0 * std::sqrt(variance / static_cast<double>(n));
 }
@@ -161,7 +161,7 @@ TEST(uniform_stays_below_high) {
       CHECK(static_cast<double>(v) < high);
     }
   }
-  const double high = 1.0 + 1e-12;  // not a float32 itself: 1 is below it
+  const double high = 1.0 + 1e-12;  // not a float32: 1 is below it
   const auto x = uniform<float>(kStream, 0.5, high, 1000);
   CHECK(*std::max_element(x.begin(), x.end()) <= 1.0f);
 }
@@ -177,8 +177,9 @@ TEST(normal_distribution_of_numbers) {
 }
 
 TEST(normal_quantile_inverts_the_distribution_function) {
-  // AS 241 claims a relative error of 1e-16 beside that of its arithmetic, some 16 rounded operations; an
-  // error of x moves the probability by its density times that, and erfc adds a few roundings.
+  // AS 241 claims a relative error of 1e-16, in addition to that of its arithmetic, some 16 rounded
+  // operations. An error of x changes the probability by its density times that error, and erfc adds a few
+  // roundings.
   const double epsilon = std::numeric_limits<double>::epsilon();
   for (double p = 0x1p-1000; p < 0.5; p *= 1.01) {
     const double x = normal_quantile(p);
@@ -188,7 +189,7 @@ TEST(normal_quantile_inverts_the_distribution_function) {
       CHECK(false);
     }
   }
-  // Above one half 1 - p is exact.
+  // Above one half, 1 - p is exact.
   for (const double p : {0.0625, 0.03125, 0x1p-20, 0x1p-40, 0x1p-53})
     CHECK(normal_quantile(1.0 - p) == -normal_quantile(p));
 }

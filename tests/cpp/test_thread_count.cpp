@@ -1,4 +1,4 @@
-// How many threads there are: what the environment says, and what the system leaves this process.
+// The number of threads: what the environment asks for, and what the system leaves to this process.
 #include <sched.h>
 
 #include <cstdlib>
@@ -29,7 +29,7 @@ TEST(environment_sets_the_thread_count) {
     for (const std::string& part : {std::string("NNCORE_NUM_THREADS"), '"' + std::string(bad) + '"'})
       CHECK(message.find(part) != std::string::npos);
   }
-  // OpenMP's variable counts where ours says nothing; what OpenMP would not understand is as if not there.
+  // OpenMP's variable counts if ours is unset; values that OpenMP would not understand are ignored.
   CHECK(run("OMP_NUM_THREADS=7") == "7\n");
   for (const char* list : {"3,2,1", " 3", "3 ", "3 , 2"})
     CHECK(run("OMP_NUM_THREADS='" + std::string(list) + "'") == "3\n");
@@ -51,7 +51,7 @@ void write(const std::string& root, const std::string& path, const std::string& 
 struct Folder {
   Folder() { path = mkdtemp(name); }
   ~Folder() { std::filesystem::remove_all(path); }
-  char name[32] = "/tmp/nncore_cgroup_XXXXXX";  // mkdtemp writes the X
+  char name[32] = "/tmp/nncore_cgroup_XXXXXX";  // mkdtemp replaces the X
   std::string path;
 };
 
@@ -60,7 +60,7 @@ struct Folder {
 TEST(quotas_of_a_cgroup_of_version_2) {
   const Folder root;
   const auto quota = [&] { return cpu_quota(root.path); };
-  CHECK(!quota());  // there is nothing to read
+  CHECK(!quota());  // nothing to read
   write(root.path, "/proc/self/cgroup", "0::/user/job\n");
   CHECK(!quota());
   write(root.path, "/proc/self/mountinfo",
@@ -71,11 +71,11 @@ TEST(quotas_of_a_cgroup_of_version_2) {
   CHECK(!quota());
   write(root.path, "/sys/fs/cgroup/user/job/cpu.max", "250000 100000\n");
   CHECK(quota() == 2.5);
-  write(root.path, "/sys/fs/cgroup/user/cpu.max", "100000 100000\n");  // that around it is tighter
+  write(root.path, "/sys/fs/cgroup/user/cpu.max", "100000 100000\n");  // the enclosing group has less
   CHECK(quota() == 1.0);
   write(root.path, "/sys/fs/cgroup/user/cpu.max", "nonsense\n");
   CHECK(quota() == 2.5);
-  // In a container whose own group is mounted: by its name in the host's tree, in its own, and outside of it.
+  // A container that mounts only its own group: its name in the host's tree, in its own tree, and outside.
   write(root.path, "/proc/self/mountinfo", "30 24 0:26 /user /sys/fs/cgroup/user rw - cgroup2 cgroup2 rw\n");
   CHECK(quota() == 2.5);
   write(root.path, "/sys/fs/cgroup/user/cpu.max", "50000 100000\n");

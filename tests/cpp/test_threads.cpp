@@ -1,5 +1,5 @@
-// parallel_for: every element once, whatever calls it and from where; and the floating-point mode that
-// workers compute in.
+// parallel_for: every element once, whoever calls it, from wherever; and the floating-point mode of the
+// workers.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -32,8 +32,8 @@ struct ThreadCount {
   int before;
 };
 
-/// Runs parallel_for and returns whether the ranges cover [0, count) once, are multiples of a quarter of
-/// the grain, and workers are within bounds.
+/// Runs parallel_for. Returns whether the ranges cover [0, count) exactly once and are multiples of a quarter
+/// of the grain, and whether worker numbers are within bounds.
 bool covers(std::int64_t count, std::int64_t grain) {
   std::vector<int> visits(static_cast<std::size_t>(count));
   std::atomic<bool> fits{true};
@@ -49,8 +49,8 @@ bool covers(std::int64_t count, std::int64_t grain) {
   return fits;
 }
 
-/// Several threads computed: each of two bodies waits until the other has begun. A system that gives
-/// the second worker no turn within the time-out fails it.
+/// Whether several threads computed: each of two bodies waits until the other has begun. Fails if the system
+/// gives the second worker no time within the time-out.
 bool two_workers_meet() {
   std::atomic<int> present{0};
   std::atomic<bool> met{false};
@@ -63,7 +63,7 @@ bool two_workers_meet() {
   return met;
 }
 
-/// The same as covers(1000, 1), without memory of its own.
+/// Like covers(1000, 1), but allocates no memory.
 bool covers_without_memory() {
   static int visits[1000];
   std::fill(std::begin(visits), std::end(visits), 0);
@@ -208,7 +208,7 @@ TEST(body_may_bound_its_workers) {
     parallel_for(
         1000, 1,
         [&](std::int64_t begin, std::int64_t end, int worker) {
-          std::this_thread::sleep_for(std::chrono::microseconds(20));  // lets every worker come
+          std::this_thread::sleep_for(std::chrono::microseconds(20));  // gives every worker time to come
           if (worker != 0 && worker >= most) within = false;
           sum += end - begin;
         },
@@ -245,7 +245,7 @@ TEST(what_a_body_throws_is_its_callers) {
 
 TEST(threads_that_could_not_be_started_are_started_later) {
   if (!is("pool")) return;
-  constexpr int kMany = 16;  // more than any test before
+  constexpr int kMany = 16;  // more than in any earlier test
   const ThreadCount use(kMany);
   for (int round = 0; round < 3; ++round) {
     is_out_of_memory = true;
@@ -327,7 +327,7 @@ TEST(mode_is_set_and_restored) {
 
 TEST(workers_keep_the_mode_whoever_started_them) {
   const unsigned before = _mm_getcsr();
-  const ThreadCount use(12);  // more than any test before: some workers are started here
+  const ThreadCount use(12);  // more than in any earlier test: some workers start here
   _mm_setcsr(kProgramStart | kFlush);
   std::atomic<bool> right{true};
   parallel_for(1000, 1, [&](std::int64_t, std::int64_t, int worker) {
@@ -366,15 +366,15 @@ TEST(a_limit_holds_for_its_thread_as_long_as_it_lives) {
 
 namespace {
 
-/// Rounds whose time depends on the number of threads, in microseconds.
+/// Rounds whose time depends on the number of threads; microseconds(threads) gives the time.
 struct Rounds {
   ThreadChoice choice;
   int most;
   double (*microseconds)(int threads);
   double size = 1.0;
 
-  /// Runs `count` rounds and returns the number of threads of most of them; `took`: what all took, in
-  /// seconds.
+  /// Runs `count` rounds and returns the number of threads that most of them used. Adds the seconds that they
+  /// took to `took`.
   int run(int count, double* took = nullptr) {
     std::vector<int> rounds(static_cast<std::size_t>(most + 1));
     for (int i = 0; i < count; ++i) {
@@ -413,10 +413,10 @@ TEST(threads_that_hinder_are_given_up_and_taken_back) {
 }
 
 TEST(the_best_number_of_threads_is_found_by_halves) {
-  Rounds rounds{{}, 12, [](int threads) { return 300.0 / threads + 20.0 * threads; }};  // 12, 6, 3 are tried
+  Rounds rounds{{}, 12, [](int threads) { return 300.0 / threads + 20.0 * threads; }};  // tries 12, 6, 3
   rounds.run(700);
   CHECK(rounds.run(1000) == 3);
-  rounds.most = 4;  // starts anew
+  rounds.most = 4;  // starts over
   CHECK(rounds.choice.next(4) == 4);
   rounds.run(600);
   CHECK(rounds.run(1000) == 4);
@@ -424,7 +424,7 @@ TEST(the_best_number_of_threads_is_found_by_halves) {
 
 TEST(smaller_rounds_do_not_pass_for_faster_ones) {
   Rounds rounds{{}, 2, [](int threads) { return 300.0 / threads; }};
-  for (int epoch = 0; epoch < 400; ++epoch) {  // the last batch of each is small
+  for (int epoch = 0; epoch < 400; ++epoch) {  // the last batch of each epoch is small
     rounds.size = 1.0;
     CHECK(rounds.run(6) >= 1);
     rounds.size = 0.3;
