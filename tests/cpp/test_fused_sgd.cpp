@@ -1,5 +1,5 @@
-// Plain SGD whose update is fused with the backward pass, or with the next forward pass, against an update by
-// itself.
+// Plain SGD whose update is fused with the backward pass, or with the next forward pass, compared with a
+// separate update.
 #include <algorithm>
 
 #include "check.hpp"
@@ -14,9 +14,9 @@ using numeric::numbers;
 
 namespace {
 
-/// An encoder of 160 to 130, with weights large enough to be changed while their gradient is formed, and its
-/// decoder, whose weight is its own, that of the encoder (then it is changed once both gradients are there),
-/// or stored the other way round.
+/// An encoder of 160 to 130, with a weight large enough to be updated while its gradient is formed, and its
+/// decoder. The decoder's weight is its own, that of the encoder (updated once both gradients are there), or
+/// its own stored transposed.
 enum class Decoder { own, tied, transposed };
 
 template <class T>
@@ -65,7 +65,7 @@ TEST(an_update_while_the_gradient_is_formed_gives_the_bits_of_an_update_afterwar
 
 namespace {
 
-/// The identity; each of its backwards allows one more thread, so that the next step needs more memory.
+/// The identity. Each of its backward passes allows one more thread, so that the next step needs more memory.
 class MoreThreads final : public OperationOf<MoreThreads> {
  public:
   const char* kind() const override { return "more_threads"; }
@@ -81,8 +81,8 @@ class MoreThreads final : public OperationOf<MoreThreads> {
   }
 };
 
-/// Seven steps of one sample of type From, 160 to `width` to 10, by train_epoch or one at a time. Someone
-/// changes a weight after the first.
+/// Seven steps of one sample of type From, 160 to `width` to 10, by train_epoch or one at a time. A weight is
+/// changed from outside after the first step.
 template <class T, class From>
 std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
   auto parameters = std::make_shared<Parameters<T>>(
@@ -124,9 +124,11 @@ std::vector<T> sgd_by_sample(std::int64_t width, bool in_an_epoch) {
 }  // namespace
 
 TEST(an_update_together_with_the_next_forward_gives_the_bits_of_one_after_the_other) {
-  for (const std::int64_t width : {128, 130, 132, 136, 140}) {  // whole registers, and rests of all kinds
+  // Whole registers, and remainders of all kinds.
+  for (const std::int64_t width : {128, 130, 132, 136, 140}) {
     CHECK((sgd_by_sample<float, float>(width, true) == sgd_by_sample<float, float>(width, false)));
     CHECK((sgd_by_sample<double, double>(width, true) == sgd_by_sample<double, double>(width, false)));
   }
-  CHECK((sgd_by_sample<float, double>(130, true) == sgd_by_sample<float, double>(130, false)));  // not so
+  // Samples that must be converted are not used before their own step.
+  CHECK((sgd_by_sample<float, double>(130, true) == sgd_by_sample<float, double>(130, false)));
 }

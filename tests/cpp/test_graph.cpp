@@ -1,4 +1,4 @@
-// Graphs: what is refused before there are numbers, and what a plan fuses.
+// Graphs: what is rejected before there are numbers, and what a plan fuses.
 #include "check.hpp"
 #include "graph/plan.hpp"
 #include "nncore/graph.hpp"
@@ -66,13 +66,13 @@ TEST(plans_fuse_only_what_nobody_else_reads) {
   const Plan plan = make_plan(line, line.outputs());
   CHECK(plan.steps.size() == 2);
   CHECK(plan.steps[0].fused == ActivationKind::tanh && plan.steps[0].value == 2);
-  CHECK(plan.steps[0].derivative_done);  // e alone reads a: its product multiplies by tanh'
+  CHECK(plan.steps[0].derivative_done);  // only e reads a: its product multiplies by tanh'
   CHECK(plan.edge_derivative[plan.steps[1].first_edge] == 0);  // the step of d
 
   const Graph fork = graph_of({input_node("x", 3), dense_node("d", 0, 0, 1, 3, 3),
                                activation_node("a", 1, ActivationKind::tanh), add_node("s", {1, 2})},
                               {3});
-  CHECK(make_plan(fork, fork.outputs()).steps.size() == 3);  // d's own value is wanted too
+  CHECK(make_plan(fork, fork.outputs()).steps.size() == 3);  // d's own value is needed too
 
   const Graph softmax = graph_of(
       {input_node("x", 3), dense_node("d", 0, 0, 1, 3, 3), activation_node("a", 1, ActivationKind::softmax)},
@@ -90,6 +90,6 @@ TEST(plans_note_where_gradients_meet) {
   CHECK(plan.accumulate_edge[plan.steps[2].first_edge] == 0);  // s writes d's gradient first
   CHECK(plan.accumulate_edge[plan.steps[1].first_edge] == 1);  // then e adds
   CHECK(plan.accumulate_segment[plan.steps[1].first_segment_use] == 0);
-  CHECK(plan.accumulate_segment[plan.steps[0].first_segment_use] == 1);  // the shared weight, again
+  CHECK(plan.accumulate_segment[plan.steps[0].first_segment_use] == 1);  // the second use of the weight adds
   CHECK(plan.reaches_parameters[0] == 0 && plan.reaches_inputs[0] == 1);
 }

@@ -1,4 +1,4 @@
-// Calls that end early: what they ask and when, and what they leave behind.
+// Interrupted calls: when the callback is asked, and what the calls leave behind.
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -29,8 +29,8 @@ struct ThreadCount {
   int before;
 };
 
-/// The time that run() takes to end once it may: it is asked from the beginning, and told to end after
-/// `delay`. Negative where it ended by itself.
+/// How long run() takes to end once the callback says so, which it does after `delay`. Negative if run()
+/// ended by itself.
 template <class Run>
 std::chrono::duration<double> time_to_end(Clock::duration delay, Run run) {
   const Clock::time_point due = Clock::now() + delay;
@@ -54,7 +54,7 @@ void work(Clock::duration time) {
 #ifdef __SANITIZE_ADDRESS__
 constexpr auto kSoon = 5s;
 #else
-constexpr auto kSoon = 200ms;  ///< 100, and as much for a machine that does something else as well
+constexpr auto kSoon = 200ms;  ///< 100 ms, and as much again for a busy machine
 #endif
 
 }  // namespace
@@ -116,7 +116,7 @@ TEST(nobody_is_asked_who_need_not_be) {
       long_loop();
       CHECK(asked == 0);
     }
-    std::thread(long_loop).join();  // another thread's call is another call
+    std::thread(long_loop).join();  // a call on another thread is a separate call
     CHECK(asked == 0);
     long_loop();
     CHECK(asked == 1);
@@ -149,7 +149,7 @@ TEST(who_is_asked_may_call_the_library) {
 
 namespace {
 
-/// The identity, forwards or backwards so slow that somebody ends the call in it.
+/// The identity, so slow forward or backward that the call is interrupted in it.
 class SlowOperation final : public OperationOf<SlowOperation> {
  public:
   SlowOperation(bool forward, const bool* is_on) : forward_(forward), is_on_(is_on) {}
@@ -177,7 +177,7 @@ class SlowOperation final : public OperationOf<SlowOperation> {
   const bool* is_on_;
 };
 
-/// A network of dense, normalization, slow and dense, wide enough for gradients that are kept before
+/// A network of dense, normalization, slow and dense layers, wide enough that gradients are kept before
 /// backward.
 template <class T>
 struct Problem {
@@ -241,7 +241,8 @@ template <class T>
 void check_calls_that_end_early() {
   for (const bool slow_forward : {true, false}) {
     Problem<T> p(slow_forward);
-    p.network.train_step(*p.objective, p.batch, OptimizerKind::adam, p.state, p.workspace);  // none is zero
+    // So that no number is zero.
+    p.network.train_step(*p.objective, p.batch, OptimizerKind::adam, p.state, p.workspace);
     p.network.loss_and_gradients(*p.objective, p.batch, true, false, p.workspace);
     std::vector<T> out(p.y.size());
     const std::vector<std::pair<const char*, std::function<void()>>> calls = {
@@ -270,13 +271,13 @@ void check_calls_that_end_early() {
       p.is_slow = false;
       if (!(waited >= 0s && waited < kSoon)) check::fail(__FILE__, __LINE__, std::string(name) + " in time");
       std::vector<double> after = p.numbers();
-      if (fills) {  // a step may leave any gradients
+      if (fills) {  // a step may leave any gradients behind
         const auto first = static_cast<std::ptrdiff_t>(p.parameters->count());
         before.erase(before.begin() + first, before.begin() + 2 * first);
         after.erase(after.begin() + first, after.begin() + 2 * first);
       }
       if (before != after) check::fail(__FILE__, __LINE__, std::string(name) + " changed something");
-      call();  // and can be made again
+      call();  // the call can be repeated
     }
   }
 }
@@ -297,7 +298,7 @@ TEST(a_large_prediction_or_loss_ends_early) {
     Problem<float> p(true);
     Table many = p.input, targets = p.target;
     many.rows = targets.rows = 1 << 20;
-    many.row_stride = targets.row_stride = 0;  // one row, again and again
+    many.row_stride = targets.row_stride = 0;  // the same row again and again
     std::vector<float> out(1 << 22);
     const Matrix<float> outputs(out.data(), 2048, Problem<float>::kWidth);
     const auto predict = [&] {

@@ -1,4 +1,4 @@
-// The executor: gradients of whole graphs, operations that come from outside, memory.
+// The executor: gradients of whole graphs, operations defined outside the library, memory.
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -19,7 +19,7 @@ using numeric::numbers;
 
 namespace {
 
-/// Rows of an embedding table: an integer input, a segment, and a gradient that is scattered.
+/// Rows of an embedding table: an integer input, a segment, and a scattered gradient.
 class LookupOperation final : public OperationOf<LookupOperation> {
  public:
   explicit LookupOperation(int table, std::int64_t width) : segments_{table}, width_(width) {}
@@ -50,9 +50,9 @@ class LookupOperation final : public OperationOf<LookupOperation> {
   std::int64_t width_;
 };
 
-int threads_seen = 0;  ///< by the last forward of a CentreOperation
+int threads_seen = 0;  ///< in the last forward of a CentreOperation
 
-/// Subtracts a running mean, which training moves: non-trained state and the training flag.
+/// Subtracts a running mean that training updates: non-trained state and the training flag.
 class CentreOperation final : public OperationOf<CentreOperation> {
  public:
   explicit CentreOperation(int mean) : state_{mean} {}
@@ -107,7 +107,7 @@ struct Problem {
   Batch batch() const { return {inputs, targets, {}, nullptr, 0, count}; }
 };
 
-/// ||g - g_fd|| <= 1e-7 ||g_fd|| for every segment, by central differences.
+/// Checks ||g - g_fd|| <= 1e-7 ||g_fd|| for every segment, by central differences.
 void check_gradients(const Problem& problem, std::span<const LossTerm> terms) {
   const auto objective = problem.network.plan(terms);
   Workspace<double> workspace;
@@ -138,7 +138,7 @@ bool is_out_of_memory = false;
 
 }  // namespace
 
-// Counts what the library allocates, in every form that its containers and buffers use. Not inlined: the
+// Counts the library's allocations, in every form that its containers and buffers use. Not inlined: the
 // compiler would see malloc meet delete and warn.
 #define NOT_INLINED __attribute__((noinline))
 NOT_INLINED void* operator new(std::size_t size) {
@@ -159,7 +159,7 @@ NOT_INLINED void operator delete(void* memory, std::align_val_t) noexcept { std:
 NOT_INLINED void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 TEST(gradients_of_a_graph_with_everything) {
-  // x -> tanh(d) = h; the same layer again; the transposed weight; a product, a sum, a concatenation.
+  // x -> tanh(d) = h; the same layer again; the transposed weight; a product, a sum and a concatenation.
   std::vector<Segment> segments{weight_segment("d.weight", 4, 4), bias_segment("d.bias", 4, constant(0.1)),
                                 weight_segment("e.weight", 3, 8), bias_segment("e.bias", 3),
                                 bias_segment("t.bias", 4)};
@@ -204,7 +204,8 @@ TEST(operations_from_outside_have_segments_state_and_integers) {
   const auto objective = problem.network.plan(terms);
   Workspace<double> workspace;
 
-  // Words 1, 2 and 4 do not occur: the table's gradient has rows of zeros, the loss does not move the mean.
+  // Words 1, 2 and 4 do not occur, so the table's gradient has rows of zeros. The loss does not move the
+  // mean.
   problem.network.loss(*objective, problem.batch(), workspace);
   for (int i = 0; i < 5; ++i) CHECK(parameters->state()[i] == 0.0);
   problem.network.loss_and_gradients(*objective, problem.batch(), true, false, workspace);
@@ -217,7 +218,8 @@ TEST(operations_from_outside_have_segments_state_and_integers) {
       4.0;
   CHECK(std::abs(parameters->state()[3] - 0.5 * mean) < 1e-15);
 
-  // The segment table: a frozen segment keeps its bits, a multiplier of 0 too; the state is no optimizer's.
+  // A frozen segment keeps its bits, and so does one with multiplier 0. The optimizer does not touch the
+  // state.
   parameters->set_trainable(0, false);
   parameters->set_learning_rate_multiplier(1, 0.0);
   const std::vector<double> before(parameters->values(), parameters->values() + parameters->count());
@@ -258,23 +260,23 @@ TEST(no_allocation_once_a_batch_of_that_size_was_seen) {
         seen.push_back(allocations - before);
       }
     }
-    for (std::size_t i = 1; i < seen.size(); ++i) CHECK(seen[i] == 0);  // all but the first batch of 64
+    for (std::size_t i = 1; i < seen.size(); ++i) CHECK(seen[i] == 0);  // only the first batch allocates
     CHECK(seen[0] > 0);
     seen.clear();
   }
   set_num_threads(1);
-  CHECK(state.steps == 3 * 2 * 4);  // a batch of no rows is no step
+  CHECK(state.steps == 3 * 2 * 4);  // a batch without rows is not a step
 }
 
-/// What predict gives for `samples` one by one, asked three times: the parameters' being finite is not known,
-/// then asked for, then known. And what it gives for pairs of them, which skip no zeros.
+/// Compares predictions of single samples with those of pairs, which skip no zeros. Predicts three times:
+/// when it is not known whether the parameters are finite, when that is checked, and when it is known.
 template <class T>
 void check_single_predictions(std::int64_t in_features, std::int64_t out_features, double zeros) {
   auto parameters = std::make_shared<Parameters<T>>(
       std::vector<Segment>{weight_segment("w", out_features, in_features), bias_segment("b", out_features)});
   parameters->initialize(1);
   const std::vector<T> bias = numbers<T>(out_features, 2);
-  for (std::int64_t i = 0; i < out_features; ++i)  // where nothing is added to -0, tiles make it 0
+  for (std::int64_t i = 0; i < out_features; ++i)  // a chain of -0 and zeros gives 0 by tiles
     parameters->value(1).data[i] = i % 3 == 0 ? T{-0.0} : bias[static_cast<std::size_t>(i)];
   const Network<T> network(
       std::make_shared<const Graph>(std::vector<Node>{input_node("x", in_features),
@@ -304,7 +306,7 @@ void check_single_predictions(std::int64_t in_features, std::int64_t out_feature
   for (int round = 0; round < 3; ++round) CHECK(same(predict(1), expected));
   CHECK(parameters->known_finite());
 
-  // A product of zero and what is not finite is not a number.
+  // Zero times infinity is NaN.
   parameters->values()[parameters->count() - out_features - 1] = std::numeric_limits<T>::infinity();
   for (int round = 0; round < 3; ++round) CHECK(std::isnan(predict(1).back()));
 }

@@ -1,4 +1,4 @@
-// What a network refuses: arguments that do not fit, sizes that no number holds, objectives of other graphs,
+// What a network rejects: arguments that do not fit, sizes that no integer holds, objectives of other graphs,
 // and indices that change while they are read.
 #include <cmath>
 #include <limits>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
 
-/// Two inputs, of 4 features and of 2 integers below 5; two outputs, of 3 and of 7 features.
+/// Two inputs, of 4 features and of 2 integers below 5; two outputs, of 3 and 7 features.
 template <class T>
 struct Problem {
   Problem()
@@ -97,7 +97,7 @@ void check_outputs() {
   refuses({right[0], right[1].row_range(0, 1)}, "outputs[1] must be a matrix of shape (2, 7)");
   refuses({{nullptr, 2, 3}, right[1]}, "and no data");
   refuses({{p.out.data(), 2, 3, 1, 2}, right[1]}, "with contiguous rows");
-  refuses({{p.out.data(), 2, 3, 2}, right[1]}, "strides (2, 1)");  // rows that overlap
+  refuses({{p.out.data(), 2, 3, 2}, right[1]}, "strides (2, 1)");  // overlapping rows
   p.network.predict(p.inputs(), 2, right, p.workspace);
 }
 
@@ -236,8 +236,7 @@ TEST(steps_and_batches_count_no_further_than_numbers_go) {
 
 namespace {
 
-/// Writes another number to all indices before they are used: as another thread might, after they were
-/// checked.
+/// Overwrites all indices before they are used, as another thread might after they were checked.
 class Spoiling final : public OperationOf<Spoiling> {
  public:
   explicit Spoiling(std::vector<std::int64_t>* indices) : indices_(indices) {}

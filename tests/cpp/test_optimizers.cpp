@@ -1,5 +1,5 @@
-// What holds for every optimizer of the table, on every instruction set. Their formulas are compared with
-// independent ones in tests/test_optimizers.py.
+// Properties of every optimizer of the table, on every instruction set. tests/test_optimizers.py compares the
+// formulas with independent ones.
 #include "functions/optimizers.hpp"
 
 #include <algorithm>
@@ -74,7 +74,7 @@ T update_once(const Optimizer& optimizer, T p, T g, double weight_decay_multipli
   return p;
 }
 
-/// The largest gradients that are called safe, where all else is as bad as it may be.
+/// A step with the largest gradients that count as safe, and everything else as bad as possible.
 template <class T>
 void check_bounds(const Optimizer& optimizer, double moment, int step_number) {
   constexpr std::int64_t kCount = 8;
@@ -194,7 +194,7 @@ TEST(a_kind_has_the_defaults_of_its_entry) {
     constexpr std::size_t kFields = (sizeof optimizer - offsetof(Optimizer, learning_rate)) / sizeof(double);
     std::array<double, kFields> fields;
     std::memcpy(fields.data(), &optimizer.learning_rate, sizeof fields);
-    double sum = std::accumulate(fields.begin(), fields.end(), 0.0), defaults = 0.0;  // others are 0
+    double sum = std::accumulate(fields.begin(), fields.end(), 0.0), defaults = 0.0;  // unused fields are 0
     for (const auto& parameter : entry.parameters)
       defaults += parameter.name != nullptr ? parameter.initial : 0;
     CHECK(std::abs(sum - defaults) < 1e-12);
@@ -214,7 +214,7 @@ TEST(hyperparameters_outside_their_range_are_named) {
     }
   }
   Optimizer optimizer(OptimizerKind::sgd);
-  optimizer.epsilon = -1.0;  // which it does not have
+  optimizer.epsilon = -1.0;  // sgd has no epsilon
   validate(optimizer);
   optimizer.nesterov = 1.0;
   CHECK_THROWS(validate(optimizer), std::invalid_argument, "nesterov must be False where momentum is 0");

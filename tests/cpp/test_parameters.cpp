@@ -1,4 +1,4 @@
-// The store of parameters: layout, initial values, copying, and who may use it when.
+// The parameter store: layout, initial values, copying, and who may use it when.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -130,7 +130,7 @@ TEST(initial_values_depend_on_seed_and_segment_only) {
     return std::vector<Segment>{weight_segment("a", 3, 4), weight_segment("b", 3, 4)};
   };
   Parameters<float> first(two_alike()), second(two_alike()), other(two_alike());
-  fill_with(second.values(), 24, 5.0f);  // what was there does not matter
+  fill_with(second.values(), 24, 5.0f);  // earlier values do not matter
   first.initialize(1);
   second.initialize(1);
   other.initialize(2);
@@ -278,7 +278,7 @@ TEST(values_are_known_to_be_finite_when_asked_twice) {
       }
     }
     CHECK(std::as_const(parameters).value(0)(0, 0) == std::numeric_limits<T>::max());
-    CHECK(parameters.known_finite());  // only looked at
+    CHECK(parameters.known_finite());  // const access changes nothing
 
     T* const borrowed = parameters.values();
     parameters.begin_borrow();
@@ -361,7 +361,7 @@ TEST(readers_in_a_parent_do_not_bar_its_child) {
 
 TEST(usage_excludes_writers_from_threads) {
   Usage usage;
-  std::int64_t value = 0, writes = 0;  // plain: only exclusion keeps them whole
+  std::int64_t value = 0, writes = 0;  // not atomic: only exclusion keeps them right
   std::vector<std::thread> threads;
   std::vector<std::int64_t> written(4);
   for (std::size_t t = 0; t < written.size(); ++t)

@@ -1,4 +1,4 @@
-// Transforms, and factors of a step: against scalar formulas, on every instruction set and number of threads.
+// Transforms and factors of a step, compared with scalar formulas on every instruction set and thread count.
 #include "nncore/transforms.hpp"
 
 #include <algorithm>
@@ -23,7 +23,7 @@ namespace {
 
 using Transforming = std::vector<std::shared_ptr<const Transform>>;
 
-/// x -> d -> tanh -> e, of which e.bias is frozen; the store has a segment that the graph does not use.
+/// x -> d -> tanh -> e, where e.bias is frozen; the store has a segment that the graph does not use.
 template <class T>
 struct Model {
   static constexpr std::int64_t kIn = 200, kHidden = 300, kRows = 4;
@@ -74,7 +74,7 @@ std::vector<T> after_steps(const Transforming& transforms) {
   return all;
 }
 
-/// Adds nothing: a step with it is a step that stores its gradients.
+/// Changes nothing, but makes a step store its gradients.
 class Nothing final : public Transform {};
 
 /// Doubles all gradients of a step, and counts its calls.
@@ -129,7 +129,7 @@ TEST(clipping_by_the_global_norm_of_what_the_step_changes) {
     CHECK(std::abs(clipped.values()[i] - (start.values()[i] - change)) <= 1e-15);
     if (i > 100) i += 997;  // a sample of the rest
   }
-  Model<double> large;  // a norm that is not reached changes no bit
+  Model<double> large;  // a norm below the limit changes no bit
   large.step(Transforming{clip_by_global_norm(norm * 1.001)});
   CHECK(large.values() == plain.values());
 }
@@ -177,7 +177,7 @@ TEST(transforms_store_all_gradients_and_change_no_bit_themselves) {
   }
   CHECK(fused.values() == stored.values());
   const Model<float> untouched;
-  CHECK(fused.gradients()[30] == untouched.gradients()[30]);  // of the large weight
+  CHECK(fused.gradients()[30] == untouched.gradients()[30]);  // the large weight's is not stored
   CHECK(stored.gradients()[30] != untouched.gradients()[30]);
 }
 
@@ -239,7 +239,7 @@ TEST(factors_multiply_the_hyperparameters_of_their_steps) {
                                 scheduled.state, scheduled.workspace, options);
   for (int i = 0; i < 4; ++i) {
     Optimizer optimizer = by_hand.optimizer;
-    optimizer.learning_rate *= i == 0 ? 0.5 : 2.0;  // the last run goes on
+    optimizer.learning_rate *= i == 0 ? 0.5 : 2.0;  // the last run continues
     optimizer.weight_decay *= i == 0 ? 1.0 : 4.0;
     Batch one = by_hand.batch;
     one.first = i;

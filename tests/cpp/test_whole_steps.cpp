@@ -1,4 +1,4 @@
-// A step is made whole or not at all: what is not finite is thrown before anything is written.
+// A step is made whole or not at all: non-finite numbers are rejected before anything is written.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -21,8 +21,8 @@ using test_optimizers::slots_of;
 
 namespace {
 
-/// A network x -> d -> tanh -> e of which the first weight is large enough to be changed while its gradient
-/// is formed, or to be bounded.
+/// A network x -> d -> tanh -> e whose first weight is large enough to be updated while its gradient is
+/// formed, or to be bounded.
 template <class T>
 struct Wide {
   static constexpr std::int64_t kIn = 200, kHidden = 100, kRows = 4;
@@ -49,7 +49,7 @@ struct Wide {
   }
 };
 
-/// What is refused has changed no value, no slot and no count of steps.
+/// Checks that a rejected step changes no value, no slot and no step count.
 template <class T, class Run>
 void check_refused(Wide<T>& model, OptimizerState<T>& state, Run run, const char* message) {
   const std::vector<T> values = model.values(), slots = slots_of(std::as_const(state));
@@ -58,7 +58,7 @@ void check_refused(Wide<T>& model, OptimizerState<T>& state, Run run, const char
   CHECK(model.values() == values && slots_of(std::as_const(state)) == slots && state.steps == steps);
 }
 
-/// A step is refused so, or it leaves everything finite.
+/// Checks that a step is rejected in this way, or leaves everything finite.
 template <class T, class Run>
 void check_whole(Wide<T>& model, OptimizerState<T>& state, Run run) {
   const std::vector<T> values = model.values(), slots = slots_of(std::as_const(state));
@@ -80,7 +80,7 @@ void check_whole_steps(Optimizer usual) {
   usual.learning_rate = 1e-3;
   const bool is_sgd_or_adam = usual.kind == OptimizerKind::sgd || usual.kind == OptimizerKind::adam;
   const T huge = std::numeric_limits<T>::max();
-  {  // a finite loss, but a gradient that overflows: that of the last layer, whose input is small, does not
+  {  // a finite loss, but a gradient that overflows, except in the last layer, whose input is small
     Wide<T> model;
     OptimizerState<T> state(usual, model.parameters->count());
     model.step(usual, state);
@@ -145,14 +145,14 @@ void check_whole_steps(Optimizer usual) {
     state.slot(slot)[5] = before;
   }
   std::fill_n(model.parameters->gradients(), model.parameters->count(), T(1));
-  std::fill_n(model.parameters->gradient(2).data, 3, huge / 2);  // finite, but not its square
+  std::fill_n(model.parameters->gradient(2).data, 3, huge / 2);  // finite, but its square is not
   if (usual.kind == OptimizerKind::adam)
     check_refused(
         model, state, [&] { model.network.update(usual, state); }, "the update of e.weight is not finite");
   check_whole(model, state, [&] { model.network.update(usual, state); });
 }
 
-/// Steps that no bound shows to be safe, although they are: they are tried out, and then made.
+/// Steps that are safe although no bound shows it: they are tried out, and then made.
 template <class T>
 void check_tried_out_steps(Optimizer slow) {
   const T large = static_cast<T>(std::sqrt(static_cast<double>(std::numeric_limits<T>::max())) / 16);
