@@ -84,8 +84,8 @@ template <class T>
 struct ActivationKernel<T, ActivationKind::leaky_relu> {
   T slope;
   NNCORE_INLINE explicit ActivationKernel(const Activation& a) : slope(static_cast<T>(a.negative_slope)) {}
-  /// With slope 0, a negative z gives -0. z is made finite there, because -infinity, whose limit is 0, would
-  /// give NaN.
+  /// With slope 0, a negative z gives -0. z is kept finite, because -infinity would give NaN where the limit
+  /// is 0.
   NNCORE_INLINE Vec<T> value(Vec<T> z) const {
     const Vec<T> finite = max(broadcast<T>(-Format<T>::largest), z);
     return z > T(0) ? z : (slope == T(0) ? finite : z) * slope;

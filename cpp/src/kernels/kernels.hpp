@@ -1,5 +1,5 @@
 // All kernels of one instruction set, gathered into its table. Exactly one translation unit per set
-// (baseline.cpp, avx2.cpp, ...) includes this file; it defines the register size and the name of the set.
+// (baseline.cpp, avx2.cpp, ...) includes this file and defines the register size and the name of the set.
 #pragma once
 
 #include "table.hpp"

@@ -19,7 +19,7 @@ using nncore::kernels::RowLossCall;
 template <LossKind kind, class T>
 struct LossKernel;
 
-/// The loss l of some elements, in float64 and in the parts of widen, and dl/dprediction.
+/// The loss l of some elements, in float64 and in the parts that widen gives, and dl/dprediction.
 template <class T, class Terms>
 struct ElementLoss {
   Terms terms;
@@ -63,7 +63,7 @@ struct LossKernel<LossKind::cross_entropy, T> {
   }
 };
 
-/// log(1 - a) to full precision: the rounding of 1 - a to b loses (1 - b) - a, which is exact.
+/// log(1 - a) to full precision: rounding 1 - a to b loses (1 - b) - a, which is computed exactly.
 template <class T>
 NNCORE_INLINE Vec<T> log_of_complement(Vec<T> a) {
   const Vec<T> b = T(1) - a;
@@ -119,7 +119,7 @@ struct LossKernel<LossKind::huber, T> {
   static NNCORE_INLINE auto at(Vec<T> a, Vec<T> y, const Vec<T> (&parameters)[1]) {
     const Vec<T> difference = a - y;
     const Vec<T> size = magnitude<T>(difference);
-    const Vec<T> most = min(parameters[0], size);  // NaN if the size is
+    const Vec<T> most = min(parameters[0], size);  // NaN if the size is NaN
     return element_loss<T>(
         [=](int part) __attribute__((always_inline)) {
           const Vec<double> wide = widen<T>(most, part);

@@ -8,9 +8,8 @@
 
 namespace {
 
-/// The largest |v|, compared as integers: without their sign bits, floating-point numbers have the order of
-/// their bits, infinity is above them, and NaN is above infinity. (Floating-point comparison would lose a
-/// NaN.)
+/// The largest |v|, compared as integers: without the sign bit, the bits of floating-point numbers are
+/// ordered like the numbers, with NaN above infinity. (Floating-point comparison would lose a NaN.)
 template <class T>
 T largest_magnitude(const T* values, int64_t count) {
   constexpr int lanes = kLanes<T>;

@@ -15,8 +15,8 @@
 
 namespace {
 
-/// Registers of samples for R rows: enough chains to hide the latency of an fma, and few enough for the
-/// register file to hold one transposed piece as well.
+/// Registers of samples for R rows: enough chains to hide the latency of an fma, and few enough to leave
+/// registers for one transposed piece.
 constexpr int narrow_vectors(int rows) { return rows <= (NNCORE_VECTOR_BYTES == 64 ? 4 : 3) ? 2 : 1; }
 
 /// A piece of kPackLanes samples: transposed[k][j] = sample(j)[k].

@@ -15,8 +15,7 @@ struct MakeIndices<0, I...> {
   typedef Indices<I...> type;
 };
 
-/// Transposing uses registers of at most 32 bytes: where wider ones exist, one shuffle of them takes as long
-/// as two.
+/// Transposes in registers of at most 32 bytes: a shuffle of a wider register takes as long as two of these.
 inline constexpr int kPackBytes = NNCORE_VECTOR_BYTES < 32 ? NNCORE_VECTOR_BYTES : 32;
 template <class T>
 inline constexpr int kPackLanes = kPackBytes / static_cast<int>(sizeof(T));

@@ -1,4 +1,4 @@
-// The product of a column and a row: depth 1, where all the work is to read and write c.
+// The product of a column and a row: depth 1, where reading and writing c is all the work.
 #pragma once
 
 #include "table.hpp"

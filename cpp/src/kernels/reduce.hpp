@@ -94,7 +94,7 @@ NNCORE_INLINE void for_each_row(int64_t rows, int64_t columns, Body body) {
     for (int64_t row = 0; row < rows; ++row) body(row, Constant<false>{});
 }
 
-/// How many rows' sums are kept, to take their logarithms together.
+/// How many rows are summed before the logarithms of their sums are taken together.
 inline constexpr int64_t kRowBlock = 64;
 
 /// What one pass over a row leaves for the next: in registers for a narrow row, else in `row`, or nowhere if
@@ -196,7 +196,7 @@ class RowSum {
   Vec<double> lanes_[kParts<double>] = {};
 };
 
-/// The largest element of a row. May miss a NaN, which shows in what is computed from all elements.
+/// The largest element of a row. A NaN may be missed, but shows in what is computed from all elements.
 template <class T, bool kNarrow = false>
 NNCORE_INLINE T row_max(const T* row, int64_t count) {
   const Vec<T> lowest = broadcast<T>(-static_cast<T>(__builtin_inf()));

@@ -1,4 +1,4 @@
-// Micro-kernels of products whose left operand has many zeros: chains skip the steps of the zeros.
+// Micro-kernels of products whose left operand has many zeros, which the chains skip.
 //
 //   for each row r:  for k with a(r, k) != 0:  broadcast a(r, k), V fmas with row k of b, from the L1 cache
 //

@@ -148,8 +148,8 @@ struct Rows {
   std::int64_t row_stride;
 };
 
-/// out = f(in) for each of `rows` rows; out may be in. If derivative.data is not null, also derivative =
-/// f'(in), which only elementwise activations whose derivative reads the input support.
+/// out = f(in) for each of `rows` rows; out may be in. If derivative.data is not null, also writes f'(in)
+/// there; only for elementwise activations whose derivative reads the input.
 template <class T>
 struct ActivationCall {
   const Activation* activation;

@@ -69,7 +69,7 @@ NNCORE_INLINE void transpose(const V (&row)[4], Vec<float>* column) {
 #endif
 }
 
-/// Reads the row of each lane and transposes the rows: faster than to gather or select by column.
+/// Reads the row of each lane and transposes the rows, which is faster than gathering or selecting by column.
 template <int kCount>
 NNCORE_INLINE Coefficients look_up(const PieceTable& table, Vec<uint32_t> index) {
   typedef VectorType<float, 4>::type Quad;

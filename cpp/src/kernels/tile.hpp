@@ -5,8 +5,8 @@
 //   for k:  load row k of b into V registers; for each of R rows: broadcast a(r, k), V fmas
 //
 // R x V accumulators must be enough to hide the latency of an fma and few enough for the register file.
-// Narrow results use shapes with more rows, and few rows use shapes with more columns. The left operand is
-// read in place through its two strides, so that one kernel serves X W^T, D W and D^T X.
+// Narrow results use taller shapes; products of few rows use wider ones. The left operand is read in place
+// through its two strides, so that one kernel serves X W^T, D W and D^T X.
 #pragma once
 
 #include "table.hpp"

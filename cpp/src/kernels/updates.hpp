@@ -233,7 +233,7 @@ struct UpdateRule<OptimizerKind::adamax, T> {
   }
 };
 
-// What is common to all ------------------------------------------------------------------------------------
+// Shared by all kinds --------------------------------------------------------------------------------------
 
 template <class Rule, class T>
 void prepare_update(const Optimizer& o, int64_t step, UpdateScalars<T>& scalars) {

@@ -63,8 +63,8 @@ NNCORE_INLINE IntVec<T> broadcast_int(Int<T> x) {
   return x + IntVec<T>{};
 }
 
-/// *p in all lanes. On x86 the value goes through a general register, so that its load does not take a turn
-/// from vector loads.
+/// *p in all lanes. On x86 the value goes through a general register, so that its load does not compete with
+/// vector loads.
 template <class T>
 NNCORE_INLINE Vec<T> load_broadcast(const T* p) {
 #if NNCORE_VECTOR_BYTES >= 32

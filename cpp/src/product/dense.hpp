@@ -25,7 +25,7 @@ struct DenseGradients {
   T* bias = nullptr;
   bool accumulate_x = false;
   bool accumulate_weight = false;
-  T weight_scale = 1;  ///< of what is accumulated; may differ from 1 only if is_one_chain
+  T weight_scale = 1;  ///< scales what is accumulated; may differ from 1 only if is_one_chain
   bool accumulate_bias = false;
   InputDerivative<T> derivative_x{};  ///< multiplies grad_x
 };

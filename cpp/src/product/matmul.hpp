@@ -6,7 +6,7 @@
 //  M +---+---+---+                for each panel: pack it (depth x panel width), if that pays
 //    |   |   |   |                  for each row tile: micro-kernel; after the last chain: the epilogue
 //    +---+---+---+
-//        panel                  Threads share the tasks, but never the sum over the depth.
+//        panel                  Threads divide the tasks, but never the sum over the depth.
 #pragma once
 
 #include <cstdint>

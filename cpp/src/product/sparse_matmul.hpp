@@ -1,11 +1,11 @@
 // The driver of products of an operand with many zeros, such as the output of relu, or a gradient that has
-// passed relu. Chains skip the steps of the zeros; the bits are those of tiles.
+// passed relu. The chains skip the zeros; the bits are those of tiles.
 //
 //   For each block of rows, chain of the depth and panel of columns:
 //     for each kSparseDepth of the depth: pack b (kSparseDepth x panel width, which fills the L1 cache);
 //       for each row: make the steps of its chains that are not zero (kernels/sparse.hpp)
 //
-// Rows are not tiled, because each has its zeros elsewhere: a step reads b from the L1 cache.
+// Rows are not tiled, because each has its zeros in other places; each step reads b from the L1 cache.
 //
 // A single row reads b in place, and only the rows that it does not skip; b must be known to be finite.
 #pragma once
