@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
     }
     std::printf("%s %s\n", check::failures == before ? "ok    " : "FAILED", test.name);
   }
-  if (ran == 0) std::printf("no test of that name\n");
+  if (ran == 0) std::printf("no test has that name\n");
   return check::failures > 0 || ran == 0;
 }
 #endif

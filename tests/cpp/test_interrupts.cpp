@@ -269,7 +269,8 @@ void check_calls_that_end_early() {
       p.is_slow = true;
       const auto waited = time_to_end(50ms, call);
       p.is_slow = false;
-      if (!(waited >= 0s && waited < kSoon)) check::fail(__FILE__, __LINE__, std::string(name) + " in time");
+      if (!(waited >= 0s && waited < kSoon))
+        check::fail(__FILE__, __LINE__, std::string(name) + " did not end in time");
       std::vector<double> after = p.numbers();
       if (fills) {  // a step may leave any gradients behind
         const auto first = static_cast<std::ptrdiff_t>(p.parameters->count());

@@ -172,7 +172,7 @@ void dense_forward(Matrix<const T> x, Matrix<const T> weight, const T* bias, Mat
   check_shape<T>("output", output, x.rows, weight.rows, "(B, O)");
   output = with_unit_stride(output);
   if (output.column_stride != 1)
-    throw invalid("output must have contiguous rows; got columns ", output.column_stride, " elements apart");
+    throw invalid("output must have contiguous rows; got a column stride of ", output.column_stride);
   const FloatingPointMode mode;
   OwnScratch scratch(dense_scratch_bytes(weight.columns, weight.rows, x.rows));
   dense_forward<T>(with_unit_stride(x), with_unit_stride(weight), bias, output,
