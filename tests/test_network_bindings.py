@@ -333,10 +333,10 @@ def test_objective_and_state_of_others() -> None:
         for state in (sgd, wide.state):
             arguments = (model.objective, x, y, model.optimizer, state)
             with pytest.raises(
-                ValueError, match="state must be of adam with 8 parameters and the slots first"
+                ValueError, match="state must be for adam with 8 parameters and the slots first"
             ):
                 model.network.train_step(*arguments)
-            with pytest.raises(ValueError, match="state must be of adam"):
+            with pytest.raises(ValueError, match="state must be for adam"):
                 model.network.update(model.optimizer, state)
 
 
