@@ -8,7 +8,8 @@
 namespace nncore {
 namespace {
 
-/// A weight with fewer elements stays in the cache: its gradient is stored, and updated with its neighbours.
+/// A smaller weight stays in the cache: its gradient is stored, and it is updated together with its
+/// neighbors.
 constexpr std::int64_t kSmallSegment = 1 << 14;
 
 }  // namespace
