@@ -176,9 +176,10 @@ TEST(sizes_that_no_number_holds) {
   for (const std::int64_t features : {std::int64_t{0}, std::int64_t{-1}, -kHuge - 1})
     CHECK_THROWS(graph({input_node("x", features)}), std::invalid_argument, "at least 1 feature");
   const std::int64_t half = kMostFeatures / 2;
-  CHECK_THROWS(graph({input_node("x", half), concatenate_node("c", {0, 0, 0})}), std::invalid_argument,
-               "node 'c' must have at most 549755813888 features, because all nodes together may have "
-               "1099511627776; got ");
+  CHECK_THROWS(
+      graph({input_node("x", half), concatenate_node("c", {0, 0, 0})}), std::invalid_argument,
+      "node 'c' must have at most 549755813888 features, because all nodes together may have at most "
+      "1099511627776; got ");
   CHECK_THROWS(graph({input_node("x", half), activation_node("a", 0, ActivationKind::tanh),
                       activation_node("b", 1, ActivationKind::tanh)}),
                std::invalid_argument, "node 'b'");

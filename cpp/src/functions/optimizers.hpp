@@ -26,7 +26,7 @@ class OptimizerStep {
   double learning_rate() const { return learning_rate_; }
   /// Whether a segment's weight_decay_multiplier makes a difference.
   bool decays() const { return weight_decay_ != 0.0 || l2_ != 0.0; }
-  /// Whether the update is just p -= learning_rate gradient, for parameters with these scalars.
+  /// Whether the update is just p -= learning_rate * gradient, for parameters with these scalars.
   bool is_descent(const kernels::UpdateScalars<T>& scalars) const;
   /// The scalars of all parameters with these multipliers.
   kernels::UpdateScalars<T> scalars(double learning_rate_multiplier, double weight_decay_multiplier) const;

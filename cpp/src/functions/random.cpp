@@ -24,7 +24,8 @@ constexpr std::int64_t kGrain = 256;  ///< up to this many `Bits` are drawn on o
 /// Draws the random bits of the elements of a stream.
 ///
 /// A counter consists of the block's number (48 bits, since 2^49 elements exceed any address space), the
-/// purpose (16 bits) and the stream's index (64 bits). The key is the seed. No two blocks share both.
+/// purpose (16 bits) and the stream's index (64 bits). The key is the seed. No two blocks share counter and
+/// key.
 class BitSource {
  public:
   explicit BitSource(const RandomStream& stream)

@@ -70,9 +70,9 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     }
     if (node.features < 1) fail(node, join("must have at least 1 feature; got ", node.features));
     if (node.features > kMostFeatures - total_features)
-      fail(node,
-           join("must have at most ", kMostFeatures - total_features,
-                " features, because all nodes together may have ", kMostFeatures, "; got ", node.features));
+      fail(node, join("must have at most ", kMostFeatures - total_features,
+                      " features, because all nodes together may have at most ", kMostFeatures, "; got ",
+                      node.features));
     total_features += node.features;
     for (const int input : node.inputs) {
       readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));

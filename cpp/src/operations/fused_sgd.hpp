@@ -28,7 +28,7 @@ class FusedSgd {
   virtual void backward(const NodeCall<T>& call) const = 0;
   /// Stores the gradient.
   virtual void store_gradient(const NodeCall<T>& call) const = 0;
-  /// segment += scale gradient, without storing the gradient.
+  /// segment += scale * gradient, without storing the gradient.
   virtual void step(const NodeCall<T>& call, T scale) const = 0;
   /// `step` and the operation's forward pass for `next_input`, the one sample of the next batch. All other
   /// segments must have been updated before.

@@ -7,8 +7,7 @@ namespace nncore {
 namespace {
 
 /// Rounds between trials, doubled each time that nothing changes. A trial times kTimedRounds rounds with the
-/// chosen number of threads, and as many with the candidate, after one in which the data move to other
-/// caches.
+/// chosen number of threads, and as many with the candidate, after one that moves the data to other caches.
 constexpr int kShortestRest = 128;
 constexpr int kLongestRest = 512;
 constexpr int kTimedRounds = 2;

@@ -39,9 +39,9 @@ class Executor {
 
   void load_inputs(const Plan& plan, const Source& source);
   void run_forward(const Plan& plan, Pass pass);
-  /// Leaves out the gradients of the weights that `update`, if there is one, takes.
+  /// Skips the gradients of the weights that `update`, if there is one, takes.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, PlanUpdate<T>* update = nullptr);
-  /// The forward pass and the loss, with its gradient if `gradients`: backward is to follow.
+  /// The forward pass and the loss, with its gradient if backward is to follow (`gradients`).
   double evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
                   int ready = -1);
   /// Makes one step and returns its loss. If a number would not be finite, throws NotFinite and changes

@@ -22,13 +22,13 @@
 namespace nncore {
 namespace {
 
-/// The size of predict's chunks: activations of about this many bytes stay in the L2 cache, but each packed
-/// panel of weights must serve enough rows.
+/// The size of the chunks of `predict`: activations of about this many bytes stay in the L2 cache, but each
+/// packed panel of weights must serve enough rows.
 constexpr std::int64_t kChunkBytes = 1 << 20;
 constexpr std::int64_t kFewestChunkRows = 240;
 constexpr std::int64_t kMostChunkRows = 8192;
 
-/// loss processes this many rows at a time, which bounds the memory of the activations.
+/// `loss` processes this many rows at a time, which bounds the memory of the activations.
 constexpr std::int64_t kLossRows = 4096;
 
 constexpr std::chrono::milliseconds kTickInterval{50};

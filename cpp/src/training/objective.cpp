@@ -64,7 +64,8 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   return planned;
 }
 
-/// Gathers a column of weights, and divides them by the largest. Returns their sum in the column's unit.
+/// Gathers a column of weights into `given`, and divided by the largest into `relative`. Returns their sum in
+/// the column's unit.
 template <class T>
 double gather_weights(const Batch& batch, std::size_t column, double* given, T* relative) {
   const double unit = batch.weight_units.empty() ? 1.0 : batch.weight_units[column];

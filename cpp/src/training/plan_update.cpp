@@ -8,8 +8,7 @@
 namespace nncore {
 namespace {
 
-/// A smaller weight stays in the cache: its gradient is stored, and it is updated together with its
-/// neighbors.
+/// Smaller weights stay in the cache: their gradients are stored, and neighbors are updated together.
 constexpr std::int64_t kSmallSegment = 1 << 14;
 
 }  // namespace

@@ -23,8 +23,7 @@ class PlanUpdate {
   PlanUpdate(const Running<T>& at_work, const Optimizer& optimizer, const StepOptions& options,
              OptimizerState<T>& state);
 
-  /// Whether a step's weight is updated while its gradient is computed. Backward then leaves the gradient
-  /// out.
+  /// Whether a step's weight is updated while its gradient is computed. If so, backward skips the gradient.
   bool takes(const PlannedStep& step);
 
   /// Called after backward, before anything is written. Lets the transforms change the gradients, and makes

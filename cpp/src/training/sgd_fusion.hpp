@@ -28,8 +28,7 @@ class SgdFusion {
       : at_work_(at_work), bounded_steps_(bounded_steps), update_(update) {}
 
   /// Fuses the update of a step's weight, if the operation can and the update is plain gradient descent. The
-  /// weight must have one use, and its gradient a bound. If it returns true, backward leaves the gradient
-  /// out.
+  /// weight must have one use, and its gradient a bound. If it returns true, backward skips the gradient.
   bool take(const PlannedStep& step);
   /// Stores the gradient after all, and leaves the weight to the update that follows.
   void give_back(const PlannedStep& step);

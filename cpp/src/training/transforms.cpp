@@ -50,7 +50,7 @@ class ClipByGlobalNorm final : public TransformOf<ClipByGlobalNorm> {
   template <class T>
   void change(const TransformCall<T>& call) const {
     const double norm = norm_of(call);
-    // Non-finite gradients stay as they are: the step will be refused, and its error names the segment.
+    // Non-finite gradients stay as they are: the step will be rejected, and its error names the segment.
     if (!(norm > max_norm_) || !std::isfinite(norm)) return;
     const T factor = static_cast<T>(max_norm_ / norm);
     call.for_each_piece([&](std::int64_t offset, std::int64_t count) {
@@ -91,7 +91,7 @@ class ClipByValue final : public TransformOf<ClipByValue> {
     const T limit = static_cast<T>(std::min(limit_, static_cast<double>(kLargest)));
     call.for_each_piece([&](std::int64_t offset, std::int64_t count) {
       change_all(call.parameters.gradients() + offset, count, [=](T g) {
-        if (g > limit) return g <= kLargest ? limit : g;  // an infinity stays: the step will be refused
+        if (g > limit) return g <= kLargest ? limit : g;  // an infinity stays: the step will be rejected
         if (g < -limit) return g >= -kLargest ? -limit : g;
         return g;
       });
