@@ -25,7 +25,11 @@ def fit(**changes):
 
 FITTING = {
     "rows of y": (fit(y=[0, 1]), ValueError, "y must have 4 samples, as x has; got 2"),
-    "label too large": (fit(y=[0, 1, 2, 0]), ValueError, "label 2 in row 2; allowed are 0 to 1"),
+    "label too large": (
+        fit(y=[0, 1, 2, 0]),
+        ValueError,
+        "y must hold labels from 0 to 1; got label 2 in row 2",
+    ),
     "label below 0": (fit(y=[0, 1, -1, 0]), ValueError, "label -1 in row 2"),
     "NaN among targets": (
         fit(y=np.full((4, 2), np.nan)),

@@ -54,7 +54,7 @@ def test_a_loss_that_does_not_fit_names_the_one_that_does(end: str, loss: str) -
             "binary_cross_entropy": "sigmoid_cross_entropy",
         }
         assert others == [of_logits[loss]]
-        assert "end the model in that" in text
+        assert "end the model in '" in text
 
 
 def test_each_output_is_named() -> None:
@@ -154,7 +154,7 @@ def test_monitors(case: str, make: Any, tmp_path: Path) -> None:
 
 
 VALIDATION = {
-    "labels": ((X, LABELS + 1), "validation y has label 2 in row 1"),
+    "labels": ((X, LABELS + 1), "validation y must hold labels from 0 to 1; got label 2 in row 1"),
     "labels of floats": ((X, LABELS / 2), "validation y must be class indices of an integer dtype"),
     "shape of y": ((X, np.ones((4, 3))), r"validation y must have shape \(4, 2\)"),
     "rows of y": ((X, LABELS[:2]), "validation y must have 4 samples, as validation x has; got 2"),
@@ -164,7 +164,7 @@ VALIDATION = {
     "weights below 0": ((X, LABELS, -np.ones(4)), "validation sample_weight must be finite and at least 0"),
     "no weight": (
         (X, LABELS, np.zeros(4)),
-        "validation sample_weight must be positive for a sample at least",
+        "validation sample_weight must be positive for at least one sample",
     ),
 }
 

@@ -273,10 +273,10 @@ def test_floats_are_no_codes():
 
 def test_embeddings_and_other_layers_read_their_own_kind_of_numbers():
     x = nc.Input(2)
-    with pytest.raises(ValueError, match=r"\(embedding\) needs an integer input but reads the floats"):
+    with pytest.raises(ValueError, match=r"\(embedding\) must read an integer input; got the floats"):
         nc.Model(x, nc.Embedding(5, 3)(x))
     x = nc.Input(2, is_integer=True)
-    with pytest.raises(ValueError, match=r"\(dense\) needs floats but reads the integer input"):
+    with pytest.raises(ValueError, match=r"\(dense\) must read floats; got the integer input"):
         nc.Model(x, nc.Dense(2, 3)(x))
 
 

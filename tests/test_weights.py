@@ -152,7 +152,7 @@ def test_nothing_takes_part_where_all_weights_are_0() -> None:
     )
     for call in calls:
         with pytest.raises(
-            ValueError, match=r"sample_weight must be positive for a sample at least; got 0 for all$"
+            ValueError, match=r"sample_weight must be positive for at least one sample; got 0 for all$"
         ):
             call()
     assert np.array_equal(trainer.model.parameters, before)
@@ -308,7 +308,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "text in one": ({"kind": ["a"] * ROWS}, r"sample_weight\['kind'\] must hold"),
     "below 0 in one": ([WEIGHT, -1.0 * KNOWN], r"sample_weight\[1\] must be finite and at least 0; got -1"),
     "NaN in one": ([WEIGHT * np.nan, KNOWN], r"sample_weight\[0\] must be finite .*; got nan in row"),
-    "0 in all": ([0 * WEIGHT, 0 * WEIGHT], "must be positive for a sample at least; got 0 for all"),
+    "0 in all": ([0 * WEIGHT, 0 * WEIGHT], "must be positive for at least one sample; got 0 for all"),
     "missing in one": ([WEIGHT, GAP], r"sample_weight\[1\] must have no missing values; .* row 0"),
 }
 

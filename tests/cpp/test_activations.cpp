@@ -428,15 +428,15 @@ TEST(shapes_that_differ_are_named) {
   const Activation relu = ActivationKind::relu;
   const Matrix<const double> in(data, 3, 4);
   CHECK_THROWS(nncore::activation_forward<double>(relu, in, {out, 4, 3}), std::invalid_argument,
-               "output has shape (4, 3); expected (3, 4)");
+               "output must have shape (3, 4), the shape of input; got (4, 3)");
   CHECK_THROWS(nncore::activation_forward<double>(relu, {data, 3, 2, 4, 2}, {out, 3, 2}),
-               std::invalid_argument, "input has columns 2 elements apart");
+               std::invalid_argument, "input must have contiguous rows; got columns 2 elements apart");
   CHECK_THROWS(nncore::activation_forward<double>(relu, in, {nullptr, 3, 4}), std::invalid_argument,
-               "output is missing");
+               "output must be a matrix of shape (3, 4); got none");
   CHECK_THROWS(nncore::activation_backward<double>(relu, {data, 2, 4}, in, {out, 3, 4}),
-               std::invalid_argument, "grad_output has shape");
+               std::invalid_argument, "grad_output must have shape");
   CHECK_THROWS(nncore::activation_backward<double>(relu, in, in, {out, 3, 3}), std::invalid_argument,
-               "grad_input has shape");
+               "grad_input must have shape");
   CHECK(out[0] == 9);
 }
 

@@ -16,18 +16,18 @@ Graph graph_of(std::vector<Node> nodes, std::vector<int> outputs) {
 
 TEST(refuses_what_is_not_a_network) {
   const Node x = input_node("x", 3);
-  CHECK_THROWS(graph_of({}, {}), std::invalid_argument, "empty");
-  CHECK_THROWS(graph_of({x}, {}), std::invalid_argument, "no outputs");
-  CHECK_THROWS(graph_of({x}, {1}), std::invalid_argument, "output 1 is not a node");
+  CHECK_THROWS(graph_of({}, {}), std::invalid_argument, "nodes must not be empty");
+  CHECK_THROWS(graph_of({x}, {}), std::invalid_argument, "outputs must not be empty");
+  CHECK_THROWS(graph_of({x}, {1}), std::invalid_argument, "outputs must be nodes in [0, 1); got 1");
   CHECK_THROWS(graph_of({input_node("x", 0)}, {0}), std::invalid_argument, "at least 1 feature; got 0");
   CHECK_THROWS(graph_of({x, activation_node("a", 1, ActivationKind::tanh)}, {1}), std::invalid_argument,
                "cycle");
   CHECK_THROWS(graph_of({x, activation_node("a", 2, ActivationKind::tanh),
                          activation_node("b", 1, ActivationKind::tanh)},
                         {2}),
-               std::invalid_argument, "'a' reads 'b'");
+               std::invalid_argument, "node 'a' must read earlier nodes only; got 'b'");
   CHECK_THROWS(graph_of({x, activation_node("a", 7, ActivationKind::tanh)}, {1}), std::invalid_argument,
-               "node 7 of 2");
+               "must read nodes in [0, 2); got 7");
   CHECK_THROWS(graph_of({x, input_node("y", 3), activation_node("a", 0, ActivationKind::tanh)}, {2}),
                std::invalid_argument, "'y' is an unused input");
   CHECK_THROWS(graph_of({x, activation_node("a", 0, ActivationKind::tanh),
@@ -35,7 +35,7 @@ TEST(refuses_what_is_not_a_network) {
                         {1}),
                std::invalid_argument, "'b' is unused");
   CHECK_THROWS(graph_of({x, activation_node("x", 0, ActivationKind::tanh)}, {1}), std::invalid_argument,
-               "name of another");
+               "names of nodes must differ; got 'x' twice");
   CHECK_THROWS(graph_of({x, dense_node("d", 0, 0, 1, 4, 2)}, {1}), std::invalid_argument,
                "must read 4 features; got 3");
   CHECK_THROWS(graph_of({x, input_node("y", 2), add_node("s", {0, 1})}, {2}), std::invalid_argument,
@@ -46,7 +46,7 @@ TEST(refuses_what_is_not_a_network) {
                std::invalid_argument, "integer input 'k'");
   CHECK_THROWS(graph_of({input_node("k", 1, true)}, {0}), std::invalid_argument, "cannot be an output");
   CHECK_THROWS(graph_of({x, add_node("s", {})}, {1}), std::invalid_argument,
-               "inputs must be 1 or more; got 0");
+               "number of inputs must be at least 1; got 0");
 }
 
 TEST(derives_widths) {

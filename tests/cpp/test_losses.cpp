@@ -380,26 +380,27 @@ TEST(bad_input_is_named_and_changes_nothing) {
   const Matrix<float> grad(gradient.data(), 3, 4);
   const LossKind loss = LossKind::softmax_cross_entropy;
   CHECK_THROWS(run(loss, {{}, too_large}, nullptr, grad), std::invalid_argument,
-               "target has label 4 in row 1; expected 0 to 3");
+               "target must hold labels from 0 to 3 for a prediction of shape (3, 4); got label 4 in row 1");
   CHECK_THROWS(run(loss, {{}, negative}, nullptr, grad), std::invalid_argument, "label -1 in row 2");
   CHECK_THROWS(run(LossKind::half_squared_error, {{}, negative}, nullptr, grad), std::invalid_argument,
-               "target is class labels; expected values of shape (3, 4) for half_squared_error");
+               "target must be values of shape (3, 4) for half_squared_error; got class labels");
   CHECK_THROWS(run(loss, {{problem.target.data(), 4, 3}}, nullptr, grad), std::invalid_argument,
-               "target has shape (4, 3); expected (3, 4)");
-  CHECK_THROWS(run(loss, {}, nullptr, grad), std::invalid_argument, "target has shape (0, 0)");
+               "target must have shape (3, 4), the shape of prediction; got (4, 3)");
+  CHECK_THROWS(run(loss, {}, nullptr, grad), std::invalid_argument,
+               "target must have shape (3, 4), the shape of prediction; got (0, 0)");
   CHECK_THROWS(run(loss, target, nullptr, {gradient.data(), 3, 3}), std::invalid_argument,
-               "gradient has shape (3, 3)");
+               "gradient must have shape (3, 4), the shape of prediction; got (3, 3)");
   CHECK_THROWS(run(loss, target, nullptr, {gradient.data(), 3, 4, 1, 3}), std::invalid_argument,
-               "gradient has columns 3 elements apart");
+               "gradient must have contiguous rows; got columns 3 elements apart");
   CHECK_THROWS(run(LossKind::gaussian_nll, target, nullptr, grad), std::invalid_argument,
-               "target has shape (3, 4); expected (3, 2)");
+               "target must have shape (3, 2), the shape of a target for this prediction; got (3, 4)");
   CHECK_THROWS(nncore::loss_and_gradient<float>(LossKind::gaussian_nll, {gradient.data(), 4, 3}, target,
                                                 nullptr, Reduction::mean, nullptr, {}),
                std::invalid_argument, "prediction must have an even number of columns");
   Loss huber = LossKind::huber;
   huber.delta.each = {1, 2, 3};
   CHECK_THROWS(run(huber, target, nullptr, grad), std::invalid_argument,
-               "delta must be one number, or one for each column of the target, 4; got 3 numbers");
+               "delta must be one number, or 4 numbers, one for each column of the target; got 3 numbers");
   huber.delta.each.push_back(-4);
   CHECK_THROWS(run(huber, target, nullptr, grad), std::invalid_argument,
                "delta must be a finite number greater than 0; got -4");

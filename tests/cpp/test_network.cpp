@@ -423,8 +423,9 @@ TEST(losses_that_do_not_fit_name_the_right_choice) {
   CHECK_THROWS(plan(ActivationKind::sigmoid, LossKind::cross_entropy), std::invalid_argument,
                "loss must be 'binary_cross_entropy' for output 'a', which ends in 'sigmoid'");
   CHECK_THROWS(plan(ActivationKind::softmax, LossKind::binary_cross_entropy), std::invalid_argument,
-               "got 'binary_cross_entropy', which takes the probabilities that 'sigmoid' makes");
-  CHECK_THROWS(network(ActivationKind::tanh).plan({}), std::invalid_argument, "no loss");
+               "got 'binary_cross_entropy', which takes the probabilities that 'sigmoid' computes");
+  CHECK_THROWS(network(ActivationKind::tanh).plan({}), std::invalid_argument,
+               "terms must hold at least one loss");
   plan(ActivationKind::softmax, LossKind::cross_entropy);
   plan(ActivationKind::sigmoid, LossKind::binary_cross_entropy);
   plan(ActivationKind::tanh, LossKind::softmax_cross_entropy);

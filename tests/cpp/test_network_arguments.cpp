@@ -58,22 +58,22 @@ void check_inputs() {
   };
   const std::vector<Table> right = p.inputs();
   std::vector<Table> wrong = right;
-  refuses({}, 2, "x has 0 arrays; the graph has 2 inputs");
-  refuses({right[0]}, 2, "x has 1 arrays");
-  refuses({right[0], right[1], right[1]}, 2, "x has 3 arrays");
-  refuses({Table{}, right[1]}, 2, "x[0] has shape (0, 0); input 'x' takes (B, 4)");
+  refuses({}, 2, "x must hold 2 arrays, one for each input of the graph; got 0");
+  refuses({right[0]}, 2, "for each input of the graph; got 1");
+  refuses({right[0], right[1], right[1]}, 2, "for each input of the graph; got 3");
+  refuses({Table{}, right[1]}, 2, "x[0] must have shape (B, 4) for input 'x'; got (0, 0)");
   wrong[0].columns = 3;
-  refuses(wrong, 2, "x[0] has shape (2, 3)");
+  refuses(wrong, 2, "x[0] must have shape (B, 4) for input 'x'; got (2, 3)");
   wrong[0] = right[0];
   wrong[0].rows = 1;
-  refuses(wrong, 2, "x[0] has 1 rows");
+  refuses(wrong, 2, "x[0] must contain the 2 rows from row 0 on; got 1 rows");
   wrong[0] = right[0];
   wrong[0].data = nullptr;
   refuses(wrong, 2, "x[0] must have data");
   for (const std::int64_t count : {std::int64_t{3}, std::int64_t{-1}, kHuge, -kHuge - 1})
-    refuses(right, count, "x[0] has 2 rows");
+    refuses(right, count, "rows from row 0 on; got 2 rows");
   p.words[3] = 5;
-  refuses(right, 2, "x[1] must be in [0, 5), for input 'i'; got 5 in row 1, column 1");
+  refuses(right, 2, "x[1] must be in [0, 5) for input 'i'; got 5 in row 1, column 1");
   p.words[3] = 1;
   wrong[0] = right[0];
   wrong[1] = table(p.x.data(), 2, 2);
@@ -91,7 +91,7 @@ void check_outputs() {
     CHECK(p.out == before);
   };
   const std::vector<Matrix<T>> right = p.outputs();
-  refuses({}, "outputs must hold 2 matrices, as the graph has outputs; got 0");
+  refuses({}, "outputs must hold 2 matrices, one for each output of the graph; got 0");
   refuses({right[0]}, "got 1");
   refuses({right[1], right[0]}, "outputs[0] must be a matrix of shape (2, 3)");
   refuses({right[0], right[1].row_range(0, 1)}, "outputs[1] must be a matrix of shape (2, 7)");
@@ -104,7 +104,7 @@ void check_outputs() {
 template <class T>
 void check_backward() {
   Problem<T> p;
-  CHECK_THROWS(p.network.output(0, p.workspace), std::invalid_argument, "workspace must be one");
+  CHECK_THROWS(p.network.output(0, p.workspace), std::invalid_argument, "workspace must hold");
   const std::vector<Matrix<const T>> right = p.gradients();
   CHECK_THROWS(p.network.backward(right, {}, false, p.workspace), std::logic_error, "forward");
   p.network.forward(p.inputs(), 2, true, p.workspace);
@@ -114,15 +114,16 @@ void check_backward() {
     CHECK_THROWS(p.network.backward(gradients, grad_inputs, false, p.workspace), std::invalid_argument, text);
     CHECK(std::equal(before.begin(), before.end(), p.parameters->gradients()));
   };
-  refuses({}, {}, "grad_outputs must hold 2 matrices, as the graph has outputs; got 0");
+  refuses({}, {}, "grad_outputs must hold 2 matrices, one for each output of the graph; got 0");
   refuses({right[0], right[1], right[1]}, {}, "got 3");
   refuses({right[0], right[1].row_range(0, 1)}, {}, "grad_outputs[1] must be a matrix of shape (2, 7)");
   refuses({{p.x.data(), 2, 4}, right[1]}, {}, "grad_outputs[0] must be a matrix of shape (2, 3)");
   refuses({{nullptr, 2, 3}, right[1]}, {}, "no data");
   const Matrix<T> grad_x(p.out.data(), 2, 4);
-  refuses(right, {grad_x}, "grad_inputs must be empty or hold 2 matrices, as the graph has inputs; got 1");
+  refuses(right, {grad_x},
+          "grad_inputs must be empty or hold 2 matrices, one for each input of the graph; got 1");
   refuses(right, {{p.out.data(), 1, 4}, {}}, "grad_inputs[0] must be a matrix of shape (2, 4)");
-  refuses(right, {grad_x, {p.out.data() + 8, 2, 2}}, "grad_inputs[1] must have no data, as input 'i'");
+  refuses(right, {grad_x, {p.out.data() + 8, 2, 2}}, "grad_inputs[1] must have no data, because input 'i'");
   for (const int index : {-1, 2, std::numeric_limits<int>::max()})
     CHECK_THROWS(p.network.output(index, p.workspace), std::invalid_argument, "index must be in [0, 2)");
   CHECK(p.network.output(1, p.workspace).columns == 7);
@@ -175,9 +176,10 @@ TEST(sizes_that_no_number_holds) {
   for (const std::int64_t features : {std::int64_t{0}, std::int64_t{-1}, -kHuge - 1})
     CHECK_THROWS(graph({input_node("x", features)}), std::invalid_argument, "at least 1 feature");
   const std::int64_t half = kMostFeatures / 2;
-  CHECK_THROWS(graph({input_node("x", half), concatenate_node("c", {0, 0, 0})}), std::invalid_argument,
-               "node 'c' must have at most 549755813888 features, as all nodes together have 1099511627776 "
-               "at most; got ");
+  CHECK_THROWS(
+      graph({input_node("x", half), concatenate_node("c", {0, 0, 0})}), std::invalid_argument,
+      "node 'c' must have at most 549755813888 features, because all nodes together may have at most "
+      "1099511627776; got ");
   CHECK_THROWS(graph({input_node("x", half), activation_node("a", 0, ActivationKind::tanh),
                       activation_node("b", 1, ActivationKind::tanh)}),
                std::invalid_argument, "node 'b'");
@@ -230,7 +232,7 @@ TEST(steps_and_batches_count_no_further_than_numbers_go) {
   for (const auto& [first, count] : {std::pair{kHuge, std::int64_t{3}}, {std::int64_t{1}, kHuge}}) {
     beyond.first = first;
     beyond.count = count;
-    CHECK_THROWS(network.check_batch(*objective, beyond), std::invalid_argument, "x has 3 rows");
+    CHECK_THROWS(network.check_batch(*objective, beyond), std::invalid_argument, "on; got 3 rows");
   }
 }
 

@@ -238,14 +238,15 @@ TEST(a_state_has_the_slots_of_its_optimizer) {
     CHECK_THROWS(validate(optimizer, state, 6), std::invalid_argument, "with 6 parameters");
     const OptimizerKind other =
         optimizer.kind == OptimizerKind::adam ? OptimizerKind::sgd : OptimizerKind::adam;
-    CHECK_THROWS(validate(other, state, 5), std::invalid_argument, "; got one of");
+    CHECK_THROWS(validate(other, state, 5), std::invalid_argument, "; got one for");
   }
   Optimizer momentum(OptimizerKind::sgd);
   const nncore::OptimizerState<float> plain(momentum, 5);
   momentum.momentum = 0.9;
-  CHECK_THROWS(validate(momentum, plain, 5), std::invalid_argument,
-               "state must be of sgd with 5 parameters and the slots momentum_buffer; got one of sgd with 5 "
-               "parameters and no slots");
+  CHECK_THROWS(
+      validate(momentum, plain, 5), std::invalid_argument,
+      "state must be for sgd with 5 parameters and the slots momentum_buffer; got one for sgd with 5 "
+      "parameters and no slots");
 }
 
 TEST(bad_updates_change_nothing) {

@@ -203,7 +203,7 @@ TEST(soft_update_moves_by_the_fraction) {
 }
 
 TEST(bad_segments) {
-  refuses<float>({changed([](Segment& s) { s.name = ""; })}, {}, "name must have at least one character");
+  refuses<float>({changed([](Segment& s) { s.name = ""; })}, {}, "name must not be empty");
   refuses<float>({changed([](Segment& s) { s.shape = {0, 4}; })}, {},
                  "segment 'w' must be one to three extents of at least 1; got (0, 4)");
   refuses<float>({changed([](Segment& s) { s.shape = {3, -4}; })}, {}, "extents of at least 1; got (3, -4)");
@@ -249,9 +249,9 @@ TEST(other_layouts_are_refused) {
   std::swap(transposed[0].shape[0], transposed[0].shape[1]);
   const Parameters<float> other_shape(transposed, running_mean()), other_state(layers());
   CHECK_THROWS(parameters.copy_from(other_shape), std::invalid_argument,
-               "'0.weight' must be (3, 4), as of '0.weight'; got (4, 3)");
+               "'0.weight' must be (3, 4), the shape of '0.weight'; got (4, 3)");
   CHECK_THROWS(parameters.soft_update(other_shape, 0.5), std::invalid_argument,
-               "'0.weight' must be (3, 4), as of '0.weight'; got (4, 3)");
+               "'0.weight' must be (3, 4), the shape of '0.weight'; got (4, 3)");
   CHECK_THROWS(parameters.copy_from(other_state), std::invalid_argument,
                "number of state segments must be 1; got 0");
   Parameters<float> same(layers(), running_mean());

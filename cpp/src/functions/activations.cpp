@@ -12,8 +12,8 @@ bool is_gapless(Matrix<T> m) {
   return m.row_stride == m.columns || m.rows == 1;
 }
 
-/// run(row, column, rows, columns) over all elements of a matrix, in blocks of whole rows, or, where
-/// `gapless`, of any number of elements of what is then one row.
+/// Calls run(row, column, rows, columns) for blocks that cover a matrix: whole rows, or, for elementwise
+/// activations on `gapless` matrices, ranges of elements of the matrix seen as one row.
 template <class Run>
 void for_each_piece(ActivationKind kind, std::int64_t rows, std::int64_t columns, bool gapless, Run run) {
   if (rows == 0 || columns == 0) return;

@@ -1,4 +1,4 @@
-// Rows, and the result of a product, cut into blocks that are shared out among threads.
+// Splits rows, or the result of a product, into blocks and distributes them among threads.
 #pragma once
 
 #include <algorithm>
@@ -13,21 +13,22 @@ namespace nncore {
 template <class T>
 constexpr auto kSize = static_cast<std::int64_t>(sizeof(T));
 
-/// Elements in a line of the cache.
+/// Elements per cache line.
 template <class T>
 constexpr std::int64_t kLine = 64 / kSize<T>;
 
-/// As many rows of a result are finished together: still hot, and enough for one call.
+/// Rows per call of the epilogue: few enough to still be in the cache, and enough to pay for the call.
 inline constexpr std::int64_t kEpilogueRows = 40;
 
-/// A product of less work stays on the calling thread; half of it is worth a thread.
+/// A product of fewer operations stays on the calling thread; in a larger one, each thread has at least half
+/// as many.
 inline constexpr std::int64_t kOneThreadFlops = 800'000;
 
-/// As many blocks on the calling thread are done before anybody need be asked whether to go on.
+/// Up to this many blocks run on the calling thread without an interrupt check.
 inline constexpr std::int64_t kFewTasks = 4;
 
-/// Whether a block of a product is so much work that it is interrupted in its middle. In narrow blocks, to
-/// read is the work: a line of the cache for each step.
+/// Whether a block of a product takes so long that it checks for interrupts in its middle. Fewer than kNarrow
+/// rows or columns count as kNarrow, because reading dominates: each step of the depth reads a cache line.
 constexpr bool is_long_block(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
   constexpr std::int64_t kNarrow = 8;
   constexpr double kLong = 5e7;  // multiplications
@@ -36,7 +37,7 @@ constexpr bool is_long_block(std::int64_t rows, std::int64_t columns, std::int64
          kLong;
 }
 
-/// Threads for a product (M, K) (K, N), of at most so many workers.
+/// The number of threads for a product (M, K) (K, N), at most `workers`.
 inline int threads_for(std::int64_t m, std::int64_t n, std::int64_t k, int workers) {
   const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (flops < kOneThreadFlops) return 1;
@@ -46,26 +47,26 @@ inline int threads_for(std::int64_t m, std::int64_t n, std::int64_t k, int worke
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-/// Rows or columns first .. first + count.
+/// Rows or columns [first, first + count).
 struct Extent {
   std::int64_t first, count;
 };
 
-/// A matrix from an element on, as kernels take it. A matrix without data has no rows.
+/// A matrix from one of its elements on, in the form that kernels take; null if it has no data.
 template <class T>
 kernels::Rows<T> rows_at(Matrix<T> m, std::int64_t row, std::int64_t column = 0) {
   return {m.data != nullptr ? &m(row, column) : nullptr, m.row_stride};
 }
 
-/// Calls run(first, count) for blocks of rows. A block of fewer than `grain` elements is not given to a
-/// thread.
+/// Calls run(first, count) for blocks of rows; on several threads if there are more than about `grain`
+/// elements.
 template <class Run>
 void for_rows(std::int64_t rows, std::int64_t columns, std::int64_t grain, Run run) {
   parallel_for(rows, std::max<std::int64_t>(1, grain / columns),
                [&](std::int64_t begin, std::int64_t end, int) { run(begin, end - begin); });
 }
 
-/// run(rows, columns, worker) for blocks of the result: here, or shared out among `threads`.
+/// Calls run(rows, columns, worker) for each block of the result, on at most `threads` threads.
 template <class Run>
 void for_each_block(std::int64_t rows, std::int64_t height, std::int64_t columns, std::int64_t width,
                     int threads, Run run) {

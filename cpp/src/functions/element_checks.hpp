@@ -1,4 +1,4 @@
-// A look at every element of some rows of a table, whatever its type, without a copy of all of them.
+// Checks every element of selected rows of a table of any type, converting one block at a time.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 
 namespace nncore {
 
-/// std::find_if for what is rarely there: whether it is, is a loop without branches.
+/// The index of the first bad value, or `count`. Bad values are rare, so a loop without branches first finds
+/// out whether there are any.
 template <class V, class IsBad>
 std::int64_t find_if_any(const V* values, std::int64_t count, IsBad is_bad) {
   bool any = false;
@@ -18,15 +19,15 @@ std::int64_t find_if_any(const V* values, std::int64_t count, IsBad is_bad) {
   return any ? std::find_if(values, values + count, is_bad) - values : count;
 }
 
-/// refuse(i, column, value) for the first element, converted to To, that is_bad, of rows[i] (null: row
-/// first + i) for i < count.
+/// Calls refuse(i, column, value) for the first element for which is_bad(value), where value is the element
+/// converted to To. Checks the rows rows[i], or first + i if `rows` is null, for i < count.
 template <class To, class IsBad, class Refuse>
 void check_elements(const Table& table, const std::int64_t* rows, std::int64_t first, std::int64_t count,
                     IsBad is_bad, Refuse refuse) {
   std::array<To, 512> block;
   const std::int64_t width = std::min<std::int64_t>(table.columns, block.size());
   const std::int64_t height = width > 0 ? static_cast<std::int64_t>(block.size()) / width : 0;
-  constexpr std::int64_t kBlocks = 256;  ///< that are looked at before somebody may end the call
+  constexpr std::int64_t kBlocks = 256;  ///< blocks between interrupt checks
   std::int64_t blocks = 0;
   for (std::int64_t column = 0; column < table.columns; column += width) {
     const Table part = table.column_range(column, std::min(width, table.columns - column));

@@ -1,4 +1,4 @@
-// Gathering rows of a table of any numeric type into contiguous arrays.
+// Gathers rows of a table of any numeric type into contiguous arrays.
 #include "nncore/dataset.hpp"
 
 #include <algorithm>
@@ -13,14 +13,14 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kElementsPerThread = 16384;  ///< fewer are not shared among threads
+constexpr std::int64_t kElementsPerThread = 16384;  ///< fewer stay on one thread
 
-/// Booleans are bytes: reading one that holds neither 0 nor 1 as bool would be undefined.
+/// A boolean, read as a byte: reading a byte other than 0 or 1 as bool is undefined behavior.
 struct Boolean {
   std::uint8_t byte;
 };
 
-/// IEEE binary16, which C++20 has no type for.
+/// IEEE binary16, for which C++20 has no type.
 struct Half {
   std::uint16_t bits;
 };
@@ -53,7 +53,7 @@ To convert(From value) {
   }
 }
 
-/// Rows `first` to `last` of a selection: `rows` of the source, or its first ones where rows is null.
+/// Entries [first, last) of a selection: the source's rows `rows`, or its rows in order if `rows` is null.
 struct Selection {
   const Table& source;
   const std::int64_t* rows;
@@ -65,11 +65,11 @@ struct Selection {
   }
 };
 
-/// A call of memcpy costs more than copying a shorter row.
+/// Calling memcpy costs more than copying a row of at most this many bytes.
 constexpr std::int64_t kShortBytes = 128;
 
-/// A copy of a short row, in pieces of which the last one may overlap the one before: so few instructions
-/// that several rows are waited for at once.
+/// Copies a short row in pieces, of which the last may overlap the one before. This takes so few instructions
+/// that the processor waits for several rows at once.
 void copy_short(const std::byte* from, std::int64_t bytes, std::byte* to) {
   const auto copy = [=](auto piece) {
     constexpr std::int64_t size = piece;
@@ -87,22 +87,22 @@ void copy_short(const std::byte* from, std::int64_t bytes, std::byte* to) {
     std::memcpy(to, from, static_cast<std::size_t>(bytes));
 }
 
-/// Rows that lie anywhere are asked for this many bytes ahead of being copied.
+/// Rows in arbitrary order are prefetched this many bytes ahead of the copy.
 constexpr std::int64_t kPrefetchBytes = 8192;
 
 void prefetch(const std::byte* row, std::int64_t bytes) {
   for (std::int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
 }
 
-/// Long rows that lie anywhere are read so many side by side, as many streams as the processor's own
-/// prefetching follows, and asked for in two stages: the L2 cache waits for more lines at a time than the L1
-/// cache does. (Measured: 64 rows of 3 KB from memory in 13 us, with one stage in 16, one by one in 27.)
+/// Long rows in arbitrary order are read kStreams at a time, as many streams as the hardware prefetcher
+/// follows. They are prefetched in two stages, because the L2 cache can wait for more lines at a time than
+/// the L1 cache; see "Tuning measurements" in docs/performance.md.
 constexpr std::int64_t kLongBytes = 2048;
 constexpr int kStreams = 8;
 constexpr std::int64_t kPiece = 16;
 constexpr std::int64_t kFarAhead = 1024, kNearAhead = 256;
 
-/// Elements of a row, `stride` bytes apart.
+/// Converts the elements of a row, which lie `stride` bytes apart.
 template <class From, class Stride, class To>
 inline void convert_row(const std::byte* from, std::int64_t count, Stride stride, To* to) {
   for (std::int64_t j = 0; j < count; ++j) {
@@ -112,11 +112,11 @@ inline void convert_row(const std::byte* from, std::int64_t count, Stride stride
   }
 }
 
-/// The stride of elements without gaps, known when compiled.
+/// The stride of contiguous elements, as a compile-time constant.
 template <class From>
 constexpr std::integral_constant<std::int64_t, sizeof(From)> kGapless{};
 
-/// kStreams rows whose elements have no gaps between them; `next` are read after them.
+/// Converts kStreams rows of contiguous elements, and prefetches the rows `next` that follow them.
 template <class From, class To>
 void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::byte* const (&next)[kStreams],
                           std::int64_t columns, To* out) {
@@ -141,7 +141,7 @@ void convert_side_by_side(const std::byte* const (&rows)[kStreams], const std::b
   }
 }
 
-/// The rows of a selection, one after the other. Sources need not be aligned.
+/// Converts the rows of a selection into consecutive rows of `out`. The source need not be aligned.
 template <class From, class To>
 void convert_rows(const Selection& selection, To* out) {
   const Table& source = selection.source;
@@ -204,7 +204,7 @@ void check(const Table& source, const std::int64_t* rows, std::int64_t count) {
   if (rows == nullptr && count > source.rows)
     throw invalid("count must be at most the table's ", source.rows, " rows; got ", count);
   if (rows == nullptr) return;
-  // Without a branch for each: small steps notice. As unsigned numbers, negative ones are the largest.
+  // Branch-free, because a branch per row slows small steps. Negative rows become the largest numbers.
   std::uint64_t largest = 0;
   for (std::int64_t i = 0; i < count; ++i) largest = std::max(largest, static_cast<std::uint64_t>(rows[i]));
   if (count == 0 || largest < static_cast<std::uint64_t>(source.rows)) return;
@@ -221,7 +221,7 @@ void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t cou
   if (source.columns == 0) return;
   const FloatingPointMode mode;
   const ConvertRows<To> convert_rows = kConvertRows<To>[static_cast<std::size_t>(source.type)];
-  constexpr std::int64_t kQuantum = 4 * kStreams;  // parallel_for cuts a grain into four
+  constexpr std::int64_t kQuantum = 4 * kStreams;  // parallel_for may split a grain into quarters
   const std::int64_t grain = (kElementsPerThread / source.columns / kQuantum + 1) * kQuantum;
   parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int) {
     convert_rows({source, rows, begin, end}, out + begin * source.columns);

@@ -1,4 +1,4 @@
-// Messages put together from words and numbers.
+// Builds messages from strings and integers.
 #pragma once
 
 #include <concepts>
@@ -15,13 +15,13 @@ std::string as_words(std::int64_t number);
 std::string as_words(std::integral auto number) { return as_words(static_cast<std::int64_t>(number)); }
 std::string join_words(std::initializer_list<std::string_view> pieces);
 
-/// join("x has ", 3, " rows")
+/// Concatenates strings and integers: join("x has ", 3, " rows").
 template <class... Pieces>
 std::string join(const Pieces&... pieces) {
   return join_words({as_words(pieces)...});
 }
 
-/// What is thrown for an argument that cannot be: join(pieces...).
+/// The exception for an invalid argument, with the message join(pieces...).
 template <class... Pieces>
 std::invalid_argument invalid(const Pieces&... pieces) {
   return std::invalid_argument(join(pieces...));

@@ -17,7 +17,7 @@
 namespace nncore {
 namespace {
 
-/// What the loops below rely on.
+/// Whether an entry has the form that the loops below rely on.
 constexpr bool is_computable(const LossEntry& entry) {
   if (!entry.by_row) return entry.target_features == same_features;
   for (const auto& parameter : entry.parameters)
@@ -30,15 +30,15 @@ constexpr bool are_computable() {
   return true;
 }
 static_assert(are_computable(),
-              "elementwise losses have a target as wide as the output; losses by row have one "
-              "number for each parameter");
+              "the target of an elementwise loss must be as wide as the output; the parameters of a loss by "
+              "row must be scalars");
 
-constexpr std::int64_t kGrain = 1 << 13;  ///< elements that are too few to share among threads
-constexpr std::int64_t kChunk = 1024;     ///< elements whose losses one call of a kernel adds
-constexpr std::int64_t kBlock = 1024;     ///< sums that are held before they are added
+constexpr std::int64_t kGrain = 1 << 13;  ///< up to this many elements stay on one thread
+constexpr std::int64_t kChunk = 1024;     ///< elements per call of a kernel
+constexpr std::int64_t kBlock = 1024;     ///< sums buffered before they are added
 
-/// Sample weights in some unit. A mean takes the largest weight as the unit: the caller's unit then brings no
-/// number to the limits of T, and equal weights count as 1 each, as samples without weights do.
+/// Sample weights divided by a unit. A mean takes the largest weight as the unit: the scale of the caller's
+/// weights then cannot push numbers to the limits of T, and equal weights become 1 each, as without weights.
 template <class T>
 struct Weights {
   const T* given = nullptr;
@@ -58,22 +58,23 @@ void check_target(const LossEntry& entry, std::int64_t target_features, Matrix<c
   const Matrix<const T> wanted(prediction.data, prediction.rows, target_features);
   if (target.labels == nullptr) {
     check_rows("target", target.values,
-               target_features == prediction.columns ? "prediction" : "a target of this prediction", wanted);
+               target_features == prediction.columns ? "prediction" : "a target for this prediction", wanted);
     return;
   }
   if (!entry.takes_labels)
-    throw invalid("target is class labels; expected values of shape ", shape_text(wanted), " for ",
-                  entry.name);
+    throw invalid("target must be values of shape ", shape_text(wanted), " for ", entry.name,
+                  "; got class labels");
   for (std::int64_t row = 0; row < prediction.rows; ++row) {
     const std::int64_t label = target.labels[row];
     const bool counts = !weights || weights.given[row] != T{0};
     if (counts && (label < 0 || label >= prediction.columns))
-      throw invalid("target has label ", label, " in row ", row, "; expected 0 to ", prediction.columns - 1,
-                    " for a prediction of shape ", shape_text(prediction));
+      throw invalid("target must hold labels from 0 to ", prediction.columns - 1,
+                    " for a prediction of shape ", shape_text(prediction), "; got label ", label, " in row ",
+                    row);
   }
 }
 
-/// The sum of relative weights, as `mean` divides by it.
+/// The sum of relative weights, by which a mean divides.
 template <class T>
 double total_weight(const Weights<T>& weights, std::int64_t count) {
   double total = weights ? 0.0 : static_cast<double>(count);
@@ -85,22 +86,22 @@ double sum_of(const double* terms, std::int64_t count) {
   return count == 1 ? terms[0] : sum_in_lanes(count, [terms](std::int64_t i) { return terms[i]; });
 }
 
-/// What loss_and_gradient was asked for, and what follows from it.
+/// The arguments of loss_and_gradient, and values derived from them.
 template <class T>
 struct Request {
   const Loss& loss;
   const LossEntry& entry;
-  T parameters[kernels::kMaxLossParameters];  ///< where they are one number
+  T parameters[kernels::kMaxLossParameters];  ///< where they are scalars
   Matrix<const T> prediction;
   Target<T> target;
   Weights<T> weights;
   T* values;
   Matrix<T> gradient;
-  T coefficient;  ///< of the gradient
+  T coefficient;  ///< a factor of the gradient
   bool accumulate;
 };
 
-/// A part of the matrix that a kernel is given as one run of at most kChunk elements.
+/// A part of the matrix that a kernel takes as one contiguous run of at most kChunk elements.
 struct Chunk {
   std::int64_t row, rows, column, columns;
 };
@@ -110,7 +111,7 @@ bool is_one_run(Matrix<T> m, const Chunk& chunk) {
   return chunk.rows == 1 || (m.row_stride == m.columns && chunk.columns == m.columns);
 }
 
-/// A chunk's elements side by side: the caller's own, or a copy where they lie apart.
+/// A chunk's elements as one run: in place if they are contiguous, else copied to `copy`.
 template <class T>
 const T* as_one_run(Matrix<const T> m, const Chunk& chunk, T* copy) {
   if (is_one_run(m, chunk)) return &m(chunk.row, chunk.column);
@@ -119,7 +120,7 @@ const T* as_one_run(Matrix<const T> m, const Chunk& chunk, T* copy) {
   return copy;
 }
 
-/// The same of the one-hot rows of labels.
+/// The same for the one-hot rows of labels.
 template <class T>
 const T* one_hot(const std::int64_t* labels, const Chunk& chunk, T* copy) {
   std::fill_n(copy, chunk.rows * chunk.columns, T{0});
@@ -130,7 +131,7 @@ const T* one_hot(const std::int64_t* labels, const Chunk& chunk, T* copy) {
   return copy;
 }
 
-/// A parameter of a chunk's elements that has a number for each column.
+/// The values of a parameter with one number per column, for each element of a chunk.
 template <class T>
 const T* each_of(const std::vector<double>& numbers, const Chunk& chunk, T* copy) {
   for (std::int64_t i = 0; i < chunk.rows * chunk.columns; ++i)
@@ -138,7 +139,7 @@ const T* each_of(const std::vector<double>& numbers, const Chunk& chunk, T* copy
   return copy;
 }
 
-/// The sum of weight l over a chunk, and its gradient.
+/// The sum of weight times loss over a chunk; writes the gradient too, if requested.
 template <class T>
 double chunk_loss(const Request<T>& request, const Chunk& chunk) {
   const auto kernel = kernels::active<T>().element_loss[static_cast<int>(request.loss.kind)];
@@ -175,8 +176,8 @@ double chunk_loss(const Request<T>& request, const Chunk& chunk) {
   return sum;
 }
 
-/// A loss whose elements are each by themselves, in chunks: several rows, a row (where each one's value is
-/// asked for), or a part of one. The chunks follow from the shape alone, and so does the order of every sum.
+/// Sums a loss of independent elements in chunks: several rows, one row (if `values` are requested), or a
+/// part of one. The chunks, and so the order of every sum, depend only on the shape and on that request.
 template <class T>
 double sum_over_elements(const Request<T>& request, double value_scale) {
   const std::int64_t rows = request.prediction.rows, columns = request.prediction.columns;
@@ -251,7 +252,7 @@ void validate(const Loss& loss) {
     if (numbers.each.empty())
       check_parameter(parameter.name, parameter.range, numbers.one);
     else if (!parameter.is_vector)
-      throw invalid(parameter.name, " must be one number; got ", numbers.each.size());
+      throw invalid(parameter.name, " must be one number; got ", numbers.each.size(), " numbers");
   }
 }
 
@@ -261,8 +262,8 @@ void validate(const Loss& loss, std::int64_t target_features) {
   for (std::size_t i = 0; i < parameter_count(entry); ++i) {
     const auto& numbers = (loss.*entry.parameters[i].field).each;
     if (!numbers.empty() && std::ssize(numbers) != target_features)
-      throw invalid(entry.parameters[i].name, " must be one number, or one for each column of the target, ",
-                    target_features, "; got ", numbers.size(), " numbers");
+      throw invalid(entry.parameters[i].name, " must be one number, or ", target_features,
+                    " numbers, one for each column of the target; got ", numbers.size(), " numbers");
   }
 }
 
@@ -333,7 +334,7 @@ double loss_and_gradient(const Loss& loss, Matrix<const T> prediction, Target<T>
   if (rows == 0) return 0.0;
 
   const FloatingPointMode mode;
-  // What a sample of weight 1 counts for in `values`, and in the sum and the gradient.
+  // The factor of a sample of weight 1 in `values`, in the sum and in the gradient, before a mean divides it.
   const double sample_scale = entry.averages_columns ? scale / static_cast<double>(columns) : scale;
   const Weights<T> weights =
       reduction == Reduction::mean ? Weights<T>::relative(sample_weight, rows) : Weights<T>{sample_weight};

@@ -13,7 +13,7 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 15;  ///< parameters that are too few to share among threads
+constexpr std::int64_t kGrain = 1 << 15;  ///< up to this many parameters stay on one thread
 
 std::string text_of(OptimizerKind kind, std::int64_t count, const std::vector<std::string>& slots) {
   std::string text = join(entry_of(kind).name, " with ", count, " parameters and ");
@@ -113,7 +113,7 @@ void validate(const Optimizer& optimizer, const OptimizerState<T>& state, std::i
   std::vector<std::string> slots;
   for (const Slot& slot : entry.slots)
     if (slot.exists(optimizer)) slots.emplace_back(slot.name);
-  throw invalid("state must be of ", text_of(optimizer.kind, parameter_count, slots), "; got one of ",
+  throw invalid("state must be for ", text_of(optimizer.kind, parameter_count, slots), "; got one for ",
                 text_of(state.kind_, state.count_, state.slot_names()));
 }
 
@@ -151,14 +151,14 @@ kernels::UpdateScalars<T> OptimizerStep<T>::scalars(double learning_rate_multipl
 
 template <class T>
 double OptimizerStep<T>::safe_gradient(const kernels::UpdateScalars<T>& s, double moment) const {
-  // Added to a finite number of T, what is no larger leaves it finite: a quarter of the last place of the
-  // largest number, which rounds away.
+  // A quarter of the last place of the largest T. Changes of up to this leave any finite T finite, because
+  // they round away when added to the largest.
   constexpr double kLargest =
       0.125 * std::numeric_limits<T>::epsilon() * static_cast<double>(std::numeric_limits<T>::max());
   const double rate = std::abs(static_cast<double>(s.learning_rate));
   const bool is_known = kernel_.safe_gradient != nullptr && std::isfinite(moment);
   if (!is_known || !(rate <= kLargest) || !(std::abs(s.decay_factor) <= T{1})) return 0.0;
-  const double direction = rate > 1.0 ? kLargest / rate : kLargest;  // the largest that a step may follow
+  const double direction = rate > 1.0 ? kLargest / rate : kLargest;  // before the learning rate multiplies it
   return kernel_.safe_gradient(optimizer_, direction, moment, kLargest);
 }
 

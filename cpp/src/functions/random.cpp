@@ -1,4 +1,4 @@
-// Random numbers: Philox, and what is made of its words.
+// Random numbers: the Philox generator, and the distributions made from its output.
 #include "nncore/random.hpp"
 
 #include <algorithm>
@@ -15,20 +15,23 @@
 namespace nncore {
 namespace {
 
-/// The random bits of as many elements as the kernel makes at once: two of each block.
+/// The random bits of the elements that one call of the kernel draws: 64 bits each, two from each block.
 using Bits = std::array<std::uint64_t, 2 * kernels::kPhiloxBlocks>;
 
 constexpr auto kBitsAtOnce = static_cast<std::int64_t>(Bits{}.size());
-constexpr std::int64_t kGrain = 256;  ///< such arrays of bits that are too few to share among threads
+constexpr std::int64_t kGrain = 256;  ///< up to this many `Bits` are drawn on one thread
 
-/// Draws the bits of elements from `first`, a multiple of kBitsAtOnce, on.
+/// Draws the random bits of the elements of a stream.
 ///
-/// A counter is the block's number (48 bits; 2^49 elements are more than any address space holds), the purpose
-/// (16 bits) and the stream's index (64 bits); the key is the seed. No two addresses share a counter and key.
+/// A counter consists of the block's number (48 bits, since 2^49 elements exceed any address space), the
+/// purpose (16 bits) and the stream's index (64 bits). The key is the seed. No two blocks share counter and
+/// key.
 class BitSource {
  public:
-  explicit BitSource(const RandomStream& stream) : stream_(stream), kernel_(kernels::active<float>().philox) {}
+  explicit BitSource(const RandomStream& stream)
+      : stream_(stream), kernel_(kernels::active<float>().philox) {}
 
+  /// The bits of elements first, first + 1, ...; `first` is a multiple of kBitsAtOnce.
   void draw(std::int64_t first, Bits& bits) const {
     const auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
     const auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); };
@@ -106,7 +109,7 @@ constexpr Rational kTail{{6.65790464350110377720e0, 5.46378491116411436990e0, 1.
 
 using Log = void (*)(const double* in, double* out, std::int64_t count);
 
-/// `log` is the kernel's: the C library's has bits of its own.
+/// `log` is the kernels' own, because the C library's may round differently on each platform.
 double quantile(double p, Log log) {
   if (!(p >= 0.0 && p <= 1.0)) return std::numeric_limits<double>::quiet_NaN();
   const double q = p - 0.5;
@@ -169,7 +172,7 @@ void fill_normal(RandomStream stream, double mean, double standard_deviation, T*
   const FloatingPointMode mode;
   const Log log = kernels::active<double>().log;
   fill(stream, out, count, [=](std::uint64_t bits) {
-    // The middles of 2^52 cells: never 0 or 1, exact, and symmetric about 1/2.
+    // The midpoints of 2^52 cells: exact, never 0 or 1, and symmetric about 1/2.
     const double unit = (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52;
     return static_cast<T>(mean + standard_deviation * quantile(unit, log));
   });
@@ -177,7 +180,7 @@ void fill_normal(RandomStream stream, double mean, double standard_deviation, T*
 
 namespace {
 
-/// 64 random bits after another, for an algorithm that cannot say beforehand how many it takes.
+/// A sequence of 64-bit random numbers, for an algorithm that cannot tell in advance how many it needs.
 class BitSequence {
  public:
   explicit BitSequence(const RandomStream& stream) : source_(stream) {}
@@ -189,8 +192,8 @@ class BitSequence {
     return bits_[static_cast<std::size_t>(place)];
   }
 
-  /// Uniform in [0, bound), every value equally likely: the high word of bound x bits, drawn again
-  /// where the low word is one of the 2^64 mod bound that would favour some values (Lemire 2019).
+  /// Uniform in [0, bound): the high word of bound times bits. Draws again where the low word is below
+  /// 2^64 mod bound, because those would favor some values (Lemire 2019).
   std::uint64_t next_below(std::uint64_t bound) {
     __extension__ typedef unsigned __int128 Wide;
     Wide product = static_cast<Wide>(next()) * bound;
@@ -211,7 +214,7 @@ class BitSequence {
 
 void shuffled_rows(std::uint64_t seed, std::uint64_t epoch, std::int64_t* rows, std::int64_t count) {
   check_count(count);
-  constexpr std::int64_t kPiece = 1 << 18;  ///< that is done before somebody may end the call
+  constexpr std::int64_t kPiece = 1 << 18;  ///< rows between interrupt checks
   for (std::int64_t first = 0; first < count; first += kPiece) {
     if (first > 0) check_interrupt();
     std::iota(rows + first, rows + std::min(count, first + kPiece), first);

@@ -10,15 +10,15 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kMagnitudeGrain = 1 << 16;  ///< numbers that are too few to share among threads
+constexpr std::int64_t kMagnitudeGrain = 1 << 16;  ///< up to this many numbers stay on one thread
 
 constexpr std::int64_t kSquaresBlock = 1 << 14;
-constexpr std::int64_t kSquaresBlocks = 256;  ///< that are summed together, shared among threads
-constexpr std::int64_t kSquaresGrain = 4;     ///< blocks that are too few to share
+constexpr std::int64_t kSquaresBlocks = 256;  ///< blocks that threads share before their sums are added
+constexpr std::int64_t kSquaresGrain = 4;     ///< up to this many blocks stay on one thread
 
-constexpr std::int64_t kBlockRows = 256;        ///< rows that are added one after the other
-constexpr std::int64_t kChunkColumns = 128;     ///< columns that one call of the kernel takes
-constexpr std::int64_t kColumnGrain = 1 << 15;  ///< elements that are too few to share among threads
+constexpr std::int64_t kBlockRows = 256;        ///< rows added one after the other
+constexpr std::int64_t kChunkColumns = 128;     ///< columns per call of the kernel
+constexpr std::int64_t kColumnGrain = 1 << 15;  ///< up to about this many elements stay on one thread
 
 }  // namespace
 
@@ -26,7 +26,7 @@ template <class T>
 double largest_magnitude(const T* values, std::int64_t count) {
   const auto kernel = kernels::active<T>().largest_magnitude;
   if (count <= kMagnitudeGrain) return static_cast<double>(kernel(values, count));
-  std::atomic<std::uint64_t> largest{0};  // as the kernel compares: bits without a sign
+  std::atomic<std::uint64_t> largest{0};  // as bits without a sign, which the kernel compares too
   parallel_for(count, kMagnitudeGrain, [&](std::int64_t begin, std::int64_t end, int) {
     const auto found = std::bit_cast<std::uint64_t>(static_cast<double>(kernel(values + begin, end - begin)));
     std::uint64_t known = largest.load(std::memory_order_relaxed);
@@ -53,7 +53,7 @@ double sum_of_squares(const T* values, std::int64_t count, double scale) {
   return total;
 }
 
-/// Threads divide the columns, so that a sum is one thread's.
+/// Threads divide the columns, so that each sum is formed by one thread.
 template <class T>
 void column_sums(Matrix<const T> x, Matrix<const T> g, const double* center, double* sums, double* products) {
   const auto kernel = kernels::active<T>().column_sums;

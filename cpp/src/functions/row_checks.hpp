@@ -1,4 +1,4 @@
-// What functions that work row by row ask of their matrices.
+// Argument checks of functions that work row by row.
 #pragma once
 
 #include <string>
@@ -8,22 +8,23 @@
 
 namespace nncore {
 
-/// "(3, 4)", of a matrix or a table.
+/// The shape of a matrix or a table, as "(3, 4)".
 template <class M>
 std::string shape_text(const M& m) {
   return join("(", m.rows, ", ", m.columns, ")");
 }
 
-/// Rows contiguous, and the shape that `other` has; `argument` and `other_argument` name them in the message.
+/// Throws std::invalid_argument unless `m` has contiguous rows and the shape of `other`. The message calls
+/// them `argument` and `other_argument`.
 template <class T, class U>
 void check_rows(const char* argument, Matrix<T> m, const char* other_argument, Matrix<U> other) {
   if (m.rows != other.rows || m.columns != other.columns)
-    throw invalid(argument, " has shape ", shape_text(m), "; expected ", shape_text(other), ", the shape of ",
-                  other_argument);
+    throw invalid(argument, " must have shape ", shape_text(other), ", the shape of ", other_argument,
+                  "; got ", shape_text(m));
   if (m.column_stride != 1 && m.columns > 1)
-    throw invalid(argument, " has columns ", m.column_stride, " elements apart; expected contiguous rows");
+    throw invalid(argument, " must have contiguous rows; got columns ", m.column_stride, " elements apart");
   if (m.data == nullptr && m.rows > 0 && m.columns > 0)
-    throw invalid(argument, " is missing; expected a matrix of shape ", shape_text(other));
+    throw invalid(argument, " must be a matrix of shape ", shape_text(other), "; got none");
 }
 
 }  // namespace nncore

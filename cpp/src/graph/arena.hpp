@@ -1,4 +1,4 @@
-// Arena: the memory of one running call, and where everything lies in it.
+// Arena: the memory of one running call, and the layout of the arrays in it.
 #pragma once
 
 #include <cstddef>
@@ -11,25 +11,25 @@
 
 namespace nncore {
 
-/// How a step changes a segment.
+/// How a step updates a segment.
 enum class UpdateWay : std::uint8_t {
-  look,     ///< from its stored gradient, once that has been looked at
-  bounded,  ///< from its stored gradient, which cannot be too large
-  fused     ///< while its gradient is formed
+  look,     ///< from its stored gradient, after checking all of it
+  bounded,  ///< from its stored gradient, which a bound shows to be small enough
+  fused     ///< while its gradient is computed
 };
 
-/// A mean loss and what it is a mean over: the number of samples, or the sum of their weights.
+/// A mean loss, and its denominator: the number of samples, or the sum of their weights.
 struct WeightedLoss {
   double loss = 0.0;
   double weight = 0.0;
 };
 
-/// What a Workspace has. Between forward and backward it holds what backward needs.
+/// The contents of a Workspace. Between forward and backward it holds what backward needs.
 template <class T>
 struct Arena {
   AlignedBuffer<std::byte> memory;
 
-  // Where things lie in the memory for the last batch. Per node:
+  // Where the arrays of the last batch lie in `memory`. Per node:
   std::vector<Matrix<T>> values, gradients;
   std::vector<std::int64_t*> integers;
   // per edge of the plan:
@@ -44,26 +44,26 @@ struct Arena {
   std::vector<Matrix<T>> targets;
   std::vector<std::int64_t*> labels;
   std::vector<WeightedLoss> term_losses;  // of the last batch
-  // those of the plan whose first segment's gradient is rather bounded than looked at
+  // the steps whose first segment's gradient takes fewer reads to bound than to check
   std::vector<int> bounded_steps;
-  // per segment of the store; empty where there are none of them
+  // per segment of the store; empty if there are no bounded steps
   std::vector<UpdateWay> ways;
   // per graph input: the largest magnitude in it
   std::vector<double> largest_input;
 
-  AlignedBuffer<T> gradients_before;  ///< of a long backward pass that may end early
+  AlignedBuffer<T> gradients_before;  ///< a copy from before a long backward pass, which may end early
 
-  std::vector<std::int64_t> rows;  ///< of the tables: those that take part, where some do not
-  double* user_weight = nullptr;   ///< sample weights as they are given
-  T* sample_weight = nullptr;      ///< the same, over the largest of them
+  std::vector<std::int64_t> rows;  ///< the rows of the tables that take part, if some do not
+  double* user_weight = nullptr;   ///< sample weights as given
+  T* sample_weight = nullptr;      ///< the same, divided by the largest
   Scratch scratch;
-  std::vector<Matrix<T>> own_outputs;  ///< where they lie while predict computes them elsewhere
+  std::vector<Matrix<T>> own_outputs;  ///< their own places while predict computes them elsewhere
 
   /// What the pointers above were laid out for. Plans are numbered from 1.
   struct Layout {
     std::uint64_t plan = 0;
     std::int64_t rows = 0;
-    int workers = 0;  ///< num_threads() then
+    int workers = 0;  ///< num_threads() at that time
     bool gradients = false;
     bool operator==(const Layout&) const = default;
   };

@@ -17,23 +17,25 @@ namespace {
 void check_inputs(const std::vector<Node>& nodes, std::size_t index) {
   const Node& node = nodes[index];
   if (node.operation == nullptr) {
-    if (!node.inputs.empty()) fail(node, "is an input of the graph but reads other nodes");
+    if (!node.inputs.empty())
+      fail(node, join("must read no nodes, because it is an input of the graph; got ", node.inputs.size()));
     return;
   }
   for (const int input : node.inputs) {
     if (input < 0 || static_cast<std::size_t>(input) >= nodes.size()) {
-      fail(node, "reads node " + std::to_string(input) + " of " + std::to_string(nodes.size()));
+      fail(node, join("must read nodes in [0, ", nodes.size(), "); got ", input));
     }
     if (static_cast<std::size_t>(input) >= index) {
-      fail(node, "reads '" + nodes[static_cast<std::size_t>(input)].name +
-                     "', which is itself or comes later: the graph has a cycle or is not in order");
+      fail(node, join("must read earlier nodes only; got '", nodes[static_cast<std::size_t>(input)].name,
+                      "': the graph has a cycle or is not in topological order"));
     }
     const Node& read = nodes[static_cast<std::size_t>(input)];
     const bool needs_integers = node.operation->reads_integers();
     if (read.is_integer != needs_integers) {
-      const std::string what =
-          needs_integers ? "an integer input but reads the floats" : "floats but reads the integer input";
-      fail(node, std::string("(") + node.operation->kind() + ") needs " + what + " '" + read.name + "'");
+      fail(node,
+           join("(", node.operation->kind(), ") must read ",
+                needs_integers ? "an integer input; got the floats '" : "floats; got the integer input '",
+                read.name, "'"));
     }
   }
 }
@@ -52,13 +54,14 @@ std::int64_t derive_features(const std::vector<Node>& nodes, const Node& node) {
 
 Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     : nodes_(std::move(nodes)), outputs_(std::move(outputs)), readers_(nodes_.size()) {
-  if (nodes_.empty()) throw std::invalid_argument("the graph is empty: it has no nodes");
-  if (outputs_.empty()) throw std::invalid_argument("the graph has no outputs");
+  if (nodes_.empty()) throw invalid("nodes must not be empty");
+  if (outputs_.empty()) throw invalid("outputs must not be empty");
   std::set<std::string> names;
   std::int64_t total_features = 0;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
-    if (!names.insert(node.name).second) fail(node, "has the name of another node");
+    if (!names.insert(node.name).second)
+      throw invalid("names of nodes must differ; got '", node.name, "' twice");
     check_inputs(nodes_, i);
     if (node.operation == nullptr) {
       inputs_.push_back(static_cast<int>(i));
@@ -67,9 +70,9 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
     }
     if (node.features < 1) fail(node, join("must have at least 1 feature; got ", node.features));
     if (node.features > kMostFeatures - total_features)
-      fail(node,
-           join("must have at most ", kMostFeatures - total_features,
-                " features, as all nodes together have ", kMostFeatures, " at most; got ", node.features));
+      fail(node, join("must have at most ", kMostFeatures - total_features,
+                      " features, because all nodes together may have at most ", kMostFeatures, "; got ",
+                      node.features));
     total_features += node.features;
     for (const int input : node.inputs) {
       readers_[static_cast<std::size_t>(input)].push_back(static_cast<int>(i));
@@ -82,8 +85,7 @@ Graph::Graph(std::vector<Node> nodes, std::vector<int> outputs)
   std::vector<char> is_output(nodes_.size(), 0);
   for (const int output : outputs_) {
     if (output < 0 || static_cast<std::size_t>(output) >= nodes_.size()) {
-      throw std::invalid_argument("output " + std::to_string(output) + " is not a node: there are " +
-                                  std::to_string(nodes_.size()));
+      throw invalid("outputs must be nodes in [0, ", nodes_.size(), "); got ", output);
     }
     if (nodes_[static_cast<std::size_t>(output)].is_integer) {
       fail(nodes_[static_cast<std::size_t>(output)], "is an integer input and cannot be an output");

@@ -12,21 +12,21 @@ namespace {
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
-/// More bytes than any memory has, and few enough for sums of several such numbers.
+/// More bytes than any memory has, yet few enough that sums of several such numbers cannot overflow.
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 55;
 
-/// Throws std::length_error where the values of all nodes need more: what is laid out for each of them, and
-/// for each row, then fits 64 bits.
+/// Throws std::length_error if the values of all nodes need more than kMostBytes. Otherwise all sizes that
+/// are laid out per node and per row fit 64 bits.
 void check_size(const Graph& graph, std::int64_t rows) {
   std::int64_t row_bytes = 0;
   for (const Node& node : graph.nodes())
     row_bytes += node.features * static_cast<std::int64_t>(sizeof(double));
   if (rows > kMostBytes / row_bytes)
     throw std::length_error(join("a batch must have at most ", kMostBytes / row_bytes,
-                                 " rows, of which a computer could have the values; got ", rows));
+                                 " rows, because the values of a larger one exceed any memory; got ", rows));
 }
 
-/// Hands out aligned pieces one after the other; without memory (base null) it only counts.
+/// Hands out aligned pieces of memory one after the other; with a null base it only counts their bytes.
 class Pieces {
  public:
   explicit Pieces(std::byte* base) : base_(base) {}
@@ -100,7 +100,7 @@ bool lay_out(const Graph& graph, const Plan& plan, std::span<const std::int64_t>
   arena.ran_forward = false;
   if (arena.layout == layout) return false;
   check_size(graph, rows);
-  arena.layout = {};  // until all pointers are right: memory may run out before
+  arena.layout = {};  // until all pointers are set: allocation may fail
   arena.values.resize(graph.nodes().size());
   arena.gradients.resize(graph.nodes().size());
   arena.integers.resize(graph.nodes().size());

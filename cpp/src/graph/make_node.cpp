@@ -31,7 +31,7 @@ void check_attributes(const Attributes& attributes, std::span<const std::string_
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     std::string names;
     for (const std::string_view allowed : known) names += (names.empty() ? "" : ", ") + std::string(allowed);
-    refuse("an attribute", (names.empty() ? "none" : "one of " + names) + "; got " + name);
+    refuse("attributes", (names.empty() ? "empty" : "among " + names) + "; got " + name);
   }
 }
 
@@ -81,8 +81,8 @@ void check_segment(std::span<const Segment> all, int index, const std::vector<st
   if (segment.shape == shape && (!by_rows || segment.layout == SegmentLayout::by_rows)) return;
   Segment needed;
   needed.shape = shape;
-  throw invalid("segment '", segment.name, "' must have the shape ", shape_text(needed),
-                by_rows ? ", by rows" : "", "; got ", shape_text(segment));
+  throw invalid("segment '", segment.name, "' must have shape ", shape_text(needed),
+                by_rows ? ", stored by rows" : "", "; got ", shape_text(segment));
 }
 
 std::int64_t check_width(std::span<const std::int64_t> in_features, std::int64_t features) {
@@ -113,8 +113,8 @@ Node make_node(std::string_view kind, std::string name, std::vector<int> inputs,
   }
   const int count = static_cast<int>(inputs.size());
   if (count < entry->fewest_inputs || (entry->most_inputs >= 0 && count > entry->most_inputs))
-    fail(join("inputs must be ", entry->fewest_inputs,
-              entry->most_inputs == entry->fewest_inputs ? "" : " or more", "; got ", count));
+    fail(join("the number of inputs must be ", entry->most_inputs == entry->fewest_inputs ? "" : "at least ",
+              entry->fewest_inputs, "; got ", count));
   Node node;
   try {
     node.operation = entry->make({kind, segments, state, attributes});

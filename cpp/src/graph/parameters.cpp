@@ -23,7 +23,7 @@ namespace {
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
 void check_segment(const Segment& segment) {
-  if (segment.name.empty()) throw invalid("a segment's name must have at least one character; got ''");
+  if (segment.name.empty()) throw invalid("a segment's name must not be empty");
   const std::string of = join(" of segment '", segment.name, "'");
   const std::vector<std::int64_t>& shape = segment.shape;
   const bool is_right = !shape.empty() && shape.size() <= 3 &&
@@ -35,8 +35,8 @@ void check_segment(const Segment& segment) {
   validate(segment.initializer);
 }
 
-/// Checks a table of segments whose names may not be in `names` yet, and tells where each starts; returns
-/// the sum of their sizes.
+/// Checks a table of segments, whose names must not be in `names` yet. Appends the place where each starts to
+/// `offsets`, and returns the sum of their sizes.
 std::int64_t place(const std::vector<Segment>& segments, std::set<std::string_view>& names,
                    std::vector<std::int64_t>& offsets) {
   constexpr std::int64_t kMaxCount = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(double);
@@ -60,14 +60,14 @@ std::int64_t place(const std::vector<Segment>& segments, std::set<std::string_vi
   throw invalid("segment index must be in [0, ", count, "); got ", index);
 }
 
-/// The segment of that number.
+/// The segment with this index.
 Segment& pick(std::vector<Segment>& segments, int index) {
   if (index < 0 || at(index) >= segments.size()) refuse_segment(index, segments.size());
   return segments[at(index)];
 }
 
-/// How many forks lie between this process and the one that loaded the library. Of those who used a store in
-/// a parent, none lives in the child, but the thread that forked.
+/// The number of forks between this process and the one that loaded the library. The calls that were using a
+/// store in the parent do not exist in the child, except that of the thread that forked.
 std::atomic<std::uint32_t> forks{0};
 #if !defined(_WIN32)
 [[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
@@ -75,19 +75,19 @@ std::atomic<std::uint32_t> forks{0};
 
 constexpr std::uint32_t kWriter = std::numeric_limits<std::uint32_t>::max();
 
-/// Forks in the upper half, users in the lower: readers, or a writer.
+/// The upper half is `forks`, the lower half the number of readers, or kWriter.
 std::uint64_t current_state(std::uint32_t users) { return std::uint64_t{forks.load()} << 32 | users; }
 
-/// Throws std::runtime_error where there is a writer.
+/// The number of readers in a state. Throws std::runtime_error if there is a writer.
 std::uint32_t readers_now(std::uint64_t state) {
   const auto users = static_cast<std::uint32_t>(state);
   const bool is_parents = state >> 32 != forks.load();
   if (users == kWriter)
     throw std::runtime_error(is_parents
-                                 ? "the model was being trained when this process was forked, and is as a "
-                                   "step half-way left it"
-                                 : "the model is being trained or changed by another call; wait for it to "
-                                   "end");
+                                 ? "the model was being trained when this process was forked, and a step "
+                                   "may be unfinished"
+                                 : "the model is being trained or changed by another call; wait until that "
+                                   "call has ended");
   return is_parents ? 0 : users;
 }
 
@@ -145,7 +145,7 @@ bool Usage::try_begin_write() {
   do {
     const std::uint32_t readers = readers_now(state);
     if (readers > copies_.load())
-      throw std::runtime_error("another call is using the model, which cannot be trained at the same time");
+      throw std::runtime_error("the model cannot be trained while another call is using the model");
     if (readers > 0) return false;
   } while (!state_.compare_exchange_weak(state, current_state(kWriter), std::memory_order_acquire));
   return true;
@@ -194,7 +194,8 @@ bool Parameters<T>::known_finite() {
   if (borrowers_.load() > 0) return false;
   const std::uint64_t version = 4 * version_.load(std::memory_order_relaxed);
   std::uint64_t known = finite_.load(std::memory_order_relaxed);
-  // Where training and predicting take turns, looking costs more than it saves.
+  // Checks at the second call for a version only: where training and predicting alternate, checking costs
+  // more than it saves.
   if (known < version) {
     finite_.store(version + asked, std::memory_order_relaxed);
   } else if (known == version + asked) {
@@ -251,7 +252,7 @@ void Parameters<T>::check_same_layout(const Parameters& other) const {
     for (std::size_t i = 0; i < ours.size(); ++i)
       if (theirs[i].shape != ours[i].shape)
         throw invalid("shape of other's ", what, " '", theirs[i].name, "' must be ", shape_text(ours[i]),
-                      ", as of '", ours[i].name, "'; got ", shape_text(theirs[i]));
+                      ", the shape of '", ours[i].name, "'; got ", shape_text(theirs[i]));
   };
   check("segment", segments_, other.segments_);
   check("state segment", state_segments_, other.state_segments_);

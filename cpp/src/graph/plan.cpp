@@ -22,8 +22,8 @@ std::vector<char> find_needed(const Graph& graph, std::span<const int> sinks) {
   return needed;
 }
 
-/// The activation node that can be computed on the result of node `index` while it is hot, or -1: the only
-/// needed reader, elementwise, and nobody wants the value before it.
+/// The activation node that can be fused into node `index`, and so runs while the result is hot; -1 if there
+/// is none. It must be elementwise and the only needed reader of `index`, which must not be a sink.
 int find_fused_reader(const Graph& graph, const std::vector<char>& is_sink, const std::vector<char>& needed,
                       int index) {
   const Node& node = graph.node(index);
@@ -73,7 +73,7 @@ void plan_forward(const Graph& graph, const std::vector<char>& needed, Plan& pla
   }
 }
 
-/// Puts the edges that read one buffer together.
+/// Groups the edges by the buffer that they read.
 void sort_edges(Plan& plan) {
   plan.first_edge_of.assign(plan.value_of.size() + 1, 0);
   for (const int value : plan.edge_value) ++plan.first_edge_of[at(value) + 1];
@@ -84,13 +84,13 @@ void sort_edges(Plan& plan) {
     plan.edges_by_value[next[at(plan.edge_value[edge])]++] = static_cast<int>(edge);
 }
 
-/// Walks backward as the executor will and notes who writes each gradient first.
+/// Walks backward as the executor will, and notes which writer of each gradient comes first.
 void plan_backward(const Graph& graph, Plan& plan) {
   std::vector<int> writers(graph.nodes().size(), 0);
   for (const int sink : plan.sinks) plan.accumulate_sink.push_back(writers[at(sink)]++ > 0);
   plan.accumulate_edge.assign(plan.edge_value.size(), 0);
   plan.edge_derivative.assign(plan.edge_value.size(), -1);
-  std::map<int, int> uses;  // of segments
+  std::map<int, int> uses;  // of each segment
   for (auto step = plan.steps.rbegin(); step != plan.steps.rend(); ++step) {
     const Operation& operation = *graph.node(step->node).operation;
     for (std::size_t i = 0; i < graph.node(step->node).inputs.size(); ++i) {
@@ -108,7 +108,7 @@ void plan_backward(const Graph& graph, Plan& plan) {
     step.owns_segment = !segments.empty() && uses[segments[0]] == 1;
   }
 
-  // Where one step alone writes a gradient, it may multiply by the derivative of what made the value.
+  // The only writer of a gradient may multiply it by the derivative of the activation that made the value.
   std::vector<int> maker_of(graph.nodes().size(), -1);  // the step that makes each value
   for (std::size_t i = 0; i < plan.steps.size(); ++i) maker_of[at(plan.steps[i].value)] = static_cast<int>(i);
   for (const PlannedStep& reader : plan.steps) {

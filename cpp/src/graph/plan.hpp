@@ -1,5 +1,5 @@
-// Plan: what the executor does with a graph, decided once - which nodes run, what is fused, where gradients
-// meet.
+// Plan: what the executor does with a graph, decided once: which nodes run, what is fused, and where
+// gradients add up.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,17 @@
 
 namespace nncore {
 
-/// One operation to run. Its result lives in the buffer of node `value`: its own, or that of the activation
+/// One operation to run. Its result lies in the buffer of node `value`: of its own node, or of the activation
 /// fused into it.
 struct PlannedStep {
   int node;
   int value;
   Activation fused = ActivationKind::identity;
-  /// Backward: dL/d(value) has already been multiplied by the fused activation's derivative.
+  /// Backward: dL/d(value) arrives already multiplied by the fused activation's derivative.
   bool derivative_done = false;
   std::size_t first_edge = 0;         ///< its inputs are edges first_edge, first_edge + 1, ...
   std::size_t first_segment_use = 0;  ///< likewise its segments
-  /// No other use of its first segment: a step may update that as soon as its gradient is known.
+  /// Nothing else uses its first segment, which may be updated as soon as its gradient is known.
   bool owns_segment = false;
 
   /// Whether forward keeps the fused activation's derivative for backward.
@@ -29,28 +29,28 @@ struct PlannedStep {
 };
 
 struct Plan {
-  std::uint64_t id = 0;  ///< no two plans of a process share one: workspaces remember it
+  std::uint64_t id = 0;  ///< unique within the process: workspaces remember it
 
   std::vector<PlannedStep> steps;  ///< forward order; backward runs them from the last
   std::vector<int> sinks;          ///< nodes whose gradient comes from outside
   std::vector<char> is_sink;       ///< per node
 
-  std::vector<int> value_of;  ///< per node: the buffer that holds its value; -1: never there
-  /// Per node: whether parameters, or float inputs, lie upstream (so that a gradient is worth having).
+  std::vector<int> value_of;  ///< per node: the buffer that holds its value; -1: not computed
+  /// Per node: whether parameters, or float inputs, lie upstream, so that its gradient is needed.
   std::vector<char> reaches_parameters, reaches_inputs;
 
   // Per edge (step, input).
-  std::vector<int> edge_value;             ///< the buffer it reads
-  std::vector<int> edges_by_value;         ///< all edges, those that read one buffer together
-  std::vector<char> accumulate_edge;       ///< backward: others have written its gradient before
-  std::vector<int> edge_derivative;        ///< backward: the step whose fused activation made it; -1: none
-  std::vector<std::size_t> first_edge_of;  ///< per node, and one more: where its own start among those
+  std::vector<int> edge_value;        ///< the buffer it reads
+  std::vector<int> edges_by_value;    ///< all edges, grouped by the buffer that they read
+  std::vector<char> accumulate_edge;  ///< backward: adds to a gradient already written
+  std::vector<int> edge_derivative;   ///< backward: the step whose fused activation made its value; -1: none
+  std::vector<std::size_t> first_edge_of;  ///< per node and end: where its edges start in edges_by_value
   std::vector<char> accumulate_sink;       ///< per sink
   std::vector<char> accumulate_segment;    ///< per segment use
-  std::vector<char> accumulate_all;        ///< the same, for adding to gradients that are there
+  std::vector<char> accumulate_all;        ///< the same, when adding to existing gradients
   std::vector<int> segments;               ///< used by any step, ascending
-  std::vector<int> stateful_steps;         ///< those whose operations have state, in forward order
-  std::int64_t fewest_training_rows = 1;   ///< of any step
+  std::vector<int> stateful_steps;         ///< steps whose operations have state, in forward order
+  std::int64_t fewest_training_rows = 1;   ///< the most that any step needs
 
   /// The edges that read the buffer of a node.
   std::span<const int> edges_of(int node) const {
@@ -60,7 +60,7 @@ struct Plan {
   }
 };
 
-/// The plan that computes `sinks` (and nothing else), and their gradients back to parameters and inputs.
+/// The plan that computes `sinks` and nothing else, and propagates their gradients to parameters and inputs.
 Plan make_plan(const Graph& graph, std::span<const int> sinks);
 
 }  // namespace nncore

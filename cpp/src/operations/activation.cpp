@@ -21,9 +21,10 @@ class ActivationOperation final : public OperationOf<ActivationOperation> {
   std::optional<Activation> activation() const override { return activation_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
     if (!entry_of(activation_.kind).is_elementwise && in_features[0] == 1)
-      throw std::invalid_argument(std::string(entry_of(activation_.kind).name) +
-                                  " needs two or more features, as the softmax of one is always 1; got 1. "
-                                  "For two classes with one output, use sigmoid");
+      throw std::invalid_argument(
+          std::string(entry_of(activation_.kind).name) +
+          " must have two or more features, because the softmax of one is always 1; got 1. "
+          "For two classes with one output, use sigmoid");
     return in_features[0];
   }
 

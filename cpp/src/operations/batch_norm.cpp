@@ -1,5 +1,5 @@
 // Batch normalization (Ioffe and Szegedy 2015): y = (x - mean) / sqrt(variance + epsilon) weight + bias,
-// column by column. Mean and variance are those of the batch in training, else running averages of them.
+// column by column. Training uses the mean and variance of the batch, prediction their running averages.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -16,9 +16,9 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 15;  ///< elements that are too few to share among threads
+constexpr std::int64_t kGrain = 1 << 15;  ///< up to this many elements stay on one thread
 
-/// What forward saves for backward and for commit: a number of each for every column.
+/// Statistics of each column that forward saves for backward and for commit.
 template <class T>
 struct Statistics {
   Statistics(std::byte* memory, std::int64_t features)
@@ -150,7 +150,7 @@ class BatchNormOperation final : public OperationOf<BatchNormOperation> {
     return {call.value(segments_[0]), call.value(segments_[1])};
   }
 
-  /// What a running average becomes; the variance of the population is estimated over B - 1.
+  /// The next running averages. The variance is over B - 1, to estimate that of the population.
   template <class T>
   std::pair<T, T> next(const NodeCall<T>& call, std::int64_t j) const {
     const Statistics<T> s(call.saved, features_);

@@ -55,13 +55,13 @@ class DenseOperation final : public OperationOf<DenseOperation> {
   }
 
  private:
-  /// Changes the weight while its gradient is formed.
+  /// Updates the weight while its gradient is computed.
   template <class T>
   class Sgd final : public FusedSgd<T> {
    public:
     explicit Sgd(const DenseOperation& dense) : dense_(dense) {}
 
-    /// A sum over the samples of products, each rounded a little.
+    /// The gradient sums one product per sample; the factor 2 covers rounding.
     double gradient_bound(std::int64_t rows, double largest_input,
                           double largest_grad_output) const override {
       return 2.0 * static_cast<double>(rows) * largest_input * largest_grad_output;

@@ -1,4 +1,5 @@
-// Dropout (Srivastava et al. 2014): in training each number is 0 with probability p, else over 1 - p.
+// Dropout (Srivastava et al. 2014): training sets each number to 0 with probability p, and divides the others
+// by 1 - p.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -11,7 +12,7 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 13;  ///< elements that are too few to share among threads
+constexpr std::int64_t kGrain = 1 << 13;  ///< up to this many elements stay on one thread
 
 class DropoutOperation final : public OperationOf<DropoutOperation> {
  public:

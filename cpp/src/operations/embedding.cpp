@@ -1,4 +1,4 @@
-// Embedding: each integer of the input picks a row of a table (N, D).
+// Embedding: each integer of the input selects a row of a table (N, D).
 #include <algorithm>
 #include <memory>
 
@@ -10,7 +10,7 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 16;  ///< elements that are too few to share among threads
+constexpr std::int64_t kGrain = 1 << 16;  ///< up to this many elements stay on one thread
 
 class EmbeddingOperation final : public OperationOf<EmbeddingOperation> {
  public:
@@ -23,8 +23,8 @@ class EmbeddingOperation final : public OperationOf<EmbeddingOperation> {
   std::span<const int> segments() const override { return segment_; }
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
     if (in_features[0] > kMostFeatures / width_)
-      throw invalid("must have at most ", kMostFeatures, " features; got an input of ", in_features[0],
-                    " times ", width_);
+      throw invalid("must have at most ", kMostFeatures, " features; got ", in_features[0], " inputs of ",
+                    width_, " features each");
     return in_features[0] * width_;
   }
   void check_segments(std::span<const Segment> all) const override {
@@ -41,7 +41,7 @@ class EmbeddingOperation final : public OperationOf<EmbeddingOperation> {
     });
   }
 
-  /// Rows are added in the order of the batch, so that the bits of a sum do not depend on threads.
+  /// Adds rows in the order of the batch, so that the bits of a sum do not depend on the number of threads.
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
     T* const gradient = call.gradient(segment_[0]);

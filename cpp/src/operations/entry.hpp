@@ -1,4 +1,4 @@
-// What a file of this folder tells: the kinds of nodes that it makes.
+// What each file of this folder defines: the kinds of nodes that it makes.
 //
 // Each file x.cpp here defines nncore::x_operations. The build lists the folder (cmake/operations.cmake), so
 // that a new operation is one new file.
@@ -17,7 +17,7 @@
 
 namespace nncore {
 
-/// What make_node is given for an operation.
+/// What make_node passes to the maker of an operation.
 struct NodeArguments {
   std::string_view kind;
   std::span<const int> segments, state;
@@ -34,28 +34,28 @@ struct OperationEntry {
 };
 using OperationEntries = std::span<const OperationEntry>;
 
-/// All files' entries.
+/// The entries of all files.
 std::span<const OperationEntries> all_operations();
 
-// Throw std::invalid_argument for an attribute that is not there, is of another type, or is not `known`.
+// These throw std::invalid_argument for an attribute that is missing, has the wrong type, or is not `known`.
 void check_attributes(const Attributes& attributes, std::span<const std::string_view> known);
 inline void check_attributes(const Attributes& attributes, std::initializer_list<std::string_view> known) {
   check_attributes(attributes, std::span(known.begin(), known.size()));
 }
 /// An integer of at least 1.
 std::int64_t size_attribute(const Attributes& attributes, std::string_view name);
-/// A number, a flag as 0 or 1, or the place of a word among `choices`.
+/// A number; a flag counts as 0 or 1, a word as its position among `choices`.
 double number_attribute(const Attributes& attributes, std::string_view name, double fallback,
                         const char* choices = nullptr);
 bool flag_attribute(const Attributes& attributes, std::string_view name);
 
-/// Throws std::invalid_argument: the number of segments must be that.
+/// Throws std::invalid_argument: the number of segments must be `needed`.
 [[noreturn]] void refuse_segments(const NodeArguments& given, const char* needed);
 
-/// Throws std::invalid_argument unless segment `index` has that shape (and, where asked for, that layout).
+/// Throws std::invalid_argument unless segment `index` has this shape and, if `by_rows`, is stored by rows.
 void check_segment(std::span<const Segment> all, int index, const std::vector<std::int64_t>& shape,
                    bool by_rows = false);
-/// The width of the one input; throws std::invalid_argument unless it is that.
+/// Returns the width of the only input; throws std::invalid_argument unless it is `features`.
 std::int64_t check_width(std::span<const std::int64_t> in_features, std::int64_t features);
 
 }  // namespace nncore

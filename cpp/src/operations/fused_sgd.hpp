@@ -1,5 +1,5 @@
-// FusedSgd: what an operation offers that can change a weight while its gradient is formed. Optional:
-// training (training/sgd_fusion.hpp) asks an operation for it, and no other operation needs to know.
+// FusedSgd: the interface of an operation that can update a weight while its gradient is computed. Optional:
+// training (training/sgd_fusion.hpp) asks each operation for it, and other operations need not know it.
 #pragma once
 
 #include <cstdint>
@@ -8,30 +8,30 @@
 
 namespace nncore {
 
-/// All of it is about the operation's first segment and inputs[0].
+/// All functions concern the operation's first segment and inputs[0].
 template <class T>
 class FusedSgd {
  public:
   virtual ~FusedSgd() = default;
 
-  /// What no gradient of the segment exceeds over `rows` samples, where nothing in the input and in the
-  /// gradient of the output does these. Whatever the optimizer is.
+  /// A bound on the magnitude of the segment's gradient over `rows` samples, from bounds on the magnitude of
+  /// the input and of the gradient of the output. Valid for every optimizer.
   virtual double gradient_bound(std::int64_t rows, double largest_input,
                                 double largest_grad_output) const = 0;
-  /// Whether `step` is for batches of that many samples.
+  /// Whether `step` can be used for batches of `rows` samples.
   virtual bool has_step(std::int64_t rows) const = 0;
-  /// Whether `advance` is for batches of one sample.
+  /// Whether `advance` can be used, for batches of one sample.
   virtual bool has_advance() const = 0;
 
-  /// The operation's backward but for the gradient of the segment. One of the following then makes it, and is
-  /// given the same call.
+  /// The operation's backward pass without the gradient of the segment, which one of the following computes
+  /// later, from the same call.
   virtual void backward(const NodeCall<T>& call) const = 0;
   /// Stores the gradient.
   virtual void store_gradient(const NodeCall<T>& call) const = 0;
-  /// segment += scale gradient, which is not stored.
+  /// segment += scale * gradient, without storing the gradient.
   virtual void step(const NodeCall<T>& call, T scale) const = 0;
-  /// After all other segments have been updated: step, and the operation's forward for the one sample
-  /// `next_input` of the next batch.
+  /// `step` and the operation's forward pass for `next_input`, the one sample of the next batch. All other
+  /// segments must have been updated before.
   virtual void advance(const NodeCall<T>& call, T scale, const T* next_input) const = 0;
 };
 

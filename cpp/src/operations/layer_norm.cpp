@@ -1,5 +1,5 @@
-// Layer normalization (Ba et al. 2016): y = (x - mean) / sqrt(variance + epsilon) weight + bias, mean and
-// variance of each row.
+// Layer normalization (Ba et al. 2016): y = (x - mean) / sqrt(variance + epsilon) weight + bias, with the
+// mean and variance of each row.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -12,7 +12,7 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 14;  ///< elements that are too few to share among threads
+constexpr std::int64_t kGrain = 1 << 14;  ///< up to this many elements stay on one thread
 
 class LayerNormOperation final : public OperationOf<LayerNormOperation> {
  public:
@@ -103,7 +103,7 @@ class LayerNormOperation final : public OperationOf<LayerNormOperation> {
     });
   }
 
-  /// Of weight the sum of g h over the rows, of bias that of g: on one thread, row by row.
+  /// The gradients: of weight, the sum of g h over the rows; of bias, that of g. In order, on one thread.
   template <class T>
   void sum_segments(const NodeCall<T>& call, const double* saved) const {
     const Matrix<const T>&x = call.inputs[0], &g = call.grad_output;

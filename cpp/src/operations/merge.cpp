@@ -1,4 +1,4 @@
-// Operations that join values of several nodes.
+// Operations that combine the values of several nodes.
 #include <algorithm>
 #include <memory>
 
@@ -9,19 +9,19 @@
 namespace nncore {
 namespace {
 
-/// Of values that all have one width.
+/// An operation on values of equal width.
 template <class Derived>
 class Elementwise : public OperationOf<Derived> {
  public:
   std::int64_t out_features(std::span<const std::int64_t> in_features) const override {
     for (const std::int64_t features : in_features)
       if (features != in_features[0])
-        throw invalid("needs inputs of one width but is given ", in_features[0], " and ", features);
+        throw invalid("must have inputs of equal width; got ", in_features[0], " and ", features);
     return in_features[0];
   }
 };
 
-/// Values of nodes lie without gaps, so that a whole matrix is one run of elements.
+/// Values of nodes have no gaps, so that a whole matrix is one run of elements.
 template <class M>
 std::int64_t elements(const M& matrix) {
   return matrix.rows * matrix.columns;
@@ -35,7 +35,7 @@ void copy_or_add(Matrix<const T> from, Matrix<T> to, bool add) {
     std::copy_n(from.data, elements(to), to.data);
 }
 
-/// The sum of values of one width.
+/// The sum of values of equal width.
 class AddOperation final : public Elementwise<AddOperation> {
  public:
   const char* kind() const override { return "add"; }
@@ -54,7 +54,7 @@ class AddOperation final : public Elementwise<AddOperation> {
   }
 };
 
-/// The first value less the second.
+/// The first value minus the second.
 class SubtractOperation final : public Elementwise<SubtractOperation> {
  public:
   const char* kind() const override { return "subtract"; }

@@ -1,4 +1,4 @@
-// Parameter: a vector that every row of the batch has, learned like a weight. It reads nothing.
+// Parameter: a learned vector, the same for every row of the batch. It reads no node.
 #include <algorithm>
 #include <memory>
 
@@ -26,7 +26,7 @@ class ParameterOperation final : public OperationOf<ParameterOperation> {
       std::copy_n(value, features_, &call.output(row, 0));
   }
 
-  /// A sum over the batch, as the gradient of a bias is.
+  /// A sum over the batch, like the gradient of a bias.
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
     sum_batch<T>(call.grad_output, call.gradient(segment_[0]), call.accumulate_segment[0] != 0, call.scratch);

@@ -29,7 +29,7 @@ class PReluOperation final : public OperationOf<PReluOperation> {
   void check_segments(std::span<const Segment> all) const override {
     check_segment(all, segment_[0], {weights_});
   }
-  /// A slope for each column, and the sums of two blocks.
+  /// For each column: a slope, the sum so far, and the sum of a block of rows.
   std::int64_t scratch_bytes(std::int64_t, std::int64_t features) const override {
     return features * static_cast<std::int64_t>(3 * sizeof(double));
   }
@@ -40,8 +40,8 @@ class PReluOperation final : public OperationOf<PReluOperation> {
     kernels::active<T>().prelu(rows_at(z, 0), rows_at(call.output, 0), z.rows, z.columns, slopes(call));
   }
 
-  /// Sums over blocks of rows in float64, then over columns where they share a weight: on one thread, in
-  /// order.
+  /// Sums in float64 over blocks of rows, then over the columns if they share a weight; in order, on one
+  /// thread.
   template <class T>
   void compute_backward(const NodeCall<T>& call) const {
     const Matrix<const T>&z = call.inputs[0], &g = call.grad_output;

@@ -10,12 +10,12 @@
 namespace nncore {
 namespace {
 
-// Round to nearest, subnormals neither flushed nor read as zero, every exception masked: the mode in
-// which a program starts.
+// Round to nearest, subnormals neither flushed nor read as zero, every exception masked: the mode in which a
+// program starts.
 #if defined(__x86_64__)
 
 constexpr std::uint64_t kMode = 0x1f80;
-constexpr std::uint64_t kFlags = 0x3f;  ///< what has happened, not what to do: any operation sets some
+constexpr std::uint64_t kFlags = 0x3f;  ///< status, not control: any operation may set some
 std::uint64_t read_mode() { return _mm_getcsr(); }
 void write_mode(std::uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
 
@@ -30,7 +30,7 @@ std::uint64_t read_mode() {
 }
 void write_mode(std::uint64_t mode) { __asm__ __volatile__("msr fpcr, %0" : : "r"(mode)); }
 
-#else  // portable C++ knows the rounding only
+#else  // portable C++ can set the rounding only
 
 constexpr std::uint64_t kMode = FE_TONEAREST;
 constexpr std::uint64_t kFlags = 0;
@@ -39,7 +39,7 @@ void write_mode(std::uint64_t mode) { std::fesetround(static_cast<int>(mode)); }
 
 #endif
 
-/// Reading is cheap, writing waits for all that is in flight.
+/// Avoids writes of the mode: reading it is cheap, but writing it waits for all instructions in flight.
 bool is_set(std::uint64_t mode) { return (mode & ~kFlags) == kMode; }
 
 }  // namespace

@@ -58,16 +58,16 @@ std::string supported_names() {
   return names;
 }
 
-/// `what` is what the user set: the variable or the argument.
+/// `what` names what the user set: the variable or the argument.
 const InstructionSet* find_set(const char* what, std::string_view wanted) {
-  const char* reason = "is not an instruction set that this library was built with";
+  const char* reason = "this library was not built with";
   for (const BuiltSet& built : kBuiltSets) {
     if (built.set->name != wanted) continue;
     if (built.can_run()) return built.set;
-    reason = "cannot run on this processor";
+    reason = "this processor cannot run";
   }
-  throw std::invalid_argument(std::string(what) + ": \"" + std::string(wanted) + "\" " + reason +
-                              "; allowed here: " + supported_names());
+  throw std::invalid_argument(std::string(what) + " must be one of " + supported_names() + "; got \"" +
+                              std::string(wanted) + "\", which " + reason);
 }
 
 const InstructionSet* choose() {
@@ -79,8 +79,8 @@ const InstructionSet* choose() {
   return strongest;
 }
 
-/// The rare half of active(), kept out of the way of the load. Threads that come here together all
-/// choose the same; an explicit choice made meanwhile stands.
+/// The rare path of active(), not inlined so that the load stays cheap. Threads that come here together all
+/// choose the same set; an explicit choice made meanwhile stands.
 [[gnu::noinline]] const InstructionSet* choose_at_first_use() {
   const InstructionSet* current = nullptr;
   const InstructionSet* chosen = choose();

@@ -30,7 +30,7 @@ void Interruptible::ask_if_due() {
   const std::int64_t time = now();
   if (due_ == 0) due_ = time + kInterval;
   if (time < due_) return;
-  const Uninterruptible asking;  // who is asked may call the library
+  const Uninterruptible asking;  // the callback may call the library
   due_ = std::numeric_limits<std::int64_t>::max();
   if (ask_(object_)) due_ = now() + kInterval;
 }

@@ -1,4 +1,4 @@
-// What threads of a region are told of its end; the rest of interrupts is in nncore/runtime.hpp.
+// How the threads of a region learn of its end; the rest of interrupts is in nncore/runtime.hpp.
 #pragma once
 
 #include <atomic>
@@ -8,7 +8,7 @@ namespace nncore {
 /// Thrown by check_interrupt on a worker whose region has ended. The region catches it.
 struct Stopped {};
 
-/// For as long as it lives, check_interrupt on this thread throws Stopped once `has_ended` is true.
+/// While it lives, check_interrupt on this thread throws Stopped once `has_ended` is true.
 class StopSignal {
  public:
   explicit StopSignal(const std::atomic<bool>* has_ended);

@@ -16,12 +16,12 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 
-/// Arrays of several large pages lie on such pages. (Measured: weights of 64 MB that do not fit the cache are
-/// streamed 1.3 times as fast, and updated 1.1 times.)
+/// Arrays of at least kLarge bytes lie on large pages, which makes streaming and updating large weights
+/// faster; see "Tuning measurements" in docs/performance.md.
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
 constexpr std::size_t kLarge = 2 * kLargePage;
 
-constexpr std::size_t kPiece = std::size_t{16} << 20;  ///< that is cleared before somebody may end the call
+constexpr std::size_t kPiece = std::size_t{16} << 20;  ///< bytes cleared between interrupt checks
 
 std::align_val_t alignment_of(std::size_t bytes) {
   return std::align_val_t{bytes >= kLarge ? kLargePage : kCacheLine};
@@ -32,9 +32,9 @@ std::align_val_t alignment_of(std::size_t bytes) {
 void* allocate(std::size_t bytes) {
   void* const memory = ::operator new(bytes, alignment_of(bytes));
 #if defined(__linux__)
-  if (bytes >= kLarge) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // a wish
+  if (bytes >= kLarge) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // a hint
 #endif
-  try {  // the system hands out pages while they are cleared, which takes long where there are many
+  try {  // clearing makes the system provide the pages, which takes long for large arrays
     for (std::size_t done = 0; done < bytes; done += std::min(kPiece, bytes - done)) {
       if (done > 0) check_interrupt();
       std::memset(static_cast<std::byte*>(memory) + done, 0, std::min(kPiece, bytes - done));

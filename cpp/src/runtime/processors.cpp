@@ -25,7 +25,7 @@ bool contains(const std::vector<std::string>& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-/// Where a hierarchy of cgroups is mounted, and which of its groups lies there.
+/// Where a hierarchy of cgroups is mounted, and which of its groups is mounted there.
 struct Mount {
   std::string group, folder;
 };
@@ -45,7 +45,7 @@ std::optional<Mount> find_mount(const std::string& root, bool is_version_2) {
   return std::nullopt;
 }
 
-/// The group that the process is in, of the same hierarchy; empty: none.
+/// The group of this process in the same hierarchy; empty: none.
 std::string find_group(const std::string& root, bool is_version_2) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -58,7 +58,7 @@ std::string find_group(const std::string& root, bool is_version_2) {
   return "";
 }
 
-/// What a group's files say.
+/// The quota that a group's files give, in processors; nothing if there is none.
 std::optional<double> quota_in(const std::string& folder, bool is_version_2) {
   std::string quota;
   double period = 0.0;
@@ -81,7 +81,7 @@ std::optional<double> cpu_quota(const std::string& root) {
     const std::optional<Mount> mount = find_mount(root, is_version_2);
     std::string group = find_group(root, is_version_2);
     if (!mount || group.empty()) continue;
-    // A container sees the groups from its own on: what lies outside counts as the one that is mounted.
+    // A container sees only its own group and those below; a group outside counts as the mounted one.
     const std::string above = mount->group == "/" ? "" : mount->group;
     const bool is_below =
         group.compare(0, above.size(), above) == 0 && group.find("/..") == std::string::npos;

@@ -6,12 +6,12 @@
 
 namespace nncore {
 
-/// The processors that the system gives the process's threads: its affinity, and the quotas of its cgroup,
-/// rounded down, of which a spinning pool must not use more. At least 1.
+/// The number of processors that the process may use, at least 1: its affinity, limited by the quota of its
+/// cgroup. The quota is rounded down, because threads that spin must not exceed it.
 int usable_processors();
 
-/// Processors' worth of time that the cgroup of this process and those around it leave it, whether of version
-/// 1 or 2; nothing where none has a quota. `root`, empty or a folder, stands before all paths that are read.
+/// The least quota, in processors, of this process's cgroup (version 1 or 2) and those that contain it;
+/// nothing if none has a quota. `root`, empty or a folder, is put before all paths that are read.
 std::optional<double> cpu_quota(const std::string& root = "");
 
 }  // namespace nncore

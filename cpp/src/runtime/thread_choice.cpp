@@ -6,17 +6,17 @@
 namespace nncore {
 namespace {
 
-/// Between trials; longer each time that nothing changes. One trial takes as many rounds as are timed, twice,
-/// and one in which the data move to other caches.
+/// Rounds between trials, doubled each time that nothing changes. A trial times kTimedRounds rounds with the
+/// chosen number of threads, and as many with the candidate, after one that moves the data to other caches.
 constexpr int kShortestRest = 128;
 constexpr int kLongestRest = 512;
 constexpr int kTimedRounds = 2;
 
-/// Another number of threads must be faster by this factor.
+/// Another number of threads must take less than this fraction of the time.
 constexpr double kGain = 0.95;
 
-/// In a longer round, what threads take from each other is little beside their work, and a trial would be
-/// felt: all threads are used.
+/// Longer rounds (in seconds) use all threads: contention costs little beside their work, and users would
+/// notice a trial.
 constexpr double kLongRound = 2e-3;
 
 }  // namespace
@@ -48,7 +48,7 @@ void ThreadChoice::record(double seconds, double size) {
     const bool is_better = candidate_time_ < kGain * chosen_time_;
     if (is_better) {
       chosen_ = candidate_;
-      tries_more_ = !tries_more_;  // goes on in the same direction
+      tries_more_ = !tries_more_;  // begin_trial flips it again: on in the same direction
     }
     rest(is_better ? kShortestRest : std::min(2 * rest_, kLongestRest));
   }
@@ -69,7 +69,7 @@ void ThreadChoice::begin_trial() {
     tries_more_ = !tries_more_;
     candidate_ = neighbour();
   }
-  if (candidate_ == chosen_) return rest(kLongestRest);  // there is one thread only
+  if (candidate_ == chosen_) return rest(kLongestRest);  // there is only one thread
   stage_ = Stage::timing_chosen;
   left_ = kTimedRounds;
   chosen_time_ = candidate_time_ = std::numeric_limits<double>::infinity();

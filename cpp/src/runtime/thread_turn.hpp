@@ -1,4 +1,4 @@
-// ThreadTurn: a round of work on as many threads as were chosen for it.
+// ThreadTurn: a round of work on the number of threads chosen for it.
 #pragma once
 
 #include <chrono>
@@ -9,7 +9,7 @@
 
 namespace nncore {
 
-/// From its making to its end is a round of work of that size: under the choice's limit, and timed for it.
+/// While it lives, a round of work of this size runs on the chosen number of threads, timed if necessary.
 class ThreadTurn {
  public:
   ThreadTurn(ThreadChoice& choice, std::int64_t size)

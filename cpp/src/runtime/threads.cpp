@@ -1,4 +1,4 @@
-// Parallelism, all of it: parallel_for over one of three backends, chosen when the library is built.
+// All parallelism: parallel_for over one of three backends, chosen when the library is built.
 //
 //   NNCORE_THREADS_POOL    threads of our own (below)
 //   NNCORE_THREADS_OPENMP  the host program's OpenMP
@@ -36,10 +36,10 @@ namespace {
 
 constexpr std::size_t kCacheLine = 64;
 
-/// As many grains are done before anybody need be asked whether to go on.
+/// Up to this many grains run on one thread without an interrupt check.
 constexpr std::int64_t kFewGrains = 4;
 
-/// Zero until first asked for.
+/// Zero until first requested.
 std::atomic<int> thread_count{0};
 
 thread_local int thread_limit = kMostThreads;
@@ -50,7 +50,7 @@ void check_thread_count(const std::string& what, const std::string& given, int c
                                 "; got " + given);
 }
 
-/// The number that a text begins with, before its end, a space or a comma; 0 where there is none.
+/// The number at the start of a text, followed by its end, a space or a comma; 0 if there is none.
 int leading_number(const char* text) {
   const char* const end = text + std::strlen(text);
   int count = 0;
@@ -64,8 +64,8 @@ int initial_num_threads() {
     check_thread_count("environment variable NNCORE_NUM_THREADS", '"' + std::string(text) + '"', count);
     return count;
   }
-  // It is other libraries' variable, so that what they do not understand is their error, not ours. They skip
-  // spaces.
+  // The variable belongs to other libraries, so they, not we, report values that they do not understand. They
+  // skip spaces.
   if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr) {
     while (std::isspace(static_cast<unsigned char>(*text)) != 0) ++text;
     if (const int count = leading_number(text); count >= 1) return std::min(count, kMostThreads);
@@ -73,10 +73,10 @@ int initial_num_threads() {
   return std::min(usable_processors(), kMostThreads);
 }
 
-/// One parallel_for at work. Ranges are whole multiples of a quarter of the grain, about eight for each
-/// worker, and at most a grain where the call may be interrupted. Each worker has a share of them, the same
-/// one in every region of a shape, since it is the one whose caches hold the data; done with that, it takes
-/// what is left of the others', whom the system may have delayed.
+/// One running parallel_for. Ranges are whole multiples of a quarter of the grain, about eight per worker,
+/// and at most a grain if the call may be interrupted. Each worker has a share of the ranges, the same in
+/// every region of a shape, because its caches hold that data. When it is done, it takes ranges left in the
+/// shares of other workers, which the system may have delayed.
 class Region {
  public:
   Region(const ParallelBody& body, std::int64_t count, std::int64_t grain, int workers)
@@ -100,14 +100,14 @@ class Region {
     const StopSignal signal(worker == 0 ? nullptr : &has_ended_);
     try {
       run_ranges(worker);
-    } catch (const Stopped&) {  // by the exception of another worker
+    } catch (const Stopped&) {  // another worker has thrown
     } catch (...) {
       if (!has_ended_.exchange(true)) error_ = std::current_exception();
       for (int i = 0; i < share_count_; ++i) shares_[i].next.store(shares_[i].end, std::memory_order_relaxed);
     }
   }
 
-  /// Once all workers have finished: throws what a body has thrown.
+  /// To be called when all workers have finished. Rethrows the first exception of a body.
   void end() const {
     if (error_) std::rethrow_exception(error_);
   }
@@ -120,7 +120,7 @@ class Region {
     std::int64_t end;
   };
 
-  /// ranges i / shares, without a product that could be too large.
+  /// ranges i / shares, without a product that could overflow.
   std::int64_t first_range(std::int64_t ranges, int i) const {
     return ranges / share_count_ * i + ranges % share_count_ * i / share_count_;
   }
@@ -148,31 +148,31 @@ class Region {
 
 #if defined(NNCORE_THREADS_POOL)
 
-// The pool. Each worker has one word that says where it stands:
+// The pool. Each worker has one word that holds its state:
 //
 //   idle ──post──> posted ──begin──> running ──finish──> idle
 //   idle ─> sleeping             the worker has waited long enough; post wakes it
-//   posted ─> idle               the caller did all the work before the worker came: nobody waits
+//   posted ─> idle               the caller has done all the work before the worker began, and does not wait
 //   running ─> awaited           the caller sleeps until the worker finishes
 //
-// A region lives on its caller's stack; only a worker that has begun may touch it, and the caller leaves
-// after every such worker has finished. Workers are detached and their state is constant-initialised
-// and never destroyed, so a process may exit while they sleep, and a forked child, in which they do
-// not exist, needs only to forget them.
+// A region lives on its caller's stack. Only a worker that has begun may touch it, and the caller leaves only
+// when every such worker has finished. Workers are detached, and their state is constant-initialized and
+// never destroyed, so a process may exit while they sleep. A forked child, in which they do not exist, only
+// needs to forget them.
 enum State : std::uint32_t { idle, sleeping, posted, running, awaited };
 
 struct alignas(kCacheLine) Worker {
   std::atomic<std::uint32_t> state{idle};
 };
 
-Worker workers[kMostThreads];  // workers[0] is the caller's place and not used
+Worker workers[kMostThreads];  // workers[0] stands for the caller and is not used
 Region* region;                // written by the owner of the pool while no worker is posted or running
-int started = 1;               // of workers, counting the caller; the owner's
+int started = 1;               // number of workers, counting the caller; only the owner uses it
 std::atomic<bool> owned{false};
 
-/// Waiting without sleep, for a while: a sleeping thread takes about 50 us to wake on a virtual machine, so
-/// that a worker which slept between the products of a step would come too late for each. Now and then way is
-/// made for other threads and processes.
+/// Waits without sleeping, for a while: a worker that slept between the products of a step would wake too
+/// late for each of them; see "Tuning measurements" in docs/performance.md. Yields to other threads and
+/// processes now and then.
 class Spin {
  public:
   /// False once it is time to sleep.
@@ -236,7 +236,7 @@ void post(Worker& worker) {
   if (worker.state.exchange(posted, std::memory_order_acq_rel) == sleeping) worker.state.notify_one();
 }
 
-/// Returns once the worker has finished, or takes its post back if it has not begun.
+/// Waits until the worker has finished, or takes its post back if it has not begun.
 void retire(Worker& worker) {
   std::uint32_t seen = posted;
   if (worker.state.compare_exchange_strong(seen, idle, std::memory_order_acquire)) return;
@@ -249,8 +249,8 @@ void retire(Worker& worker) {
     worker.state.wait(awaited, std::memory_order_acquire);
 }
 
-/// Workers that can be had, at most `wanted`, counting the caller: the system may refuse threads, or memory
-/// for them. The next region asks for them again.
+/// Starts workers, and returns the number available, at most `wanted`, counting the caller. The system may
+/// refuse threads, or memory for them; the next region tries again.
 int start_workers(int wanted) noexcept {
   try {
     for (; started < wanted; ++started) std::thread(run_worker, started).detach();
@@ -259,7 +259,7 @@ int start_workers(int wanted) noexcept {
   return std::min(started, wanted);
 }
 
-/// False where the pool is taken, by another thread or by the region that this one is part of.
+/// Returns false if the pool is in use, by another thread or by an enclosing region.
 bool run_on_workers(Region& work, int wanted) noexcept {
   if (owned.load(std::memory_order_relaxed) || owned.exchange(true, std::memory_order_acquire)) return false;
   region = &work;
@@ -271,7 +271,7 @@ bool run_on_workers(Region& work, int wanted) noexcept {
   return true;
 }
 
-/// In a forked child only the forking thread lives: whatever the pool was doing, it is new.
+/// In a forked child only the forking thread exists, so the pool starts anew, whatever it was doing.
 [[maybe_unused]] void forget_workers_in_child() {
   for (int index = 1; index < started; ++index) workers[index].state.store(idle, std::memory_order_relaxed);
   started = 1;
@@ -279,7 +279,7 @@ bool run_on_workers(Region& work, int wanted) noexcept {
 }
 
 #if !defined(_WIN32)
-// Registered when the library is loaded: later, a fork might find the registration half done.
+// Registered when the library is loaded, because a fork could happen in the middle of a later registration.
 [[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, forget_workers_in_child);
 #endif
 
@@ -287,7 +287,7 @@ constexpr const char* kBackend = "pool";
 
 #elif defined(NNCORE_THREADS_OPENMP)
 
-// An OpenMP runtime that the parent has used may hang in a forked child, so a child computes alone.
+// An OpenMP runtime that the parent has used may hang in a forked child, so a child uses one thread.
 std::atomic<bool> forked{false};
 
 #if !defined(_WIN32)
@@ -327,7 +327,7 @@ int num_threads() {
 }
 
 void set_num_threads(int count) {
-  check_thread_count("count, the number of threads,", std::to_string(count), count);
+  check_thread_count("count", std::to_string(count), count);
   thread_count.store(count, std::memory_order_relaxed);
 }
 
@@ -346,7 +346,7 @@ void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body, int
   const std::int64_t most = std::min<std::int64_t>(grains, most_workers);
   const int wanted = most > 1 ? static_cast<int>(std::min<std::int64_t>(usable_threads(), most)) : 1;
   if (wanted > 1) {
-    active_instruction_set();  // chosen before threads need it: there may be none of the name that is wanted
+    active_instruction_set();  // before threads need it: throws if NNCORE_ISA is invalid
     Region region(body, count, grain, wanted);
     if (run_on_workers(region, wanted)) return region.end();
   }

@@ -16,7 +16,7 @@
 namespace nncore {
 namespace {
 
-/// Of a table that has no integers.
+/// What a table without integers holds, for messages.
 const char* numbers_in(const Table& table) { return table.type == ScalarType::boolean ? "bools" : "floats"; }
 
 void check_rows(Numbered argument, const Table& table, const Batch& batch) {
@@ -26,18 +26,18 @@ void check_rows(Numbered argument, const Table& table, const Batch& batch) {
     const bool is_inside = batch.first >= 0 && batch.count >= 0 && batch.first <= table.rows &&
                            batch.count <= table.rows - batch.first;
     if (!is_inside)
-      throw invalid(argument.text(), " has ", table.rows, " rows; ", batch.count, " from row ", batch.first,
-                    " on are asked for");
+      throw invalid(argument.text(), " must contain the ", batch.count, " rows from row ", batch.first,
+                    " on; got ", table.rows, " rows");
     return;
   }
   const auto is_outside = [&table](std::int64_t row) { return row < 0 || row >= table.rows; };
   if (const std::int64_t i = find_if_any(batch.rows, batch.count, is_outside); i < batch.count)
-    throw invalid("rows[", i, "] is ", batch.rows[i], "; ", argument.text(), " has rows 0 to ",
-                  table.rows - 1);
+    throw invalid("rows[", i, "] must be in [0, ", table.rows, "), the rows of ", argument.text(), "; got ",
+                  batch.rows[i]);
 }
 
-/// check(run) for every run of consecutive samples of a batch whose weight is not 0 in one of some columns;
-/// without columns, for the batch.
+/// Calls check(run) for every run of consecutive samples of a batch that have a nonzero weight in at least
+/// one column; for the whole batch if there are no columns.
 template <class Check>
 void for_weighted_runs(std::span<const Table> weights, const Batch& batch, Check check) {
   if (weights.empty()) return check(batch);
@@ -66,12 +66,12 @@ std::span<const Table> weights_of(const Batch& batch, std::size_t term) {
   return batch.sample_weights.size() > 1 ? batch.sample_weights.subspan(term, 1) : batch.sample_weights;
 }
 
-/// Of all columns, one number at least must be positive.
+/// At least one number in all columns must be positive.
 void check_weights(const Objective& objective, const Batch& batch) {
   const std::size_t columns = batch.sample_weights.size();
   if (columns > 1 && columns != objective.terms.size())
     throw invalid("sample_weight must be one column, or one for each of ", objective.terms.size(),
-                  " losses; got ", columns);
+                  " losses; got ", columns, " columns");
   bool is_any_positive = columns == 0;
   for (std::size_t i = 0; i < columns; ++i) {
     const Numbered argument{"sample_weight", i, columns};
@@ -82,7 +82,8 @@ void check_weights(const Objective& objective, const Batch& batch) {
     is_any_positive |=
         check_sample_weight(argument.text().c_str(), weight, batch.rows, batch.first, batch.count);
   }
-  if (!is_any_positive) throw invalid("sample_weight must be positive for a sample at least; got 0 for all");
+  if (!is_any_positive)
+    throw invalid("sample_weight must be positive for at least one sample; got 0 for all");
 }
 
 [[noreturn]] void refuse_input(const std::string& argument, const Table& table, std::int64_t row,
@@ -95,7 +96,7 @@ void check_weights(const Objective& objective, const Batch& batch) {
   throw NotFinite(message.str());
 }
 
-/// The first row of a column of floats that is NaN, as where a label is missing; -1: none.
+/// The first row of a column of floats that is NaN, as a missing label is; -1: none.
 std::int64_t row_of_nan(const Table& column) {
   for (std::int64_t row = 0; row < column.rows; ++row) {
     double value = 0.0;
@@ -123,8 +124,8 @@ void check_target(Numbered numbered, const Objective::Term& term, const Table& t
   if (holds_labels(term, target)) {
     const auto is_bad = [&term](std::int64_t label) { return label < 0 || label >= term.features; };
     const auto refuse = [&](std::int64_t row, std::int64_t, std::int64_t label) {
-      throw invalid(argument, " has label ", label, " in row ", row_of(batch, row), "; allowed are 0 to ",
-                    term.features - 1);
+      throw invalid(argument, " must hold labels from 0 to ", term.features - 1, "; got label ", label,
+                    " in row ", row_of(batch, row));
     };
     return check_elements<std::int64_t>(target, batch.rows, batch.first, batch.count, is_bad, refuse);
   }
@@ -133,13 +134,14 @@ void check_target(Numbered numbered, const Objective::Term& term, const Table& t
 
 void check_shapes(const Graph& graph, const Batch& batch) {
   if (batch.inputs.size() != graph.inputs().size())
-    throw invalid("x has ", batch.inputs.size(), " arrays; the graph has ", graph.inputs().size(), " inputs");
+    throw invalid("x must hold ", graph.inputs().size(), " arrays, one for each input of the graph; got ",
+                  batch.inputs.size());
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const Numbered argument{"x", i, batch.inputs.size()};
     const Node& node = graph.node(graph.inputs()[i]);
     if (batch.inputs[i].columns != node.features)
-      throw invalid(argument.text(), " has shape ", shape_text(batch.inputs[i]), "; input '", node.name,
-                    "' takes (B, ", node.features, ")");
+      throw invalid(argument.text(), " must have shape (B, ", node.features, ") for input '", node.name,
+                    "'; got ", shape_text(batch.inputs[i]));
     check_rows(argument, batch.inputs[i], batch);
   }
 }
@@ -150,12 +152,12 @@ void check_integers(const Graph& graph, const Batch& batch) {
     if (!node.is_integer) continue;
     const std::string argument = Numbered{"x", i, batch.inputs.size()}.text();
     if (!is_integer(batch.inputs[i].type))
-      throw invalid(argument, " must be of an integer dtype, as input '", node.name, "' is; got ",
+      throw invalid(argument, " must be of an integer dtype for input '", node.name, "'; got ",
                     numbers_in(batch.inputs[i]));
     if (node.integers_below == 0) continue;
     const auto is_bad = [&node](std::int64_t value) { return value < 0 || value >= node.integers_below; };
     const auto refuse = [&](std::int64_t row, std::int64_t column, std::int64_t value) {
-      throw invalid(argument, " must be in [0, ", node.integers_below, "), for input '", node.name, "'; got ",
+      throw invalid(argument, " must be in [0, ", node.integers_below, ") for input '", node.name, "'; got ",
                     value, " in row ", row_of(batch, row), ", column ", column);
     };
     check_elements<std::int64_t>(batch.inputs[i], batch.rows, batch.first, batch.count, is_bad, refuse);
@@ -182,7 +184,7 @@ void check_tables(const Graph& graph, const Batch& batch) {
 void check_training_rows(const Plan& plan, std::int64_t rows) {
   if (rows > 0 && rows < plan.fewest_training_rows)
     throw invalid("a batch must have at least ", plan.fewest_training_rows,
-                  " rows, of which batch_norm takes statistics; got ", rows);
+                  " rows, because batch_norm needs their statistics; got ", rows);
 }
 
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch) {
@@ -190,7 +192,8 @@ void check_batch(const Objective& objective, const Graph& graph, const Batch& ba
   check_weights(objective, batch);
   for_weighted_runs(batch.sample_weights, batch, [&](const Batch& run) { check_integers(graph, run); });
   if (batch.targets.size() != objective.terms.size())
-    throw invalid("y has ", batch.targets.size(), " arrays; there are ", objective.terms.size(), " losses");
+    throw invalid("y must hold ", objective.terms.size(), " arrays, one for each loss; got ",
+                  batch.targets.size());
   for (std::size_t i = 0; i < batch.targets.size(); ++i) {
     const Numbered argument{"y", i, batch.targets.size()};
     check_target_shape(argument, objective.terms[i], batch.targets[i]);

@@ -1,4 +1,4 @@
-// Batches: which rows of the user's tables a call works on, and whether they can be worked on.
+// Batches: which rows of the user's tables a call works on, and the checks of these rows.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +35,7 @@ void gather(const Table& table, const Batch& batch, To* out) {
   gather_rows<To>(from, batch.rows, batch.count, out);
 }
 
-/// The table itself, where it already looks as a gathered one would.
+/// The table's own memory, if its layout is that of a gathered table; else null.
 template <class T>
 const T* as_gathered(const Table& table) {
   const auto size = static_cast<std::int64_t>(sizeof(T));
@@ -45,36 +45,36 @@ const T* as_gathered(const Table& table) {
   return same ? static_cast<const T*>(table.data) : nullptr;
 }
 
-/// The samples of a batch that take part in a loss at least. Their rows are kept in `rows` where some do not.
+/// The samples of a batch that have weight in at least one loss; if some have none, as a selection in `rows`.
 Batch taking_part(const Batch& batch, std::vector<std::int64_t>& rows);
 
 /// See Network::check_batch.
 void check_batch(const Objective& objective, const Graph& graph, const Batch& batch);
 
-/// "x", or "x[1]" where there are several.
+/// The name of an argument: "x", or "x[1]" where there are several.
 struct Numbered {
   const char* what;
   std::size_t index, count;
   std::string text() const;
 };
 
-/// Throws std::invalid_argument, naming the row, where inputs are not those of the graph, or do not have the
-/// rows that are asked for, and for an integer that an input does not take.
+/// Throws std::invalid_argument, naming the row, if the inputs do not fit the graph, lack rows of the batch,
+/// or hold an integer out of range.
 void check_tables(const Graph& graph, const Batch& batch);
 
-/// Throws std::invalid_argument for indices, checked before and now gathered, that are not in [0, below):
-/// another thread has changed what they come from.
+/// Throws std::invalid_argument unless all indices are in [0, below). They were checked before they were
+/// gathered, so another thread must have changed their source.
 void check_still_below(Numbered argument, const std::int64_t* indices, std::int64_t count,
                        std::int64_t below);
 
-/// Throws std::invalid_argument where a batch has fewer rows than `plan` can be trained on.
+/// Throws std::invalid_argument if a batch has fewer rows than training `plan` needs.
 void check_training_rows(const Plan& plan, std::int64_t rows);
 
 /// See Network::check_inputs.
 template <class T>
 void check_inputs(const Graph& graph, const Batch& batch);
 
-/// The largest of each column of sample weights; 1 where all are 0.
+/// The largest number in each column of sample weights; 1 if all are 0.
 std::vector<double> largest_weights(const Batch& batch);
 
 }  // namespace nncore

@@ -19,7 +19,7 @@
 namespace nncore {
 namespace {
 
-/// As many small operations run before anybody need be asked whether to go on.
+/// Operations between interrupt checks; small ones do not check for interrupts themselves.
 constexpr int kFewSteps = 32;
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
@@ -81,7 +81,7 @@ void Executor<T>::run_backward(const Plan& plan, bool input_gradients, bool accu
     const int value = plan.edge_value[edge];
     arena_.edge_gradients[edge] = wanted(value) ? arena_.gradients[at(value)] : Matrix<T>{};
   }
-  if (!accumulate) {  // what no step of this plan writes
+  if (!accumulate) {  // clears what no step of this plan writes
     for (int i = 0, used = 0; i < static_cast<int>(parameters_.segments().size()); ++i) {
       if (at(used) < plan.segments.size() && plan.segments[at(used)] == i)
         ++used;
@@ -122,7 +122,7 @@ double Executor<T>::evaluate(const Objective& objective, const Batch& given, boo
   }
   load_inputs(objective.plan, {batch.inputs, batch.rows, batch.first, batch.count, false, true});
   for (const double largest : arena_.largest_input)
-    if (!std::isfinite(largest)) check_inputs<T>(graph_, batch);  // says where
+    if (!std::isfinite(largest)) check_inputs<T>(graph_, batch);  // throws, and says where
   run_forward(objective.plan, {.training = training, .ready = ready});
   return run_losses<T>(objective, batch, gradients, arena_);
 }
@@ -145,7 +145,7 @@ double Executor<T>::step(const Objective& objective, const Batch& batch, const B
   run_backward(plan, false, false, &update);
   update.approve();
   const Uninterruptible writing;
-  commit_state(graph_, plan, parameters_, arena_);  // before what it was computed from may change
+  commit_state(graph_, plan, parameters_, arena_);  // before the values that it depends on change
   ready = update.run(batch, next);
   return loss;
 }

@@ -1,4 +1,4 @@
-// Executor: the passes of a plan over the arena of one call.
+// Executor: runs the passes of a plan in the arena of one call.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,14 @@ struct Source {
   bool measure = false;  ///< find the largest magnitude of each input
 };
 
-/// How a forward pass is made.
+/// The options of a forward pass.
 struct Pass {
   bool training = false;
-  int ready = -1;              ///< this value is there already
+  int ready = -1;              ///< the node whose value is already computed; -1: none
   bool finite_values = false;  ///< all parameters are known to be finite
 };
 
-/// All arguments outlive it.
+/// All arguments must outlive it.
 template <class T>
 class Executor {
  public:
@@ -39,13 +39,14 @@ class Executor {
 
   void load_inputs(const Plan& plan, const Source& source);
   void run_forward(const Plan& plan, Pass pass);
-  /// Gradients of weights that the `update`, where there is one, takes are left to it.
+  /// Skips the gradients of the weights that `update`, if there is one, takes.
   void run_backward(const Plan& plan, bool input_gradients, bool accumulate, PlanUpdate<T>* update = nullptr);
-  /// Forward and the loss, with its gradient if backward is to follow.
+  /// The forward pass and the loss, with its gradient if backward is to follow (`gradients`).
   double evaluate(const Objective& objective, const Batch& batch, bool training, bool gradients,
                   int ready = -1);
-  /// One step, and its loss; throws NotFinite, and has changed nothing, where it cannot be made. `ready` is
-  /// the value of this batch that the last step has computed, and becomes that of `next`; -1: none.
+  /// Makes one step and returns its loss. If a number would not be finite, throws NotFinite and changes
+  /// nothing. `ready` is the node whose value for this batch the last step has computed, and becomes the one
+  /// for `next`; -1: none.
   double step(const Objective& objective, const Batch& batch, const Batch* next, const Optimizer& optimizer,
               OptimizerState<T>& state, const StepOptions& options, int& ready);
 

@@ -22,27 +22,27 @@
 namespace nncore {
 namespace {
 
-/// predict's chunks: activations of about this many bytes stay in the L2 cache, but a packed panel of weights
-/// must serve enough rows.
+/// The size of the chunks of `predict`: activations of about this many bytes stay in the L2 cache, but each
+/// packed panel of weights must serve enough rows.
 constexpr std::int64_t kChunkBytes = 1 << 20;
 constexpr std::int64_t kFewestChunkRows = 240;
 constexpr std::int64_t kMostChunkRows = 8192;
 
-/// loss goes through its rows in chunks of so many, which bounds the memory of what lies between the layers.
+/// `loss` processes this many rows at a time, which bounds the memory of the activations.
 constexpr std::int64_t kLossRows = 4096;
 
 constexpr std::chrono::milliseconds kTickInterval{50};
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
-/// Makes `node`'s value live at `value`, for everyone who reads it.
+/// Places the value of `node` at `value`, for all that read it.
 template <class T>
 void redirect(const Plan& plan, int node, Matrix<T> value, Arena<T>& arena) {
   arena.values[at(node)] = value;
   for (const int edge : plan.edges_of(node)) arena.edge_values[at(edge)] = value;
 }
 
-/// Rows that are copied before somebody may end the call.
+/// Rows copied between interrupt checks.
 constexpr std::int64_t kCopiedRows = 1024;
 
 template <class T>
@@ -54,7 +54,7 @@ void copy_rows(Matrix<const T> from, Matrix<T> to) {
   }
 }
 
-/// Throws std::invalid_argument unless `matrix` has that shape, and rows without gaps in them.
+/// Throws std::invalid_argument unless `matrix` has this shape and contiguous rows.
 template <class T>
 void check_matrix(Numbered argument, const Matrix<T>& matrix, std::int64_t rows, std::int64_t columns) {
   const bool has_shape = matrix.rows == rows && matrix.columns == columns;
@@ -66,36 +66,36 @@ void check_matrix(Numbered argument, const Matrix<T>& matrix, std::int64_t rows,
                 ", ", matrix.column_stride, matrix.data == nullptr ? ") and no data" : ")");
 }
 
-/// The same of the matrices of all outputs of a graph.
+/// The same for one matrix per output of a graph.
 template <class T>
 void check_outputs(const char* name, const Graph& graph, std::span<const Matrix<T>> matrices,
                    std::int64_t rows) {
   if (matrices.size() != graph.outputs().size())
-    throw invalid(name, " must hold ", graph.outputs().size(), " matrices, as the graph has outputs; got ",
-                  matrices.size());
+    throw invalid(name, " must hold ", graph.outputs().size(),
+                  " matrices, one for each output of the graph; got ", matrices.size());
   for (std::size_t i = 0; i < matrices.size(); ++i)
     check_matrix({name, i, matrices.size()}, matrices[i], rows, graph.node(graph.outputs()[i]).features);
 }
 
-/// The same of the gradients that are wanted of the inputs.
+/// The same for the gradients of the inputs that are requested.
 template <class T>
 void check_grad_inputs(const Graph& graph, std::span<const Matrix<T>> gradients, std::int64_t rows) {
   if (!gradients.empty() && gradients.size() != graph.inputs().size())
     throw invalid("grad_inputs must be empty or hold ", graph.inputs().size(),
-                  " matrices, as the graph has inputs; got ", gradients.size());
+                  " matrices, one for each input of the graph; got ", gradients.size());
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     if (gradients[i].data == nullptr) continue;
     const Node& node = graph.node(graph.inputs()[i]);
     const Numbered argument{"grad_inputs", i, gradients.size()};
     if (node.is_integer)
-      throw invalid(argument.text(), " must have no data, as input '", node.name,
+      throw invalid(argument.text(), " must have no data, because input '", node.name,
                     "' holds integers; got a matrix");
     check_matrix(argument, gradients[i], rows, node.features);
   }
 }
 
-/// Runs a backward pass. Where it ends early, gradients are as they were before it: copied, where that takes
-/// little of its time; a shorter pass does not end early.
+/// Runs a backward pass that leaves gradients as they were if it ends early. A long pass copies them first,
+/// which takes little of its time; a short one cannot be interrupted.
 template <class T, class Run>
 void run_whole_backward(const Graph& graph, Parameters<T>& parameters, Arena<T>& arena, Run run) {
   if (!is_interruptible()) return run();
@@ -124,7 +124,8 @@ Batch inputs_of(std::span<const Table> inputs, std::int64_t count) {
   batch.count = count;
   return batch;
 }
-/// The factors of one step after the other.
+
+/// Gives the factors of one step after the other.
 class FactorTable {
  public:
   explicit FactorTable(std::span<const FactorRun> runs) : runs_(runs) {
@@ -147,7 +148,7 @@ class FactorTable {
 
  private:
   std::span<const FactorRun> runs_;
-  std::int64_t made_ = 0;  ///< steps of the first of them
+  std::int64_t made_ = 0;  ///< steps of the first run so far
 };
 
 }  // namespace
@@ -159,8 +160,8 @@ Network<T>::Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Paramete
     if (node.operation == nullptr) continue;
     const auto check_index = [&](int segment, std::size_t count, const char* table) {
       if (segment < 0 || at(segment) >= count) {
-        throw std::invalid_argument("node '" + node.name + "' names " + table + " " +
-                                    std::to_string(segment) + "; the store has " + std::to_string(count));
+        throw invalid("node '", node.name, "': index of a ", table, " must be in [0, ", count, "); got ",
+                      segment);
       }
     };
     for (const int segment : node.operation->segments()) {
@@ -197,9 +198,9 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
     if (first > 0) check_interrupt();
     const std::int64_t rows = std::min(most, count - first);
     lay_out<T>(*graph_, *plan_, {}, rows, false, arena);
-    const auto layout = std::exchange(arena.layout, {});  // until all of its pointers are its own again
+    const auto layout = std::exchange(arena.layout, {});  // until all of its pointers are restored
     arena.own_outputs.clear();
-    for (std::size_t i = 0; i < outputs.size(); ++i) {  // results are computed where they are wanted
+    for (std::size_t i = 0; i < outputs.size(); ++i) {  // compute results in the caller's memory
       const int sink = graph_->outputs()[i];
       arena.own_outputs.push_back(arena.values[at(sink)]);
       const bool gapless = outputs[i].row_stride == outputs[i].columns;
@@ -211,7 +212,7 @@ void Network<T>::predict(std::span<const Table> inputs, std::int64_t count,
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       copy_rows<T>(arena.values[at(graph_->outputs()[i])], outputs[i].row_range(first, rows));
     }
-    for (std::size_t i = outputs.size(); i-- > 0;) {  // backwards: one node may be an output twice
+    for (std::size_t i = outputs.size(); i-- > 0;) {  // in reverse, because a node may be an output twice
       redirect<T>(*plan_, graph_->outputs()[i], arena.own_outputs[i], arena);
     }
     arena.layout = layout;
@@ -244,7 +245,7 @@ Matrix<const T> Network<T>::output(int index, const Workspace<T>& workspace) con
     throw invalid("index must be in [0, ", graph_->outputs().size(), "), one of the graph's outputs; got ",
                   index);
   if (arena.layout.plan != plan_->id)
-    throw invalid("workspace must be one that this network's forward used last; got another");
+    throw invalid("workspace must hold the values of this network's forward; got another");
   return arena.values[at(graph_->outputs()[at(index)])];
 }
 
@@ -254,7 +255,8 @@ void Network<T>::backward(std::span<const Matrix<const T>> grad_outputs,
                           Workspace<T>& workspace) const {
   Arena<T>& arena = *workspace.arena_;
   if (!arena.ran_forward || arena.layout.plan != plan_->id) {
-    throw std::logic_error("backward needs the values of a forward pass, which another call has replaced");
+    throw std::logic_error(
+        "backward needs the values of a forward pass; there was none, or another call replaced them");
   }
   check_outputs<const T>("grad_outputs", *graph_, grad_outputs, arena.layout.rows);
   check_grad_inputs<T>(*graph_, grad_inputs, arena.layout.rows);
@@ -292,7 +294,7 @@ std::shared_ptr<const Objective> Network<T>::plan(std::span<const LossTerm> term
 template <class T>
 void Network<T>::check_objective(const Objective& objective) const {
   if (objective.graph != graph_)
-    throw invalid("objective must be planned for this network's graph; got one of another");
+    throw invalid("objective must be planned for this network's graph; got one for another");
 }
 
 template <class T>
@@ -312,7 +314,7 @@ double Network<T>::loss(const Objective& objective, const Batch& batch, Workspac
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, *workspace.arena_);
   if (batch.count <= kLossRows) return executor.evaluate(objective, batch, false, false);
-  const std::vector<double> units = largest_weights(batch);  // in which no sum of weights is too large
+  const std::vector<double> units = largest_weights(batch);  // in these units no sum of weights overflows
   Batch all = batch;
   all.weight_units = units;
   MeanLoss mean;
@@ -362,21 +364,21 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
   using Clock = std::chrono::steady_clock;
   if (batch_size < 1)
     throw std::invalid_argument("batch_size must be at least 1; got " + std::to_string(batch_size));
-  batch_size = std::clamp<std::int64_t>(batch.count, 1, batch_size);  // no sum with it is too large then
+  batch_size = std::clamp<std::int64_t>(batch.count, 1, batch_size);  // so that no sum with it overflows
   check_objective(objective);
   validate(optimizer, state, parameters_->count());
   check_training_rows(objective.plan, std::min(batch.count, batch_size));
-  check_training_rows(objective.plan, batch.count % batch_size);  // the last batch, where it is smaller
+  check_training_rows(objective.plan, batch.count % batch_size);  // the last batch, if it is smaller
   FactorTable factors(options.factors);
   prepare_slots(options.transforms, state, *parameters_);
   const FloatingPointMode mode;
   Executor<T> executor(*graph_, *parameters_, *workspace.arena_);
   EpochResult result;
-  const std::vector<double> units = largest_weights(batch);  // in which no sum of weights is too large
+  const std::vector<double> units = largest_weights(batch);  // in these units no sum of weights overflows
   Batch all = batch;
   all.weight_units = units;
   MeanLoss mean;
-  Clock::time_point last_tick{};  // the clock's beginning: the first step is followed by a tick
+  Clock::time_point last_tick{};  // the clock's epoch, so that a tick follows the first step
   int ready = -1;
   for (std::int64_t start = 0; start < batch.count; start += batch_size) {
     const Batch part = rows_of(all, start, batch_size), next = rows_of(all, start + batch_size, batch_size);
@@ -388,7 +390,7 @@ EpochResult Network<T>::train_epoch(const Objective& objective, const Batch& bat
     if (!options.tick) continue;
     if (const Clock::time_point now = Clock::now(); now - last_tick >= kTickInterval) {
       last_tick = now;
-      ready = -1;  // whoever is called may change the parameters
+      ready = -1;  // the callback may change the parameters
       if (!options.tick(result.steps, result.mean_loss)) break;
       validate(optimizer, state, parameters_->count());  // or the optimizer
     }

@@ -1,4 +1,4 @@
-// A plan at work, and what its operations are told of a running call.
+// A plan in a running call, and the NodeCall that its operations receive.
 #pragma once
 
 #include "graph/arena.hpp"
@@ -8,7 +8,7 @@
 
 namespace nncore {
 
-/// A plan, and what it works on.
+/// A plan, and the objects that it works on.
 template <class T>
 struct Running {
   const Graph& graph;
@@ -18,7 +18,7 @@ struct Running {
 
   const Operation& operation(const PlannedStep& step) const { return *graph.node(step.node).operation; }
   int index_of(const PlannedStep& step) const { return static_cast<int>(&step - plan.steps.data()); }
-  /// The number of the step's first segment, and the segment itself.
+  /// The index of the step's first segment, and the segment itself.
   std::size_t first_segment(const PlannedStep& step) const {
     return static_cast<std::size_t>(operation(step).segments()[0]);
   }
@@ -28,7 +28,7 @@ struct Running {
   }
 };
 
-/// What a planned step's operation is told of a running call, whatever it is called for.
+/// The NodeCall of a planned step, with the fields that every pass needs.
 template <class T>
 NodeCall<T> make_call(const Running<T>& at_work, const PlannedStep& step) {
   const auto& [graph, plan, parameters, arena] = at_work;

@@ -13,7 +13,7 @@
 namespace nncore {
 namespace {
 
-/// A message that says which loss fits an output, or what to do.
+/// Throws std::invalid_argument. The message says which loss fits the output, or what to do.
 [[noreturn]] void refuse_loss(const Node& output, const LossEntry& loss, const std::string& takes,
                               const std::string& remedy) {
   const Operation* const operation = output.operation.get();
@@ -36,8 +36,8 @@ bool ends_in(const Node& node, const Activation& activation) {
 
 Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (term.output < 0 || static_cast<std::size_t>(term.output) >= graph.outputs().size())
-    throw invalid("output of a loss must be below ", graph.outputs().size(),
-                  ", the outputs of the graph; got ", term.output);
+    throw invalid("output of a loss must be in [0, ", graph.outputs().size(),
+                  "), the outputs of the graph; got ", term.output);
   if (!std::isfinite(term.weight))
     throw invalid("weight of a loss must be finite; got ", std::to_string(term.weight));
   const int node = graph.outputs()[static_cast<std::size_t>(term.output)];
@@ -50,9 +50,9 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   if (entry.fused) {
     const char* const activation = entry_of(entry.fused->activation.kind).name;
     if (!ends_in(output, entry.fused->activation))
-      refuse_loss(
-          output, entry, join("the probabilities that '", activation, "' makes"),
-          join(": end the model in that, or use '", entry_of(entry.fused->from_logits).name, "' on logits"));
+      refuse_loss(output, entry, join("the probabilities that '", activation, "' computes"),
+                  join(": end the model in '", activation, "', or use '",
+                       entry_of(entry.fused->from_logits).name, "' on logits"));
     planned.loss.kind = entry.fused->from_logits;
     planned.node = output.inputs[0];
     return planned;
@@ -64,7 +64,8 @@ Objective::Term plan_term(const Graph& graph, const LossTerm& term) {
   return planned;
 }
 
-/// A column of weights over the largest of them, and their sum in the column's unit.
+/// Gathers a column of weights into `given`, and divided by the largest into `relative`. Returns their sum in
+/// the column's unit.
 template <class T>
 double gather_weights(const Batch& batch, std::size_t column, double* given, T* relative) {
   const double unit = batch.weight_units.empty() ? 1.0 : batch.weight_units[column];
@@ -76,7 +77,7 @@ double gather_weights(const Batch& batch, std::size_t column, double* given, T* 
     relative[i] = static_cast<T>(weight);
     sum += weight;
   }
-  // Not 0 unless all weights are, however small the unit of the others makes them.
+  // Not 0 unless all weights are, even if the product underflows.
   return largest > 0.0 ? std::max(sum * (largest / unit), std::numeric_limits<double>::min()) : 0.0;
 }
 
@@ -84,7 +85,7 @@ double gather_weights(const Batch& batch, std::size_t column, double* given, T* 
 
 std::shared_ptr<const Objective> make_objective(std::shared_ptr<const Graph> graph,
                                                 std::span<const LossTerm> terms) {
-  if (terms.empty()) throw std::invalid_argument("there is no loss to train with");
+  if (terms.empty()) throw invalid("terms must hold at least one loss; got none");
   auto objective = std::make_shared<Objective>();
   std::vector<int> sinks;
   for (const LossTerm& term : terms) {
@@ -114,7 +115,7 @@ double run_losses(const Objective& objective, const Batch& batch, bool gradients
     Target<T> target;
     if (holds_labels(term, table)) {
       gather<std::int64_t>(table, batch, arena.labels[i]);
-      if (sample_weight != nullptr)  // a label without weight may be any number
+      if (sample_weight != nullptr)  // the label of a sample without weight may be any number
         std::transform(arena.labels[i], arena.labels[i] + batch.count, sample_weight, arena.labels[i],
                        [](std::int64_t label, T w) { return w == T{0} ? 0 : label; });
       check_still_below({"y", i, batch.targets.size()}, arena.labels[i], batch.count, term.features);

@@ -8,7 +8,7 @@
 namespace nncore {
 namespace {
 
-/// A weight with fewer elements stays in the cache: its gradient is stored, and updated with its neighbours.
+/// Smaller weights stay in the cache: their gradients are stored, and neighbors are updated together.
 constexpr std::int64_t kSmallSegment = 1 << 14;
 
 }  // namespace

@@ -1,6 +1,6 @@
-// SgdFusion: plain gradient descent on large weights while their gradients are formed. The gradient is
-// neither written nor read; the bits are those of an update afterwards. Nothing else knows how that is done,
-// and without it steps are the same, only slower.
+// SgdFusion: plain gradient descent that updates large weights while their gradients are computed. A gradient
+// is then neither written nor read, and the bits are those of a separate update. Only this class knows how;
+// without it, steps are the same, only slower.
 #pragma once
 
 #include <span>
@@ -11,33 +11,33 @@
 
 namespace nncore {
 
-/// A fused step that is made together with the forward pass of the next batch: that batch's one sample, where
-/// it lies in its table.
+/// A fused update that waits, to be made together with the forward pass of the next batch, whose one sample
+/// is read in place, in its table.
 template <class T>
 struct Ahead {
   const PlannedStep* step = nullptr;  ///< null: there is none
   const T* sample = nullptr;
 };
 
-/// Of one step of the optimizer, among the steps of the plan whose gradients have bounds. Which weights are
-/// taken is in the arena's `ways`. All arguments outlive it.
+/// The fused updates of one optimizer step, among the steps of the plan whose gradients have bounds. The
+/// arena's `ways` say which weights are fused. All arguments must outlive it.
 template <class T>
 class SgdFusion {
  public:
   SgdFusion(const Running<T>& at_work, std::span<const int> bounded_steps, const StoreUpdate<T>& update)
       : at_work_(at_work), bounded_steps_(bounded_steps), update_(update) {}
 
-  /// Takes the weight of a step whose weight has one use and whose gradient has a bound, if descent is all
-  /// that the update does to it. Backward then leaves its gradient out.
+  /// Fuses the update of a step's weight, if the operation can and the update is plain gradient descent. The
+  /// weight must have one use, and its gradient a bound. If it returns true, backward skips the gradient.
   bool take(const PlannedStep& step);
-  /// Stores the gradient, and leaves the weight to the update that follows.
+  /// Stores the gradient after all, and leaves the weight to the update that follows.
   void give_back(const PlannedStep& step);
 
-  /// The step that can wait for the forward pass of `next`.
+  /// The fused update that can wait for the forward pass of `next`.
   Ahead<T> look_ahead(const Batch& batch, const Batch& next) const;
-  /// Changes all weights that were taken, but for the one that waits.
+  /// Updates all fused weights except the one that waits.
   void run(const Ahead<T>& ahead) const;
-  /// Changes that one, once everything else is updated, and computes its value for the next batch.
+  /// Updates the weight that waits, after everything else, and computes its node's value for the next batch.
   void advance(const Ahead<T>& ahead) const;
 
  private:

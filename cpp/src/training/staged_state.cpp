@@ -7,7 +7,7 @@
 namespace nncore {
 namespace {
 
-/// body(node, call) for each node with state.
+/// Calls body(node, call) for each node with state.
 template <class T, class Body>
 void for_each_stateful(const Graph& graph, const Plan& plan, Parameters<T>& parameters, Arena<T>& arena,
                        Body body) {

@@ -53,7 +53,8 @@ void StoreUpdate<T>::run(std::span<const int> segments, std::span<const UpdateWa
   ++state_.steps;
 }
 
-/// body(segments, offset, count) for neighbours that are due and treated alike: they are one array.
+/// Calls body(segments, offset, count) for neighbors that are due and have the same multipliers, and so form
+/// one array.
 template <class T>
 template <class IsDue, class Body>
 void StoreUpdate<T>::for_each_run(std::span<const int> segments, IsDue is_due, Body body) const {
@@ -86,7 +87,7 @@ bool StoreUpdate<T>::are_alike(const Segment& a, const Segment& b) const {
          (a.weight_decay_multiplier == b.weight_decay_multiplier || !step_.decays());
 }
 
-/// Computed once for segments that are treated alike, as most are.
+/// Computed once for segments with the same multipliers, as most have.
 template <class T>
 const kernels::UpdateScalars<T>& StoreUpdate<T>::scalars(const Segment& segment) const {
   if (like_ == nullptr || !are_alike(*like_, segment)) {
@@ -96,7 +97,7 @@ const kernels::UpdateScalars<T>& StoreUpdate<T>::scalars(const Segment& segment)
   return scalars_;
 }
 
-/// Of the parameters from `offset` on.
+/// The slots of the parameters from `offset` on.
 template <class T>
 SlotPointers<T> StoreUpdate<T>::slots(std::int64_t offset) const {
   SlotPointers<T> pointers{};
@@ -105,7 +106,7 @@ SlotPointers<T> StoreUpdate<T>::slots(std::int64_t offset) const {
   return pointers;
 }
 
-/// The update on copies, a few numbers at a time. What was not finite before may stay so.
+/// Makes the update on copies, block by block. Parameters that were not finite before may stay so.
 template <class T>
 void StoreUpdate<T>::try_out(int segment) {
   constexpr std::int64_t kBlock = 512;

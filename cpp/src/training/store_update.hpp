@@ -1,4 +1,4 @@
-// StoreUpdate: one step of an optimizer on a store of parameters, made whole or not at all.
+// StoreUpdate: one step of an optimizer on a store of parameters, made completely or not at all.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace nncore {
 
-/// The step after those of `state`, prepared. All arguments outlive it. First each segment's gradient is
-/// approved, by a bound or by looking, then run() writes.
+/// The step that follows those of `state`. All arguments must outlive it. First each segment's gradient is
+/// approved, by a bound or by a check of its elements; then run() writes.
 template <class T>
 class StoreUpdate {
  public:
@@ -22,19 +22,19 @@ class StoreUpdate {
         store_(store),
         moment_(state.largest_moment()) {}
 
-  /// What plain gradient descent adds of the gradient to a segment; 0 where that is not all of the update.
+  /// The factor with which plain gradient descent adds the gradient to a segment; 0 if the update does more.
   T descent(const Segment& segment) const;
 
-  /// Whether gradients of this magnitude surely leave `count` parameters from `offset` on finite, which are
-  /// treated as the segment is.
+  /// Whether gradients of up to this magnitude are certain to leave `count` parameters from `offset` on
+  /// finite. The parameters must have the multipliers of `segment`.
   bool approves(const Segment& segment, std::int64_t offset, std::int64_t count, double largest_gradient);
 
-  /// Looks at the stored gradients of those of the `segments` (increasing) that are trainable and whose ways
-  /// (empty: all are `look`) say so. Throws NotFinite, naming one, where the step would leave it with numbers
-  /// that are not finite; nothing has been written then.
+  /// Checks the stored gradients of the trainable `segments` (increasing) whose way is `look`, or of all of
+  /// them if `ways` is empty. If the step would leave a segment with non-finite numbers, throws NotFinite,
+  /// naming the segment, before anything is written.
   void approve(std::span<const int> segments, std::span<const UpdateWay> ways);
 
-  /// Updates the same segments and those that are `bounded`, and counts the step.
+  /// Updates the same segments and those whose way is `bounded`, and counts the step.
   void run(std::span<const int> segments, std::span<const UpdateWay> ways);
 
  private:
@@ -49,10 +49,10 @@ class StoreUpdate {
   OptimizerStep<T> step_;
   OptimizerState<T>& state_;
   Parameters<T>& store_;
-  double moment_;          ///< no slot that may be negative is larger before the step
-  double gradient_ = 0.0;  ///< nor any gradient that was approved
+  double moment_;          ///< bounds the slots that may be negative, before the step
+  double gradient_ = 0.0;  ///< bounds the gradients that were approved
   bool tried_out_ = false;
-  mutable const Segment* like_ = nullptr;  ///< whose scalars these are
+  mutable const Segment* like_ = nullptr;  ///< the segment of scalars_
   mutable kernels::UpdateScalars<T> scalars_;
 };
 

@@ -13,7 +13,7 @@
 namespace nncore {
 namespace {
 
-constexpr std::int64_t kGrain = 1 << 15;  ///< numbers that are too few to share among threads
+constexpr std::int64_t kGrain = 1 << 15;  ///< up to this many numbers stay on one thread
 
 /// values[i] = change(values[i]).
 template <class T, class Change>
@@ -23,7 +23,7 @@ void change_all(T* values, std::int64_t count, Change change) {
   });
 }
 
-/// Derived writes each function once, as a template.
+/// Lets Derived write each function once, as a template.
 template <class Derived>
 class TransformOf : public Transform {
  public:
@@ -50,7 +50,7 @@ class ClipByGlobalNorm final : public TransformOf<ClipByGlobalNorm> {
   template <class T>
   void change(const TransformCall<T>& call) const {
     const double norm = norm_of(call);
-    // A gradient that is not finite stays as it is: the step will be refused, and names it.
+    // Non-finite gradients stay as they are: the step will be rejected, and its error names the segment.
     if (!(norm > max_norm_) || !std::isfinite(norm)) return;
     const T factor = static_cast<T>(max_norm_ / norm);
     call.for_each_piece([&](std::int64_t offset, std::int64_t count) {
@@ -70,7 +70,7 @@ class ClipByGlobalNorm final : public TransformOf<ClipByGlobalNorm> {
     };
     const double total = sum(1.0);
     if (std::isfinite(total)) return std::sqrt(total);
-    double largest = 0.0;  // squares that overflow, although the gradients may be finite
+    double largest = 0.0;  // the squares overflowed, though the gradients may be finite
     call.for_each_piece([&](std::int64_t offset, std::int64_t count) {
       const double here = largest_magnitude<T>(call.parameters.gradients() + offset, count);
       largest = here > largest || std::isnan(here) ? here : largest;
@@ -91,7 +91,7 @@ class ClipByValue final : public TransformOf<ClipByValue> {
     const T limit = static_cast<T>(std::min(limit_, static_cast<double>(kLargest)));
     call.for_each_piece([&](std::int64_t offset, std::int64_t count) {
       change_all(call.parameters.gradients() + offset, count, [=](T g) {
-        if (g > limit) return g <= kLargest ? limit : g;  // an infinity stays: the step will be refused
+        if (g > limit) return g <= kLargest ? limit : g;  // an infinity stays: the step will be rejected
         if (g < -limit) return g >= -kLargest ? -limit : g;
         return g;
       });
@@ -142,7 +142,7 @@ void prepare_slots(Transforms transforms, OptimizerState<T>& state, const Parame
     const char* const slot = transforms[i]->slot();
     if (slot == nullptr) continue;
     if (state.parameter_count() != parameters.count())
-      throw invalid("state must be of ", parameters.count(), " parameters; got one of ",
+      throw invalid("state must be for ", parameters.count(), " parameters; got one for ",
                     state.parameter_count());
     for (std::size_t j = 0; j < i; ++j)
       if (transforms[j]->slot() != nullptr && std::string_view(transforms[j]->slot()) == slot)
