@@ -209,7 +209,7 @@ TRAINERS = {
     "nesterov without momentum": (
         lambda: nc.SGD(0.1, nesterov=True),
         ValueError,
-        "nesterov must be False where momentum is 0",
+        "nesterov must be False if momentum is 0",
     ),
     "learning rate set to NaN": (
         lambda: setattr(nc.SGD(), "learning_rate", np.nan),
