@@ -261,8 +261,7 @@ class OptimizerState {
 
   OptimizerKind kind_;
   std::int64_t count_;
-  std::array<AlignedBuffer<T>, kMaxSlots>
-      own_;  ///< in the order of the entry; empty if a slot does not exist
+  std::array<AlignedBuffer<T>, kMaxSlots> own_;  ///< in the order of the entry; empty if not kept
   std::vector<TransformSlot> of_transforms_;
   std::atomic<double> largest_ = 0.0;
   std::atomic<int> borrowers_ = 0;
