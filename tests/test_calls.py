@@ -377,7 +377,7 @@ def test_threads_predict_on_one_model() -> None:
 def test_calls_that_do_not_fit() -> None:
     for given, keywords, message in (
         ((), {}, r"argument 'z' is missing: \(z, \*, out=None\)"),
-        ((X, X), {}, "2 arguments are given without names; at most 1 may be"),
+        ((X, X), {}, "positional arguments must be at most 1; got 2"),
         ((X,), {"z": X}, "argument 'z' is given twice"),
         ((X,), {"output": X}, "argument 'output' is unknown; allowed:"),
         ((), {"out": X}, "argument 'z' is missing"),
