@@ -151,7 +151,7 @@ class StoreGuard {
   StoreGuard& operator=(const StoreGuard&) = delete;
 
   void enter() {
-    if (copying_ || changing_) throw std::runtime_error("this guard of a store has been entered already");
+    if (copying_ || changing_) throw std::runtime_error("this guard has already been entered");
     if (changes_)
       changing_.emplace(usage_);
     else
