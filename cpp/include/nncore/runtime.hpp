@@ -12,8 +12,7 @@ namespace nncore {
 /// The version of the library, such as "0.1.0".
 const char* version();
 
-/// The instruction sets that the library was built for, weakest first, such as {"baseline", "avx2",
-/// "avx512"}.
+/// The instruction sets that were built, weakest first, such as {"baseline", "avx2", "avx512"}.
 std::vector<std::string> built_instruction_sets();
 
 /// The built instruction sets that the processor and the operating system support.
@@ -38,7 +37,8 @@ inline constexpr int kMostThreads = 1024;
 
 /// The number of threads that a call may use. The default is the environment variable NNCORE_NUM_THREADS,
 /// otherwise the first number in OMP_NUM_THREADS, otherwise the number of processors available to the process
-/// (by its affinity and its cgroup's quota).
+/// (by its affinity and its cgroup's quota). Throws std::invalid_argument if NNCORE_NUM_THREADS is not a
+/// number from 1 to kMostThreads.
 int num_threads();
 /// Sets the number of threads for calls of parallel_for() that begin later. Throws std::invalid_argument
 /// unless count is from 1 to kMostThreads.
@@ -55,8 +55,7 @@ class ThreadLimit {
  private:
   int saved_;
 };
-/// The number of threads that parallel_for() may use on this thread: the smaller of num_threads() and the
-/// limit.
+/// The number of threads that parallel_for() may use on this thread: num_threads(), or the limit if smaller.
 int usable_threads();
 
 /// A reference to a callable body(begin, end, worker) with worker in [0, num_threads()). The callable must
