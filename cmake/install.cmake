@@ -1,4 +1,4 @@
-# What find_package(nncore) finds in an installed copy.
+# Installs the library, its headers and the package files that find_package(nncore) reads.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)

@@ -1,8 +1,8 @@
-# The kernels: one source compiled once per instruction set, each with options that no other file gets.
+# The kernels: one source, compiled once per instruction set with options that no other file gets.
 #
-# An object file here may hold instructions that this processor lacks. The linker must therefore find
-# nothing in it to share with the rest of the program: no exceptions, no run-time types, no link-time
-# optimisation, nothing visible but the table (tests/test_build.py looks at the object files).
+# A kernel object may contain instructions that the processor lacks, so the linker must find nothing in it to
+# share with the rest of the program: no exceptions, no run-time type information, no link-time optimization,
+# and no visible symbol but the table. tests/test_build.py checks the object files.
 
 set(NNCORE_KERNEL_OBJECTS)
 set(NNCORE_KERNEL_DEFINITIONS)
@@ -13,8 +13,8 @@ function(nncore_add_kernels name)
   nncore_compile_options(${target})
   nncore_spell_options(options -fno-exceptions -fno-rtti -fno-lto ${ARGN})
   if(NNCORE_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # With ASAN_OPTIONS=detect_stack_use_after_return=1 older releases (GCC bug 110027) place a vector of 64 bytes
-    # on an address that is no multiple of 64, and the program ends. No pointer to a kernel's stack outlives it.
+    # With ASAN_OPTIONS=detect_stack_use_after_return=1, older GCC releases (GCC bug 110027) misalign 64-byte vectors
+    # on the stack, and the program crashes. No pointer to a kernel's stack outlives the call, so nothing is lost.
     list(APPEND options --param=asan-use-after-return=0)
   endif()
   target_compile_options(${target} PRIVATE ${options})

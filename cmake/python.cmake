@@ -4,13 +4,13 @@ find_package(Python 3.11 COMPONENTS Interpreter Development.Module)
 if(NOT Python_Development.Module_FOUND)
   message(
     FATAL_ERROR
-      "Python.h was not found for ${Python_EXECUTABLE}: the Python module cannot be built. On Debian or Ubuntu:\n"
+      "The Python module needs Python.h, which was not found for ${Python_EXECUTABLE}. On Debian or Ubuntu:\n"
       "    apt install g++ python3-dev python3-venv")
 endif()
 set(PYBIND11_FINDPYTHON ON)
 find_package(pybind11 3 CONFIG REQUIRED)
 
-# NO_EXTRAS: pybind11 would switch link-time optimisation on.
+# NO_EXTRAS: otherwise pybind11 enables link-time optimization.
 pybind11_add_module(
   _core
   MODULE

@@ -61,11 +61,11 @@ def test_samples_that_lie_in_the_store_are_refused(array: str, dtype: DTypeLike)
         target = labels if each is labelled else inside
         with unchanged(each):
             for call in (train_step, train_epoch):
-                with pytest.raises(ValueError, match=r"^x shares memory with the model's"):
+                with pytest.raises(ValueError, match=r"^x must not share memory with the model's"):
                     call(each, inside, np.array([0, 1]) if each is labelled else y)
-                with pytest.raises(ValueError, match=r"^y shares memory with the model's"):
+                with pytest.raises(ValueError, match=r"^y must not share memory with the model's"):
                     call(each, x, target)
-                with pytest.raises(ValueError, match=r"^sample_weight shares memory with the model's"):
+                with pytest.raises(ValueError, match=r"^sample_weight must not share memory with"):
                     call(each, x, np.array([0, 1]) if each is labelled else y, sample_weight=memory[:2])
 
 
@@ -170,8 +170,8 @@ ANSWERS: dict[str, tuple[Any, type[Exception], str]] = {
         TypeError,
         "the value that loss returns must be a number; got str",
     ),
-    "no gradients": ((0.0, []), ValueError, "gradient of loss holds 0 arrays"),
-    "a gradient of fewer rows": ((0.0, [draw(3, 2)]), ValueError, r"gradient of loss has shape \(3, 2\)"),
+    "no gradients": ((0.0, []), ValueError, "gradient of loss must hold 1 array; got 0"),
+    "a gradient of fewer rows": ((0.0, [draw(3, 2)]), ValueError, r"must have shape \(4, 2\); got \(3, 2\)"),
     "a gradient of another dtype": ((0.0, [draw(4, 2).astype(float)]), TypeError, "float64"),
     "a gradient that is text": ((0.0, ["x"]), TypeError, "NumPy array"),
     "a value that is not finite": ((np.nan, [draw(4, 2)]), FloatingPointError, "the loss is nan"),

@@ -190,7 +190,7 @@ def test_arguments_of_other_kinds(call: str, argument: str, tmp_path: Any, monke
         except (TypeError, ValueError) as error:
             refused += 1
             text = str(error)
-            wanted = re.search(" must |; needed: ", text)
+            wanted = re.search(" must ", text)
             assert wanted, f"{kind}: {text}"
             assert NAMES_IN_MESSAGES.get(argument, argument.rstrip("s")) in text, f"{kind}: {text}"
             assert not FOREIGN.search(text[: wanted.start()]), f"{kind}: {text}"
@@ -222,7 +222,7 @@ COUNTS = {
 @pytest.mark.parametrize("case", COUNTS)
 def test_arguments_that_are_missing_or_too_many(case: str) -> None:
     with pytest.raises(
-        TypeError, match=r"^(\d arguments? .* without names|argument '\w+' is (missing|unknown))"
+        TypeError, match=r"^(positional arguments must be at most|argument '\w+' is (missing|unknown))"
     ):
         COUNTS[case]()
 
@@ -290,6 +290,6 @@ def test_items_attributes_and_answers_of_other_kinds(case: str) -> None:
         except (TypeError, ValueError, IndexError) as error:
             refused += 1
             text = str(error)
-            assert re.search(" must |; needed: ", text), f"{kind}: {text}"
+            assert " must " in text, f"{kind}: {text}"
             assert re.search(name, text), f"{kind}: {text}"
     assert refused > 8

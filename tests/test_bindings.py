@@ -128,7 +128,7 @@ def test_segments_and_settings() -> None:
     assert (bias.trainable, bias.learning_rate_multiplier, bias.weight_decay_multiplier) == (False, 0.5, 0.0)
     for method, value in (("set_trainable", True), ("set_weight_decay_multiplier", 1.0), ("value", None)):
         for wrong in (-1, 2):
-            with pytest.raises(ValueError, match=f"index is {wrong}"):
+            with pytest.raises(ValueError, match=rf"index must be in \[0, 2\); got {wrong}$"):
                 getattr(store, method)(*((wrong,) if value is None else (wrong, value)))
 
 

@@ -159,7 +159,7 @@ def test_what_is_not_taken_without_a_converter_is_refused(case: str) -> None:
             (network.loss_and_gradients, objective, wrong, Y),
             (network.train_step, objective, X, wrong, *step),
         ):
-            with pytest.raises((TypeError, ValueError), match=r"^(x|y|grad_output) (must|has|is|holds)"):
+            with pytest.raises((TypeError, ValueError), match=r"^(x|y|grad_output) must"):
                 call(*arguments)
 
 
@@ -178,10 +178,10 @@ def test_what_a_converter_returns_is_used_once() -> None:
     with unchanged(model):
         for wrong in (draw(4, 5), [draw(4, 5)], [X, X], [], "x", None, 3):
             asked.clear()
-            with pytest.raises((TypeError, ValueError), match=r"^x (must|has|is|holds)|^x\[0\] is"):
+            with pytest.raises((TypeError, ValueError), match=r"^x(\[0\])? must"):
                 network.predict("given", convert=answer(wrong))
             assert asked == [("given",)]
-            with pytest.raises((TypeError, ValueError), match=r"^x (must|has|is|holds)|^x\[0\] is"):
+            with pytest.raises((TypeError, ValueError), match=r"^x(\[0\])? must"):
                 network.train_step(objective, "x", "y", *step, convert=answer((wrong, Y, None)))
             assert asked == [("given",), ("x", "y", None)]
         with pytest.raises(ValueError, match="convert must return x, y and sample_weight; got 2 objects"):
@@ -225,7 +225,7 @@ def test_out_that_is_not_taken() -> None:
     ):
         with unchanged(model):
             before = out.tobytes()
-            with pytest.raises((TypeError, ValueError), match=r"^out (has|shares|is)"):
+            with pytest.raises((TypeError, ValueError), match=r"^out must"):
                 model.network.predict(x_there, out, unwanted)
             assert out.tobytes() == before
 
@@ -267,7 +267,7 @@ def test_what_is_wrong_otherwise_is_said() -> None:
             network.train_step(objective, X, nan, *step, convert=unwanted)
         with pytest.raises(FloatingPointError, match="x must be finite; got nan in row 0, column 0"):
             network.train_step(objective, X + np.float32(np.nan), Y, *step, convert=unwanted)
-        with pytest.raises(ValueError, match="objective was planned by another network"):
+        with pytest.raises(ValueError, match=r"^objective must be .* got one planned by another network"):
             network.train_step(other.objective, X, Y, *step, convert=unwanted)
     for wrong in (3, X, model.state):
         with pytest.raises(TypeError, match=r"objective must be a .*Objective; got "):
@@ -377,7 +377,7 @@ def test_threads_predict_on_one_model() -> None:
 def test_calls_that_do_not_fit() -> None:
     for given, keywords, message in (
         ((), {}, r"argument 'z' is missing: \(z, \*, out=None\)"),
-        ((X, X), {}, "2 arguments are given without names; at most 1 may be"),
+        ((X, X), {}, "positional arguments must be at most 1; got 2"),
         ((X,), {"z": X}, "argument 'z' is given twice"),
         ((X,), {"output": X}, "argument 'output' is unknown; allowed:"),
         ((), {"out": X}, "argument 'z' is missing"),

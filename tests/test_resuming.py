@@ -440,7 +440,7 @@ def test_a_copy_keeps_writers_waiting_and_not_each_other(beside: Any) -> None:
             with pytest.raises(RuntimeError, match="by another call"), refused():
                 pass
     guard = store.copying()
-    with guard, pytest.raises(RuntimeError, match="entered already"):
+    with guard, pytest.raises(RuntimeError, match="already been entered"):
         guard.__enter__()
     store.initialize(2)
     assert isinstance(guard, _core.StoreGuard)

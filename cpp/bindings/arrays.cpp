@@ -43,8 +43,8 @@ constexpr ScalarType integer_type(std::size_t size, bool is_signed) {
   return static_cast<ScalarType>(first + std::countr_zero(size));
 }
 
-/// By NumPy's number of a dtype. It has an integer for each of C's types, two of them alike on most
-/// platforms.
+/// Indexed by NumPy's type number. NumPy has one for each integer type of C, two of which are the same on
+/// most platforms.
 constexpr std::array<std::optional<ScalarType>, 24> kTypeOfNumber = [] {
   std::array<std::optional<ScalarType>, 24> types{};
   types[0] = ScalarType::boolean;
@@ -61,11 +61,11 @@ constexpr std::array<std::optional<ScalarType>, 24> kTypeOfNumber = [] {
   return types;
 }();
 
-/// How a dtype says that its numbers are another machine's. Three others mean this one's: '=', '|' where
-/// order means nothing, and this machine's own order spelled out, as readers of files leave it.
+/// The byte order character of non-native dtypes. Native ones have '=', '|' if order does not matter, or the
+/// machine's own order spelled out, as readers of files leave it.
 constexpr char kOtherByteOrder = std::endian::native == std::endian::little ? '>' : '<';
 
-/// The scalar type of an array in native byte order; nothing for all others.
+/// The scalar type of an array in native byte order; nothing for other arrays.
 std::optional<ScalarType> find_type(const py::array& array) {
   const auto* const dtype = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
   const auto number = static_cast<std::size_t>(dtype->type_num);
@@ -74,31 +74,29 @@ std::optional<ScalarType> find_type(const py::array& array) {
 }
 
 [[noreturn]] void refuse_dtype(const py::array& array, Argument argument, const std::string& allowed) {
-  throw py::type_error(argument.text() + " has dtype " + py::str(array.dtype()).cast<std::string>() +
-                       "; needed: " + allowed + ", in native byte order");
+  throw py::type_error(argument.text() + " must have " + allowed + ", in native byte order; got dtype " +
+                       py::str(array.dtype()).cast<std::string>());
 }
 
 void check_type(const py::array& array, Argument argument, ScalarType type) {
-  if (find_type(array) != type) refuse_dtype(array, argument, type_name(type));
+  if (find_type(array) != type) refuse_dtype(array, argument, join("dtype ", type_name(type)));
 }
 
 void check_memory(const py::array& array, Argument argument, ScalarType type, bool written) {
-  if (written && !array.writeable()) refuse(argument, "is read-only; a writable array is needed");
+  if (written && !array.writeable()) refuse(argument, "must be writable; got a read-only array");
   const std::size_t alignment = std::min(item_size(type), sizeof(void*));
   if (array.size() > 0 && reinterpret_cast<std::uintptr_t>(array.data()) % alignment != 0)
-    refuse(argument, "is not aligned to its elements; copy it first");
+    refuse(argument, "must be aligned to its elements; got a misaligned array: copy it first");
 }
 
 [[noreturn]] void refuse_shape(const py::array& array, Argument argument, const std::string& wanted) {
-  refuse(argument, "has shape " + shape_text(array) + "; needed: " + wanted);
+  refuse(argument, "must have shape " + wanted + "; got " + shape_text(array));
 }
 
 std::string wanted_shape(std::int64_t rows, std::int64_t columns, bool vector_allowed) {
   const auto extent = [](std::int64_t n) { return n == kAny ? "any" : std::to_string(n); };
-  std::string text =
-      rows == kAny && columns == kAny ? "two dimensions" : "(" + extent(rows) + ", " + extent(columns) + ")";
-  if (vector_allowed && columns == kAny) text += ", or one dimension";
-  if (vector_allowed && columns == 1) text += " or (" + extent(rows) + ",)";
+  std::string text = "(" + extent(rows) + ", " + extent(columns) + ")";
+  if (vector_allowed && (columns == kAny || columns == 1)) text += " or (" + extent(rows) + ",)";
   return text;
 }
 
@@ -112,15 +110,14 @@ std::string wanted_shape(TableWanted wanted) {
 }
 
 [[noreturn]] void refuse_layout(const py::array& array, Argument argument, Layout layout) {
-  const char* need =
-      layout == Layout::one_unit_stride
-          ? "one stride of one element, the other at least the extent (C or F order), is needed"
-          : "contiguous rows (C order, or rows cut from it) are needed";
-  refuse(argument, join("has shape ", shape_text(array), " and strides of (", strides_text(array),
-                        ") bytes; ", need, "; numpy.ascontiguousarray makes such a copy"));
+  const char* need = layout == Layout::one_unit_stride
+                         ? "be in C or F order, with any leading dimension"
+                         : "have contiguous rows (C order, with any leading dimension)";
+  refuse(argument, join("must ", need, "; got shape ", shape_text(array), " and strides of (",
+                        strides_text(array), ") bytes: numpy.ascontiguousarray makes a copy that fits"));
 }
 
-/// The memory from the first to the last byte that an array reaches.
+/// The memory from the first to past the last byte of an array.
 struct Span {
   std::uintptr_t begin, end;
 };
@@ -136,7 +133,7 @@ Span span_of(const py::array& array) {
   return {static_cast<std::uintptr_t>(begin), static_cast<std::uintptr_t>(end)};
 }
 
-/// One array under two names: the same elements in the same places.
+/// Whether two arrays are views of the same elements in the same order.
 bool is_same_view(const py::array& a, const py::array& b) {
   if (a.data() != b.data() || a.ndim() != b.ndim()) return false;
   for (py::ssize_t i = 0; i < a.ndim(); ++i)
@@ -144,9 +141,9 @@ bool is_same_view(const py::array& a, const py::array& b) {
   return true;
 }
 
-/// Refuses an array of numpy.ma some of whose entries are masked: the numbers under a mask mean nothing.
+/// Rejects a numpy.ma array with masked entries, whose numbers are meaningless.
 void check_mask(const py::array& array, Argument argument) {
-  // Where nobody has imported the module there are no such arrays; importing it takes 10 ms.
+  // If numpy.ma has not been imported, there are no such arrays; importing it would take 10 ms.
   const auto masked_arrays = py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy.ma").ptr()));
   if (!masked_arrays || !py::isinstance(array, masked_arrays.attr("MaskedArray"))) return;
   const auto count = py::int_(masked_arrays.attr("count_masked")(array)).cast<std::int64_t>();
@@ -168,7 +165,7 @@ py::array new_array(ScalarType type, int dimensions, const py::ssize_t* shape) {
   const auto& numpy = py::detail::npy_api::get();
   const auto number = std::find(kTypeOfNumber.begin(), kTypeOfNumber.end(), type) - kTypeOfNumber.begin();
   PyObject* const dtype = numpy.PyArray_DescrFromType_(static_cast<int>(number));
-  // pybind11's own constructor takes twice as long. It takes over the reference to the dtype.
+  // pybind11's own constructor takes twice as long. NewFromDescr steals the reference to the dtype.
   PyObject* const array = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, dtype, dimensions, shape, nullptr,
                                                       nullptr, 0, nullptr);
   if (array == nullptr) throw py::error_already_set();
@@ -188,7 +185,7 @@ RawMatrix check_matrix(const py::array& array, Argument argument, ScalarType typ
 
   RawMatrix raw{const_cast<void*>(array.data()), rows, columns, columns, 1};
   if (rows == 0 || columns == 0) return raw;
-  // Strides of extents of one are never used and may hold anything.
+  // The stride of an extent of 1 is never used and may be anything.
   const auto size = static_cast<std::int64_t>(item_size(type));
   const std::int64_t row_bytes = rows == 1 ? columns * size : array.strides(0);
   const std::int64_t column_bytes = columns == 1 ? size : array.strides(is_vector ? 0 : 1);
@@ -206,10 +203,10 @@ void* check_vector(const py::array& array, Argument argument, ScalarType type, s
                    bool written) {
   check_type(array, argument, type);
   if (array.ndim() != 1 || (length != kAny && array.shape(0) != length))
-    refuse_shape(array, argument, length == kAny ? "one dimension" : "(" + std::to_string(length) + ",)");
+    refuse_shape(array, argument, "(" + (length == kAny ? "any" : std::to_string(length)) + ",)");
   check_memory(array, argument, type, written);
   if (array.shape(0) > 1 && array.strides(0) != static_cast<py::ssize_t>(item_size(type)))
-    refuse(argument, "has a stride of " + strides_text(array) + " bytes; a contiguous array is needed");
+    refuse(argument, "must be contiguous; got a stride of " + strides_text(array) + " bytes");
   return const_cast<void*>(array.data());
 }
 
@@ -224,10 +221,10 @@ void check_no_overlap(const py::array& written, Argument argument, const py::arr
   const Span a = span_of(written), b = span_of(other);
   if (a.begin >= b.end || b.begin >= a.end) return;
   if (same_allowed && is_same_view(written, other)) return;
-  // Columns of one array interleave without meeting: only then is the exact answer worth its price.
+  // The exact test is expensive, but columns of one array interleave without overlapping.
   if (py::module_::import("numpy").attr("shares_memory")(written, other).cast<bool>())
-    refuse(argument, join("shares memory with ", other_argument.text(), "; it must be separate",
-                          same_allowed ? ", or that very array" : ""));
+    refuse(argument, join("must not share memory with ", other_argument.text(),
+                          same_allowed ? " unless it is the same array" : "", "; got overlapping arrays"));
 }
 
 bool touches(const py::array& array, const void* data, std::int64_t bytes) {
@@ -239,7 +236,7 @@ bool touches(const py::array& array, const void* data, std::int64_t bytes) {
 ScalarType precision_of(const py::array& array, Argument argument) {
   const std::optional<ScalarType> type = find_type(array);
   if (type != ScalarType::float32 && type != ScalarType::float64)
-    refuse_dtype(array, argument, "float32 or float64");
+    refuse_dtype(array, argument, "dtype float32 or float64");
   return *type;
 }
 
@@ -249,7 +246,7 @@ py::array as_array(py::handle object, Argument argument) {
   if (!is_array(object))
     throw py::type_error(argument.text() + " must be a NumPy array; got " + described(object));
   auto array = py::reinterpret_borrow<py::array>(object);
-  // Masked arrays are a subclass, and most arrays are of no subclass.
+  // Masked arrays are a subclass of ndarray; most arrays are not of a subclass.
   if (Py_TYPE(object.ptr()) != py::detail::npy_api::get().PyArray_Type_) check_mask(array, argument);
   return array;
 }
@@ -262,9 +259,9 @@ OptionalArray as_optional_array(py::handle object, Argument argument) {
 Table as_table(const py::array& array, Argument argument, TableWanted wanted) {
   const std::optional<ScalarType> type = find_type(array);
   if (!type || (wanted.integers && !is_integer(*type)))
-    refuse_dtype(
-        array, argument,
-        wanted.integers ? "an integer" : "bool, an integer, float16, float32, float64 or longdouble");
+    refuse_dtype(array, argument,
+                 wanted.integers ? "an integer dtype"
+                                 : "dtype bool, integer, float16, float32, float64 or longdouble");
   const bool is_vector = array.ndim() == 1 && (wanted.vector_allowed || wanted.row_allowed);
   if (!is_vector && array.ndim() != 2) refuse_shape(array, argument, wanted_shape(wanted));
   const auto size = static_cast<std::int64_t>(item_size(*type));
@@ -291,9 +288,9 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
   const bool is_column = array.ndim() == 1 || (array.ndim() == 2 && array.shape(1) == 1);
   if (!takes_labels || !type || !is_integer(*type) || !is_column) {
     if (takes_labels && type != scalar_type<T>())
-      refuse_dtype(
-          array, "target",
-          join(type_name(scalar_type<T>()), " values (B, O), or labels (B,) or (B, 1) of an integer dtype"));
+      refuse_dtype(array, "target",
+                   join("dtype ", type_name(scalar_type<T>()),
+                        " and shape (B, O), or be labels (B,) or (B, 1) of an integer dtype"));
     const std::int64_t columns = target_width(loss, "prediction", prediction.columns);
     target.values = input_matrix<T>(array, "target", {Layout::contiguous_rows, prediction.rows, columns});
     Table values = table(target.values.data, prediction.rows, columns);
@@ -309,7 +306,7 @@ LossTarget<T>::LossTarget(const Loss& loss, const py::array& array, Matrix<const
   }
   const Table labels = as_table(
       array, "target", {.rows = prediction.rows, .columns = 1, .integers = true, .vector_allowed = true});
-  // One element even for no rows: labels that are null would mean values.
+  // At least one element, as null labels would mean that the target holds values.
   copied.resize(static_cast<std::size_t>(std::max<std::int64_t>(labels.rows, 1)));
   gather_rows(labels, nullptr, labels.rows, copied.data());
   target.labels = copied.data();

@@ -1,9 +1,8 @@
-// A network at work for Python: arguments are checked and turned into tables, then the core runs without
-// Python.
+// Networks for Python: arguments are checked and turned into tables, then the core runs without Python.
 //
-// The calls of users' loops take what the user gave. One array for the input, and one for each output or
-// loss, is taken as it is if it fits. For anything else `convert` is called, once and before anything is in
-// use, and the call goes on with the arrays that it returns: it also words what is wrong with what was given.
+// Methods that user loops call take what the user gave. An array that fits is used as it is. For anything
+// else, `convert` is called, once and before the store is in use, and the call continues with the arrays that
+// it returns. `convert` also raises the error if the arguments are wrong.
 #pragma once
 
 #include <algorithm>
@@ -29,17 +28,17 @@
 
 namespace nncore::bindings {
 
-/// Networks of both precisions that there have been.
+/// The number of networks made so far, of both precisions.
 inline std::atomic<std::uint64_t> networks_made{0};
 
-/// Loss terms planned for one network, by its number, which no other network ever has.
+/// Loss terms planned for one network, which is identified by its unique number.
 struct PlannedObjective {
   std::uint64_t network;
   std::size_t terms;
   std::shared_ptr<const Objective> objective;
 };
 
-/// A gradient that a Python loss returns.
+/// Throws NotFinite unless a gradient that a Python loss returned is finite.
 template <class T>
 void check_gradient(Matrix<const T> gradient, const std::string& name, std::int64_t step) {
   for (std::int64_t row = 0; row < gradient.rows; ++row)
@@ -50,7 +49,7 @@ void check_gradient(Matrix<const T> gradient, const std::string& name, std::int6
                         ", in step " + std::to_string(step) + "; that step was not made");
 }
 
-/// Floating-point operations of a forward pass for one row: only decides whether the GIL is released.
+/// Estimated floating-point operations of a forward pass per row; only decides whether the GIL is released.
 template <class T>
 double forward_flops(const Graph& graph, const Parameters<T>& store) {
   constexpr double kPerParameter = 2.0, kPerActivation = 20.0, kPerValue = 1.0;
@@ -66,13 +65,13 @@ double forward_flops(const Graph& graph, const Parameters<T>& store) {
   return flops;
 }
 
-/// What becomes of arguments that the core does not take.
+/// What a call does with arguments that do not fit.
 enum class Misfits {
-  raise,  ///< the call raises its own error
-  leave   ///< nothing has happened, and the converter is asked
+  raise,  ///< raises an error
+  leave   ///< does nothing; the converter is called next
 };
 
-/// Whether `read` takes its arguments.
+/// Runs `read` and returns whether the arguments fit.
 template <class Read>
 bool takes(Misfits misfits, Read read) {
   try {
@@ -84,8 +83,9 @@ bool takes(Misfits misfits, Read read) {
   }
 }
 
-/// Makes the call on the arrays given, or on those that `convert` makes of them. `call` takes Items and
-/// Misfits, and returns null for what it leaves. The converter runs any Python: it may use the network too.
+/// Makes a call with the given arrays or, if they do not fit, with those that `convert` returns. `call` takes
+/// Items and Misfits and returns null if it left the arguments. The converter may run any Python and use the
+/// network.
 template <class Call>
 py::object with_arrays(const char* name, PyObject* given, PyObject* convert, Call call) {
   if (!is_given(convert)) return call(OneOrSeveral(given, name), Misfits::raise);
@@ -95,7 +95,7 @@ py::object with_arrays(const char* name, PyObject* given, PyObject* convert, Cal
   return call(OneOrSeveral(arrays, name), Misfits::raise);
 }
 
-/// The same for a batch; `call` takes x, y, sample_weight and Misfits.
+/// The same for a batch. `call` takes x, y, sample_weight and Misfits.
 template <class Call>
 py::object with_batch(PyObject* x, PyObject* y, PyObject* sample_weight, PyObject* convert, Call call) {
   if (!is_given(convert))
@@ -124,7 +124,7 @@ class BoundNetwork {
 
   py::object predict(const Arguments<3>& arguments) {
     PyObject* const out = arguments[1];
-    std::optional<Sequence> outs;  // made here, as a sequence may be any Python
+    std::optional<Sequence> outs;  // read before the store is in use, as a sequence may run any Python
     if (is_given(out) && graph().outputs().size() > 1) outs.emplace(out, "out");
     return with_arrays("x", arguments[0], arguments[2], [&](Items x, Misfits misfits) -> py::object {
       const Reading use(usage());
@@ -198,7 +198,7 @@ class BoundNetwork {
     return on_batch(objective, arguments[1], arguments[2], arguments[3], arguments[6], run);
   }
 
-  // Optimizers are copied for a call, while it has the GIL: another thread may change one meanwhile.
+  // A call copies its optimizer while it holds the GIL: another thread may change the original.
 
   py::object train_step(const Arguments<8>& arguments) {
     const auto& objective = as_object<PlannedObjective>(arguments[0], "objective");
@@ -243,7 +243,7 @@ class BoundNetwork {
     const OneOrSeveral inputs(x, "x");
     const BoundOptimizer optimizer = bound;
     const StepOptions options{read_factors(factors), optimizer.transforms};
-    const Training call(*this);  // held while `loss` runs, so that it cannot use the model half-way
+    const Training call(*this);  // held while `loss` runs, so that it cannot use the model within the step
     validate(optimizer.settings, state, network_.parameters().count());
     std::int64_t count = call->read_inputs(graph(), inputs);
     Batch batch;
@@ -255,11 +255,13 @@ class BoundNetwork {
       batch.count = std::ssize(call->rows);
     }
     compute(flops(kForward, batch.count), [&] { network_.check_inputs(batch); });
-    if (!rows.is_none()) count = call->take_rows(graph(), rows);  // once they were named if they are wrong
+    if (!rows.is_none())
+      count = call->take_rows(graph(), rows);  // after check_inputs, whose errors name rows of x
     run_forward(count, true, *call);
     const py::object answer = call_python(loss, call->list_of_results());
     if (!py::isinstance<py::tuple>(answer) || py::len(answer) != 2)
-      throw py::type_error("loss must return a pair: its value, and a list of one gradient an output");
+      throw py::type_error("loss must return a pair (value, gradients) with one gradient per output; got " +
+                           described(answer));
     const py::object given = answer[py::int_(0)];
     const double value = PyFloat_AsDouble(given.ptr());
     if (PyErr_Occurred() != nullptr) {
@@ -301,7 +303,7 @@ class BoundNetwork {
   }
 
  private:
-  /// The one training call, used alone. What forward left there waits for backward.
+  /// The call of the network that trains, locked for one user. It keeps what forward saved for backward.
   class Training {
    public:
     explicit Training(BoundNetwork& network) : use_(network.usage()), call_(network.training_) {}
@@ -318,7 +320,7 @@ class BoundNetwork {
 
   Usage& usage() const { return network_.parameters().usage(); }
 
-  static constexpr double kForward = 1.0, kStep = 3.0;  ///< in forward passes
+  static constexpr double kForward = 1.0, kStep = 3.0;  ///< cost in forward passes
   double flops(double passes, std::int64_t rows) const {
     return passes * forward_flops_ * static_cast<double>(rows);
   }
@@ -328,10 +330,10 @@ class BoundNetwork {
   void check_planned_here(const PlannedObjective& objective) const {
     if (objective.network != number_)
       throw py::value_error(
-          "objective was planned by another network; needed: one from this network's plan()");
+          "objective must be from this network's plan(); got one planned by another network");
   }
 
-  /// A batch that is read where it lies while parameters and gradients are written.
+  /// A batch that is read in place while parameters and gradients are written.
   Batch read_training_batch(const PlannedObjective& objective, Items x, Items y, py::handle rows,
                             py::handle sample_weight, NetworkCall<T>& call, bool row_allowed = false) const {
     const Batch batch = call.read_batch(graph(), x, y, objective.terms, rows, sample_weight, row_allowed);
@@ -342,11 +344,12 @@ class BoundNetwork {
         throw py::value_error(std::string(i < x.size()              ? "x"
                                           : i < x.size() + y.size() ? "y"
                                                                     : "sample_weight") +
-                              " shares memory with the model's parameters or gradients; give a copy of it");
+                              " must not share memory with the model's parameters or gradients; got "
+                              "overlapping arrays: pass a copy");
     return batch;
   }
 
-  /// Checks a batch, then calls `run` on it, which returns the loss.
+  /// Checks a batch and calls `run` with it, which returns the loss.
   template <class Run>
   py::object on_batch(const PlannedObjective& objective, PyObject* x, PyObject* y, PyObject* sample_weight,
                       PyObject* convert, Run run) {
@@ -366,7 +369,7 @@ class BoundNetwork {
     return with_batch(x, y, sample_weight, convert, call_on);
   }
 
-  /// A forward pass in the training workspace; its outputs are copied out.
+  /// Runs a forward pass in the training workspace and copies its outputs.
   void run_forward(std::int64_t rows, bool training, NetworkCall<T>& call) {
     call.new_outputs(graph(), rows);
     forward_rows_ = -1;
@@ -384,10 +387,10 @@ class BoundNetwork {
   }
 
   Network<T> network_;
-  double forward_flops_;  ///< for one row
+  double forward_flops_;  ///< per row
   std::uint64_t number_ = ++networks_made;
   NetworkCall<T> training_;
-  std::int64_t forward_rows_ = -1;  ///< of the last forward pass; -1: there was none
+  std::int64_t forward_rows_ = -1;  ///< of the last forward pass; -1 if there was none
   CallPool<T> idle_;
 };
 

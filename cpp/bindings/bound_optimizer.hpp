@@ -1,4 +1,4 @@
-// What Python's _core.Optimizer is: hyperparameters, and transforms.
+// The class behind Python's _core.Optimizer: hyperparameters and transforms.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -19,10 +19,11 @@ struct BoundOptimizer {
   std::vector<std::shared_ptr<const Transform>> transforms;
 };
 
-/// (learning rate's, weight decay's); None or null: both are 1. TypeError, ValueError.
+/// Reads a pair of factors (learning_rate, weight_decay); None or null for 1 and 1. TypeError or ValueError
+/// if they do not fit.
 Factors read_factors(py::handle given);
 
-/// Runs (steps, learning rate's factor, weight decay's factor); None: all factors are 1.
+/// Reads runs (steps, factor of learning_rate, factor of weight_decay); None if all factors are 1.
 std::vector<FactorRun> read_factor_runs(const py::object& given);
 
 }  // namespace nncore::bindings

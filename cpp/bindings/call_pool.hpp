@@ -1,4 +1,4 @@
-// Calls that are not running: each thread that predicts takes one of its own, and leaves it to the next.
+// A pool of idle calls: each thread that predicts takes one and returns it afterwards.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ class CallPool {
   std::unique_ptr<NetworkCall<T>> take() {
     const std::lock_guard lock(mutex_);
     if (idle_.empty()) {
-      idle_.reserve(++calls_);  // so that giving it back cannot fail
+      idle_.reserve(++calls_);  // so that give_back() cannot fail
       return std::make_unique<NetworkCall<T>>();
     }
     std::unique_ptr<NetworkCall<T>> call = std::move(idle_.back());
@@ -32,11 +32,11 @@ class CallPool {
 
  private:
   std::mutex mutex_;
-  std::size_t calls_ = 0;  ///< idle or not
+  std::size_t calls_ = 0;  ///< all calls, idle or in use
   std::vector<std::unique_ptr<NetworkCall<T>>> idle_;
 };
 
-/// A call of a pool, for as long as it lives.
+/// Holds a call of a pool while it lives.
 template <class T>
 class Lease {
  public:

@@ -28,7 +28,7 @@ std::int64_t as_integer(py::handle argument, const char* name, std::int64_t leas
   if (PyIndex_Check(argument.ptr()) == 0)
     throw py::type_error(std::string(name) + " must be an integer; got " + described(argument));
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(argument.ptr()));
-  if (!index) {  // an array of several numbers
+  if (!index) {  // such as an array of several numbers
     PyErr_Clear();
     throw py::type_error(std::string(name) + " must be an integer; got " + described(argument));
   }
@@ -58,14 +58,14 @@ std::string_view as_text(py::handle argument, const char* name, const char* fall
   py::ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(argument.ptr(), &size);
   if (text != nullptr) return {text, static_cast<std::size_t>(size)};
-  PyErr_Clear();  // half of a surrogate pair
-  throw py::value_error(std::string(name) + " must be text that UTF-8 can hold; got " +
+  PyErr_Clear();  // a lone surrogate
+  throw py::value_error(std::string(name) + " must be text that UTF-8 can encode; got " +
                         py::module_::import("builtins").attr("ascii")(argument).cast<std::string>());
 }
 
 void refuse_count(const char* signature, std::size_t given, std::size_t allowed) {
-  throw py::type_error(std::to_string(given) + " arguments are given without names; at most " +
-                       std::to_string(allowed) + " may be: " + signature);
+  throw py::type_error("positional arguments must be at most " + std::to_string(allowed) + "; got " +
+                       std::to_string(given) + ": " + signature);
 }
 
 void refuse_keyword(const char* signature, py::handle keyword, bool is_known) {
@@ -79,7 +79,7 @@ void refuse_missing(const char* signature, std::string_view name) {
 
 PyMethodDef* method_row(const std::string& name, const char* signature, const char* self,
                         const std::string& doc, FastCall call) {
-  // CPython takes the signature from the beginning of the text, up to the dashes.
+  // CPython reads the signature from the start of the text, up to the dashes.
   const std::string text = name + "(" + self + (signature + 1) + "\n--\n\n" + doc;
   return new PyMethodDef{strdup(name.c_str()), reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(call)),
                          METH_FASTCALL | METH_KEYWORDS, strdup(text.c_str())};

@@ -14,7 +14,7 @@ constexpr std::string_view kFlag = "False|True";
 
 std::string listed(const py::object& words) { return py::str(", ").attr("join")(words).cast<std::string>(); }
 
-/// A number; nothing for what is none. ValueError for an integer that no double holds.
+/// The number as a double; nothing if it is not a number. ValueError for an integer too large for a double.
 std::optional<double> as_number(py::handle given, const char* name) {
   const double value = PyFloat_AsDouble(given.ptr());
   if (value != -1.0 || PyErr_Occurred() == nullptr) return value;

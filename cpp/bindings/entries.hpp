@@ -1,5 +1,5 @@
-// Entries of the core's tables in Python: found by name, their parameters as keyword arguments, and
-// everything about them as data.
+// The core's tables for Python: entries are found by name, their parameters are keyword arguments, and
+// everything about them is available as data.
 #pragma once
 
 #include <string>
@@ -11,10 +11,10 @@
 
 namespace nncore::bindings {
 
-/// ValueError for a name that is not among `known`, with the nearest one that is.
+/// Raises ValueError for an unknown name and suggests the nearest known one.
 [[noreturn]] void refuse_name(const char* argument, std::string_view given, const py::tuple& known);
 
-/// The entry of that name.
+/// The entry with that name or alias. ValueError if there is none.
 template <class Entry, std::size_t count>
 const Entry& entry_named(const Entry (&table)[count], const char* argument, std::string_view given) {
   if (const Entry* const entry = find_entry(table, given)) return *entry;
@@ -23,19 +23,20 @@ const Entry& entry_named(const Entry (&table)[count], const char* argument, std:
   refuse_name(argument, given, names);
 }
 
-/// The words of a parameter's choices, counted from 0; none: it is a number.
+/// The words that a parameter may be; empty for a number.
 py::list choices_of(const char* choices);
 
-/// What a parameter is given as: a number, a flag, or one of its words. TypeError, ValueError.
+/// Reads a parameter: a number, a flag or, given `choices`, one of the words. TypeError for another type,
+/// ValueError for another word.
 double read_number(py::handle given, const char* name, const char* choices);
-/// A number, or where `is_vector` a sequence of numbers. TypeError for anything else.
+/// Reads a number or, if `is_vector`, a sequence of numbers. TypeError for anything else.
 Numbers read_numbers(py::handle given, const char* name, bool is_vector);
 
-/// The same as Python has it: 0.01, False, 'none', (0.5, 1.0).
+/// The Python value of a parameter: 0.01, False, 'none', (0.5, 1.0).
 py::object as_python(double value, const char* choices);
 py::object as_python(const Numbers& numbers, const char* choices);
 
-/// Sets a parameter; its range is not checked.
+/// Reads a parameter into its field. The range is not checked.
 template <class Owner>
 void read_parameter(Owner& owner, const Parameter<Owner>& parameter, py::handle given) {
   owner.*parameter.field = read_number(given, parameter.name, parameter.choices);
@@ -45,17 +46,18 @@ void read_parameter(Owner& owner, const Parameter<Owner, Numbers>& parameter, py
   owner.*parameter.field = read_numbers(given, parameter.name, parameter.is_vector);
 }
 
-/// Those of an entry that are given, in its order.
+/// Reads the parameters of an entry that are given. `given` is in the entry's order, null for those that are
+/// not.
 template <class Owner, class Entry>
 void read_parameters(Owner& owner, const Entry& entry, PyObject* const* given) {
   for (std::size_t i = 0; i < parameter_count(entry); ++i)
     if (given[i] != nullptr) read_parameter(owner, entry.parameters[i], given[i]);
 }
 
-/// TypeError for a name that the entry of that name has no parameter for.
+/// Raises TypeError for a parameter that the entry does not have.
 [[noreturn]] void refuse_parameter(const char* entry, const std::string& given, const py::list& known);
 
-/// The parameter of that name.
+/// The parameter with that name. TypeError if there is none.
 template <class Entry>
 const auto& parameter_named(const Entry& entry, const std::string& name) {
   py::list names;
@@ -66,7 +68,8 @@ const auto& parameter_named(const Entry& entry, const std::string& name) {
   refuse_parameter(entry.name, name, names);
 }
 
-/// An Activation, a Loss, ... of the entry of that name, with parameters by name. TypeError, ValueError.
+/// Makes an Activation, Loss, Optimizer or Initializer from the name of an entry and parameters by name.
+/// TypeError or ValueError if they do not fit.
 template <class Owner, class Entry, std::size_t count>
 Owner make_owner(const Entry (&table)[count], const char* argument, std::string_view kind,
                  const py::dict& parameters) {
@@ -78,7 +81,7 @@ Owner make_owner(const Entry (&table)[count], const char* argument, std::string_
   return owner;
 }
 
-/// All of them by name.
+/// All parameters by name.
 template <class Owner>
 py::dict parameters_of(const Owner& owner) {
   const auto& entry = entry_of(owner.kind);
@@ -102,11 +105,11 @@ std::string parameters_text(const Entry& entry) {
   return text;
 }
 
-/// The numbers of a range, and its words.
+/// The bounds and the text of a range.
 py::dict describe_range(const Range& range);
 
-/// What every entry has: its name, the name of Python's class, that class's docstring, and its parameters;
-/// and what add(description, entry) adds.
+/// Describes the entries of a table as dicts: name, name and docstring of the Python class, parameters, and
+/// whatever add(description, entry) adds.
 template <class Entry, std::size_t count, class Add>
 py::list describe_entries(const Entry (&table)[count], Add add) {
   py::list descriptions;

@@ -5,7 +5,7 @@
 
 namespace nncore::bindings {
 
-/// Operations per element of an activation or a loss, roughly: only decides whether the GIL is released.
+/// Estimated operations per element of an activation or a loss; only decides whether the GIL is released.
 inline constexpr double kFlopsPerElement = 20.0;
 
 inline double elementwise_flops(const py::array& array) {
@@ -18,17 +18,15 @@ py::array new_like(const py::array& array) {
 }
 
 inline void check_accumulate(bool accumulate, bool has_out) {
-  if (accumulate && !has_out)
-    throw py::value_error("out must be an array where accumulate is True; got None");
+  if (accumulate && !has_out) throw py::value_error("out must be given if accumulate is True; got None");
 }
 
-/// The end of their docstrings.
+/// The end of the docstrings.
 inline constexpr const char* kArrayRules =
-    "\n\nfloat32 or float64, all arrays alike; nothing is converted or copied. Without out a C-ordered array "
-    "is\n"
-    "made; with it, out is filled and returned.\n\n"
-    "TypeError: a dtype that differs. ValueError: shapes or layouts that do not fit, masked entries "
-    "(numpy.ma),\n"
-    "an out that is read-only or shares memory with an input. Formulas: docs/math.md.";
+    "\n\nAll arrays are float32, or all are float64; nothing is converted or copied. The result is written\n"
+    "to out and returned; without out, it is a new C-ordered array.\n\n"
+    "Raises TypeError if a dtype does not fit, and ValueError if a shape or layout does not fit, an array\n"
+    "has masked entries (numpy.ma), or out is read-only or shares memory with an input.\n"
+    "Formulas: docs/math.md.";
 
 }  // namespace nncore::bindings

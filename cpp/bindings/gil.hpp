@@ -1,9 +1,9 @@
-// The global interpreter lock, given up while the core computes and taken where it calls Python.
+// The global interpreter lock (GIL): released while the core computes, acquired when it calls Python.
 //
-// A thread that asks for the lock after the interpreter has ended is a daemon thread of a program that exits.
-// CPython before 3.14 unwinds its stack there: that would destroy Python objects without the lock, or meet a
-// function that cannot be left so, which ends the process by SIGABRT. Here such a thread waits for the end of
-// the process, as CPython itself lets it from 3.14 on.
+// A thread that acquires the GIL after the interpreter has ended is a daemon thread of a program that exits.
+// Before version 3.14, CPython unwinds the thread's stack there, which would destroy Python objects without
+// the GIL or reach a noexcept function and end the process with SIGABRT. Here such a thread waits for the end
+// of the process, as it does in CPython from 3.14 on.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -21,8 +21,8 @@ namespace nncore::bindings {
 
 namespace py = pybind11;
 
-/// What f, which may have to wait for the lock, returns. What unwinds a thread is no object: a sanitizer
-/// takes the reference to it for one to null.
+/// Returns f(), which may acquire the GIL. A forced unwind has no exception object, and a sanitizer would
+/// report the reference to it as a null reference.
 template <class F>
 __attribute__((no_sanitize("undefined"))) auto or_wait_for_the_end(F&& f) {
 #if defined(__GLIBCXX__)
@@ -36,16 +36,15 @@ __attribute__((no_sanitize("undefined"))) auto or_wait_for_the_end(F&& f) {
 #endif
 }
 
-/// Waits for the end of the process where the interpreter has ended already: a thread that asked for the lock
-/// then would look for a state that is freed. The thread that imported the module is the one that ends the
-/// interpreter, and goes on.
+/// If the interpreter has ended, waits for the end of the process: acquiring the GIL would read a thread
+/// state that is freed. The thread that imported the module ends the interpreter, so it continues.
 inline void wait_where_python_has_ended() {
   static const std::thread::id importer = std::this_thread::get_id();
   if (Py_IsInitialized() == 0 && std::this_thread::get_id() != importer)
     for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
-/// Other Python threads may run while it lives.
+/// Releases the GIL while it lives, so that other Python threads may run.
 class GilRelease {
  public:
   GilRelease() : state_(PyEval_SaveThread()) {}
@@ -60,7 +59,7 @@ class GilRelease {
   PyThreadState* state_;
 };
 
-/// Python may be called while it lives, on a thread that has given up the lock.
+/// Holds the GIL while it lives, on a thread that had released it.
 class GilAcquire {
  public:
   GilAcquire() {
@@ -72,7 +71,7 @@ class GilAcquire {
   std::optional<py::gil_scoped_acquire> acquire_;
 };
 
-/// function(arguments...), which may be any Python: it gives up the lock now and then.
+/// Returns function(arguments...), which may run any Python code and therefore release the GIL.
 template <class... Arguments>
 py::object call_python(py::handle function, Arguments&&... given) {
   const py::tuple arguments = py::make_tuple(std::forward<Arguments>(given)...);
@@ -82,8 +81,8 @@ py::object call_python(py::handle function, Arguments&&... given) {
   return py::reinterpret_steal<py::object>(answer);
 }
 
-/// Runs what signals ask for, such as Ctrl-C, if this is the thread that Python does that on; returns whether
-/// it is. Throws what their handlers raise.
+/// Runs the handlers of pending signals, such as that of Ctrl-C, if this is the main thread, and returns
+/// whether it is. Throws what the handlers raise.
 bool handle_signals();
 
 }  // namespace nncore::bindings

@@ -1,4 +1,4 @@
-// What a call holds while it computes: the floating-point mode, the store, and perhaps not the GIL.
+// What a call holds while it computes: the floating-point mode and the store. Long calls release the GIL.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -16,12 +16,12 @@ namespace nncore::bindings {
 
 namespace py = pybind11;
 
-/// Work of more floating-point operations (about 20 us) is worth giving up the GIL. A short call that does so
-/// waits a whole switch interval to get it back beside a busy thread.
+/// Calls of more floating-point operations (about 20 us) release the GIL. A shorter call would wait a whole
+/// switch interval to get it back if another thread is busy.
 inline constexpr double kLongFlops = 1e6;
 
-/// Runs `body`, which touches no Python object, under the floating-point mode that all results assume. Long
-/// work lets other Python threads run, and looks at signals.
+/// Runs `body`, which must not touch Python objects, in the floating-point mode that all results assume. Long
+/// calls let other Python threads run and handle signals.
 template <class Body>
 auto compute(double flops, Body&& body) {
   constexpr auto kAsk = [] { return handle_signals(); };
@@ -35,7 +35,7 @@ auto compute(double flops, Body&& body) {
   return std::forward<Body>(body)();
 }
 
-/// Uses a store in one of Usage's ways, for as long as it lives.
+/// Holds one kind of Usage of a store while it lives.
 template <void (Usage::*begin)(), void (Usage::*end)()>
 class Using {
  public:
@@ -48,13 +48,13 @@ class Using {
   Usage& usage_;
 };
 
-/// Beside other readers; RuntimeError while somebody trains.
+/// Shared use of a store. RuntimeError while another call trains it.
 using Reading = Using<&Usage::begin_read, &Usage::end_read>;
-/// The same for a short time: writers wait for it.
+/// Shared use for a short time, for which writers wait.
 using Copying = Using<&Usage::begin_copy, &Usage::end_copy>;
 
-/// Uses a store alone; RuntimeError while anybody else uses it. Copies are waited for, without the GIL, which
-/// they need.
+/// Exclusive use of a store. RuntimeError while another call uses it; waits for copies, without the GIL,
+/// which they need.
 class Writing {
  public:
   explicit Writing(Usage& usage) : usage_(usage) {

@@ -1,7 +1,8 @@
-// Objects of the core's classes that were made by their __init__.
+// Checks that an object of one of the core's classes was initialized.
 //
-// X.__new__(X) makes one that was not. pybind11 would hand out raw memory for it; here it is a TypeError. The
-// specialisations stand in a header that all files with bindings include, so that all of them see the same.
+// X.__new__(X) makes an object whose __init__ has not run. pybind11 would pass raw memory for it; here it
+// raises TypeError. All files with bindings include this header, so that they all see the same
+// specializations.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -24,7 +25,7 @@ struct BoundTransform;
 struct PlannedObjective;
 class StoreGuard;
 
-/// A caster of pybind11's that takes only what was made.
+/// A pybind11 caster that rejects objects whose __init__ has not run.
 template <class T>
 class MadeCaster : public py::detail::type_caster_base<T> {
  public:

@@ -1,10 +1,10 @@
-// nncore._core: a table of contents. The global interpreter lock is not needed: free-threaded CPython runs it
-// without one, and stores refuse uses that exclude each other.
+// nncore._core: registers everything. The module does not need the GIL: free-threaded CPython runs it without
+// one, and stores reject uses that exclude each other.
 #include "gil.hpp"
 #include "nncore/runtime.hpp"
 #include "register.hpp"
 
-// Python asks for PyInit__core, below.
+// Python calls PyInit__core, below.
 PYBIND11_MODULE(_core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   nncore::bindings::wait_where_python_has_ended();  // remembers this thread
   m.doc() = "The compiled core of nncore. Use it through the package: nncore, nncore.functional.";
@@ -17,7 +17,7 @@ PYBIND11_MODULE(_core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   nncore::bindings::register_network(m);
 }
 
-/// Looks first where it is: pybind11 hangs in an interpreter that is not the main one.
+/// Raises ImportError in a sub-interpreter, where pybind11 would hang.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
   if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main_interpreter();
   PyErr_SetString(

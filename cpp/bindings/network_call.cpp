@@ -9,13 +9,15 @@
 namespace nncore::bindings {
 namespace {
 
-/// One array of a sequence is called by the sequence's own name.
+/// The name of one array of a sequence in messages: the sequence's own name if there is only one.
 Argument element(const char* name, std::size_t size, std::size_t index) {
   return {name, size == 1 ? -1 : static_cast<py::ssize_t>(index)};
 }
 
 void check_count(const char* name, std::size_t given, std::size_t needed) {
-  if (given != needed) throw py::value_error(join(name, " holds ", given, " arrays; needed: ", needed));
+  if (given != needed)
+    throw py::value_error(
+        join(name, " must hold ", needed, needed == 1 ? " array" : " arrays", "; got ", given));
 }
 
 std::int64_t output_features(const Graph& graph, std::size_t index) {
@@ -79,7 +81,7 @@ Batch NetworkCall<T>::read_batch(const Graph& graph, Items x, Items y, std::size
           as_table(arrays.back(), argument, {.rows = row_count, .columns = 1, .vector_allowed = true}));
       if (arrays.back().ndim() != 1)
         throw py::value_error(
-            join(argument.text(), " has shape (", row_count, ", 1); needed: (", row_count, ",)"));
+            join(argument.text(), " must have shape (", row_count, ",); got (", row_count, ", 1)"));
     }
     batch.sample_weights = sample_weights;
   }
@@ -93,8 +95,7 @@ void NetworkCall<T>::read_rows(py::handle given, std::int64_t row_count) {
   rows.assign(first, first + indices.shape(0));
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (rows[i] < 0 || rows[i] >= row_count)
-      throw py::value_error(
-          join("rows holds ", rows[i], " at index ", i, "; there are ", row_count, " rows, counted from 0"));
+      throw py::value_error(join("rows[", i, "] must be in [0, ", row_count, "); got ", rows[i]));
 }
 
 template <class T>
@@ -103,7 +104,7 @@ std::int64_t NetworkCall<T>::take_rows(const Graph& graph, py::handle given) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Argument argument = element("x", inputs.size(), i);
     const std::int64_t features = graph.node(graph.inputs()[i]).features;
-    arrays[i] = as_array(arrays[i].attr("take")(given, 0), argument);  // which subclasses may have changed
+    arrays[i] = as_array(arrays[i].attr("take")(given, 0), argument);  // subclasses may override take()
     inputs[i] = as_table(arrays[i], argument, {.rows = count, .columns = features});
   }
   return count;
@@ -135,7 +136,8 @@ void NetworkCall<T>::read_outputs(const Graph& graph, const Parameters<T>& store
       check_no_overlap(array, argument, arrays[j], element("x", input_count, j));
     for (const py::array& other : results) check_no_overlap(array, argument, other, "another array of out");
     if (touches(array, store.values(), store.count() * static_cast<std::int64_t>(sizeof(T))))
-      throw py::value_error(argument.text() + " shares memory with the model's parameters");
+      throw py::value_error(argument.text() +
+                            " must not share memory with the model's parameters; got overlapping arrays");
     results.push_back(std::move(array));
   }
 }

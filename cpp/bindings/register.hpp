@@ -1,4 +1,4 @@
-// What module.cpp puts together: one function a topic.
+// The functions that module.cpp calls, one per topic.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,7 +7,7 @@
 
 namespace nncore::bindings {
 
-/// What the core's tables say of each kind, as dicts.
+/// The entries of the core's tables as dicts.
 pybind11::list activation_entries();
 pybind11::list loss_entries();
 pybind11::list initializer_entries();

@@ -1,5 +1,5 @@
-// The formulas, one function each, on NumPy arrays: zero-copy, with out=. Each row of a table becomes a
-// function and its gradient, with the docstring made from the row.
+// nncore.functional: one function per formula on NumPy arrays, without copies and with out=. Each entry of a
+// table becomes a function and its gradient, with docstrings made from the entry.
 #include <string>
 #include <utility>
 
@@ -18,7 +18,7 @@ namespace {
 
 // Elementary functions and activations ---------------------------------------------------------------
 
-/// out = operation(input) for arrays of one shape, where out may be the input itself.
+/// out = operation(input) for arrays of the same shape; out may be the input itself.
 template <class Operation>
 py::object map_array(const char* argument, const Arguments<2>& arguments, Layout layout,
                      Operation operation) {
@@ -37,7 +37,7 @@ py::object map_array(const char* argument, const Arguments<2>& arguments, Layout
 
 constexpr Signature<2> kElementary("(x, *, out=None)");
 
-/// An elementwise kernel, row by row, as the library has it for its own use.
+/// Applies an elementwise kernel of the library row by row.
 template <auto select>
 py::object elementary(const Arguments<2>& arguments) {
   return map_array("x", arguments, Layout::rows_or_vector,
@@ -48,7 +48,7 @@ py::object elementary(const Arguments<2>& arguments) {
                    });
 }
 
-// Each activation is two functions, whose parameters are keyword arguments after these.
+// Each activation becomes two functions. Its parameters are keyword arguments after these.
 constexpr std::size_t kMostParameters = std::size(ActivationEntry{}.parameters);
 constexpr std::size_t kForward = 2, kBackward = 4;
 
@@ -71,7 +71,7 @@ py::object forward(const ActivationEntry& entry, const Arguments<kForward + kMos
                    });
 }
 
-/// What the derivative reads, as an argument.
+/// The name of the argument from which the derivative is computed.
 const char* kept_name(const ActivationEntry& entry) {
   return entry.derivative_reads == DerivativeReads::input ? "z" : "output";
 }
@@ -100,7 +100,7 @@ py::object backward(const ActivationEntry& entry, const Arguments<kBackward + kM
   });
 }
 
-/// ". negative_slope: the slope where z is negative" for each parameter.
+/// ". negative_slope: the slope for negative z" for each parameter.
 std::string meanings_text(const ActivationEntry& entry) {
   std::string text;
   for (std::size_t i = 0; i < parameter_count(entry); ++i)
@@ -108,7 +108,7 @@ std::string meanings_text(const ActivationEntry& entry) {
   return text;
 }
 
-// CPython's convention has no place for what a function should know, so that each is one of its own.
+// CPython's calling convention passes no data to a function, so each entry gets functions of its own.
 
 template <ActivationKind kind>
 struct ActivationFunctions {
@@ -140,9 +140,8 @@ struct ActivationFunctions {
         "The gradient of " + name + " with respect to z, from g = grad_output and " +
             (kept == "z" ? "z" : "a = output") + ": " + entry.derivative +
             (entry.is_elementwise ? ", grad_z = g f'" : "") + ".\n\ngrad_output, " + kept + ": " + shape +
-            ". out: of the same shape; may be grad_output itself. accumulate:\nadd to out instead of "
-            "replacing "
-            "it" +
+            ". out: of the same shape; may be grad_output itself. accumulate:\n"
+            "add to out instead of replacing it" +
             meanings_text(entry) + "." + kArrayRules);
   }
 };
@@ -157,8 +156,8 @@ void register_elementary(py::module_& m, const std::string& function) {
   define<kElementary, elementary<select>>(
       m, function,
       function +
-          "(x), element by element, the same bits on every machine.\n\nx: (B, O) with contiguous rows, or "
-          "(N,). out: of the same shape; may be x itself." +
+          "(x) elementwise, with the same bits on every machine.\n\n"
+          "x: (B, O) with contiguous rows, or (N,). out: of the same shape; may be x itself." +
           kArrayRules);
 }
 
@@ -189,15 +188,15 @@ py::object bound_dense_forward(const Arguments<5>& arguments) {
   });
 }
 
-/// The three arrays of out; nothing where it is not given.
+/// The three arrays of out; nothing if it is not given.
 std::optional<py::tuple> gradients_of(py::handle out) {
   if (!is_given(out)) return std::nullopt;
   if (!PyTuple_Check(out.ptr()))
     throw py::type_error("out must be a tuple of three arrays; got " + described(out));
   auto arrays = py::reinterpret_borrow<py::tuple>(out);
   if (arrays.size() != 3)
-    throw py::value_error("out has " + std::to_string(arrays.size()) +
-                          " arrays; three are needed: grad_x, grad_weight, grad_bias");
+    throw py::value_error("out must hold three arrays (grad_x, grad_weight, grad_bias); got " +
+                          std::to_string(arrays.size()));
   return arrays;
 }
 
@@ -239,21 +238,20 @@ py::object bound_dense_backward(const Arguments<5>& arguments) {
 void register_dense(py::module_& m) {
   define<kDenseForward, bound_dense_forward>(
       m, "dense_forward",
-      std::string("dense_forward: f(x weight^T + bias), f the activation.\n\n"
-                  "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O). Matrices are in C or F "
-                  "order with any\n"
-                  "leading dimension; the rows of out are contiguous.") +
+      std::string(
+          "dense_forward: f(x weight^T + bias), with f the activation.\n\n"
+          "x: (B, I). weight: (O, I). bias: (O,) or None. out: (B, O) with contiguous rows. Matrices\n"
+          "are in C or F order with any leading dimension.") +
           kArrayRules);
   define<kDenseBackward, bound_dense_backward>(
       m, "dense_backward",
       std::string(
           "dense_backward: the gradients of a dense layer from grad_output = dL/dz.\n\n"
           "grad_x = grad_output weight; grad_weight = grad_output^T x; grad_bias = the sum over the batch.\n"
-          "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) of the "
-          "shapes of\n"
-          "x, weight and bias; out: a tuple of three such arrays, which is returned. Matrices are in C or F "
-          "order\n"
-          "with any leading dimension. accumulate: add to out instead of replacing it.") +
+          "grad_output: (B, O). x: (B, I). weight: (O, I). Returns (grad_x, grad_weight, grad_bias) with\n"
+          "the shapes of x, weight and bias. out: a tuple of three such arrays, which is returned.\n"
+          "accumulate: add to out instead of replacing it. Matrices are in C or F order with any leading\n"
+          "dimension.") +
           kArrayRules);
 }
 
@@ -276,7 +274,7 @@ void register_functional(py::module_& m) {
       [](const std::string& kind, const py::kwargs& parameters) {
         make_owner<Activation>(kActivations, "activation", kind, parameters);
       },
-      py::arg("kind"), "TypeError or ValueError for parameters that an activation cannot have.");
+      py::arg("kind"), "Raises TypeError or ValueError if the parameters do not fit the activation.");
   register_elementary<[](const auto& kernels) { return kernels.exp; }>(m, "exp");
   register_elementary<[](const auto& kernels) { return kernels.log; }>(m, "log");
   register_activations(m, std::make_index_sequence<kActivationCount>());

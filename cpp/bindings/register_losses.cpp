@@ -1,4 +1,4 @@
-// Losses: the class that carries a kind and its parameters, and of each entry two functions on NumPy arrays.
+// Losses: a class for a kind and its parameters, and two functions on NumPy arrays for each entry.
 #include <pybind11/stl.h>
 
 #include <span>
@@ -26,8 +26,8 @@ Reduction reduction_of(std::string_view text) {
   refuse_name("reduction", text, py::make_tuple("mean", "sum", "none"));
 }
 
-/// The arguments of a loss, and of its gradient the two at the end: prediction, target, the parameters of the
-/// entry, sample_weight, reduction, out, accumulate.
+/// The number of arguments: prediction, target, the parameters of the entry, sample_weight and reduction;
+/// with the gradient also out and accumulate.
 constexpr std::size_t argument_count(LossKind kind, bool with_gradient) {
   return 4 + parameter_count(entry_of(kind)) + (with_gradient ? 2 : 0);
 }
@@ -44,7 +44,7 @@ Signature<argument_count(kind, with_gradient)> make_signature() {
 template <LossKind kind, bool with_gradient>
 const Signature<argument_count(kind, with_gradient)> kLossSignature = make_signature<kind, with_gradient>();
 
-/// The value, and the gradient where that is asked for, of arguments that are not checked yet.
+/// Checks the arguments and computes the value and, if asked for, the gradient.
 py::object run_loss(LossKind kind, std::span<PyObject* const> given, bool with_gradient) {
   const LossEntry& entry = entry_of(kind);
   const py::array prediction = as_array(given[0], "prediction"), target = as_array(given[1], "target");
@@ -96,7 +96,7 @@ py::object call_loss(const Arguments<argument_count(kind, with_gradient)>& argum
   return run_loss(kind, arguments, with_gradient);
 }
 
-/// What the docstrings of both functions say of the arguments.
+/// The description of the arguments in the docstrings of both functions.
 std::string argument_text(const LossEntry& entry) {
   std::string text = "\n\nprediction: (B, O) with contiguous rows";
   if (entry.target_features == same_features)
@@ -111,9 +111,8 @@ std::string argument_text(const LossEntry& entry) {
     if (parameter.is_vector) text += ", or a sequence of one for each column of the target";
   }
   return text +
-         ".\nsample_weight w: (B,), finite and >= 0, or None: ones. reduction: \"mean\", sum w l / sum w; "
-         "\"sum\",\n"
-         "sum w l; \"none\", an array (B,) of each w l.";
+         ".\nsample_weight w: (B,), finite and at least 0, or None for ones. reduction: \"mean\" for\n"
+         "sum w l / sum w, \"sum\" for sum w l, or \"none\" for an array (B,) of each w l.";
 }
 
 template <LossKind kind>
@@ -121,14 +120,13 @@ void register_loss(py::module_& m) {
   constexpr const LossEntry& entry = entry_of(kind);
   const std::string arguments = argument_text(entry), name = entry.name;
   define<kLossSignature<kind, false>, call_loss<kind, false>>(
-      m, name, name + ", of one sample: l = " + entry.value + "." + arguments + kArrayRules);
+      m, name, name + ", for one sample: l = " + entry.value + "." + arguments + kArrayRules);
   define<kLossSignature<kind, true>, call_loss<kind, true>>(
       m, name + "_and_gradient",
-      name + " and its gradient with respect to the prediction, of one sample: " + entry.gradient +
+      name + " and its gradient with respect to the prediction, for one sample: " + entry.gradient +
           ".\n\nReturns (value, gradient)." + arguments +
-          "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to "
-          "out instead of\n"
-          "replacing it. With reduction=\"none\" the gradient is that of the sum." +
+          "\nout: the gradient, (B, O) with contiguous rows; may be prediction itself. accumulate: add to\n"
+          "out instead of replacing it. With reduction=\"none\" the gradient is that of the sum." +
           kArrayRules);
 }
 
@@ -174,13 +172,16 @@ void register_losses(py::module_& m) {
            }),
            py::arg("kind"))
       .def_property_readonly("kind", [](const Loss& loss) { return entry_of(loss.kind).name; })
-      .def_property_readonly("parameters", &parameters_of<Loss>, "All of them: floats, or tuples of floats.")
+      .def_property_readonly("parameters", &parameters_of<Loss>,
+                             "All parameters by name, as floats or tuples of floats.")
       .def(
           "target_features",
           [](const Loss& loss, std::int64_t output_features) {
             return target_width(loss, "output", output_features);
           },
-          py::arg("output_features"), "The width of the target of an output. ValueError where it has none.");
+          py::arg("output_features"),
+          "The width of the target for an output of that width. Raises ValueError if the loss cannot take "
+          "it.");
   register_functions(m, std::make_index_sequence<kLossCount>());
 }
 

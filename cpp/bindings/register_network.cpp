@@ -1,4 +1,4 @@
-// Networks: the class that Python knows. What its methods do is in bound_network.hpp.
+// Networks: the Python class. bound_network.hpp implements its methods.
 #include <pybind11/stl.h>
 
 #include <exception>
@@ -20,29 +20,31 @@ constexpr Signature<8> kTrainStep(
     "(objective, x, y, optimizer, state, sample_weight=None, factors=None, convert=None)");
 constexpr Signature<3> kUpdate("(optimizer, state, factors=None)");
 
-/// The methods that users' loops call.
+/// The methods that user loops call.
 template <class T>
 void define_calls(py::class_<BoundNetwork<T>>& type) {
   using Bound = BoundNetwork<T>;
   define<kPredict, &Bound::predict>(
       type, "predict",
-      "The outputs, new or in `out`, which must have contiguous rows: an array, or a list where there are "
-      "several.\n"
-      "Several threads may predict at the same time. convert(x) returns arrays.");
+      "Returns the outputs: an array, or a list if there are several. They are written to `out`, which must\n"
+      "have contiguous rows, or are new. Several threads may predict at the same time. convert(x) returns\n"
+      "arrays.");
   define<kForward, &Bound::forward>(
-      type, "forward", "The outputs, copied; keeps what backward needs. convert(x) returns arrays.");
+      type, "forward",
+      "Returns copies of the outputs and keeps what backward needs. convert(x) returns arrays.");
   define<kBackward, &Bound::backward>(
       type, "backward",
-      "From the gradient of each output of the last forward: fills (or adds to) the store's gradients, and\n"
+      "Computes the store's gradients (or adds to them) from those of the outputs of the last forward, and\n"
       "returns those of the inputs. convert(grad_output) returns arrays.");
   define<kLossAndGradients, &Bound::loss_and_gradients>(
       type, "loss_and_gradients",
-      "The loss; fills (or adds to) the store's gradients. convert(x, y, sample_weight) returns the three.");
+      "Returns the loss and computes the store's gradients (or adds to them).\n"
+      "convert(x, y, sample_weight) returns the three.");
   define<kTrainStep, &Bound::train_step>(
       type, "train_step",
-      "Forward, loss, backward and update; returns the loss. Plain sgd stores no gradient of large weights.\n"
-      "convert(x, y, sample_weight) returns the three.");
-  define<kUpdate, &Bound::update>(type, "update", "One update from the store's gradients.");
+      "Makes one step (forward, loss, backward and update) and returns the loss. Plain sgd does not store\n"
+      "the gradients of large weights. convert(x, y, sample_weight) returns the three.");
+  define<kUpdate, &Bound::update>(type, "update", "Makes one update from the store's gradients.");
 }
 
 template <class T>
@@ -51,38 +53,35 @@ void register_class(py::module_& m, const char* name) {
   const py::none none;
   py::class_<Bound> type(
       m, name,
-      "A graph at work on a store. x: an array, or a sequence of them, one a graph input, 2-D, any bool, "
-      "int or\n"
-      "float dtype, any strides. y: the same, one a loss term. rows: contiguous int64 indices, or None: "
-      "all.\n"
-      "sample_weight: (B,), finite and >= 0, or a sequence of them, one a loss term, or None. The methods "
-      "with\n"
-      "`convert` take anything then: what is not one array that fits goes to it, and its answer is used.\n\n"
-      "TypeError: dtypes. ValueError: shapes and values. RuntimeError: another call uses the "
-      "store in a way that\n"
-      "excludes this one. All before anything is written. FloatingPointError: an input, or the loss, a "
-      "gradient or\n"
-      "an update of a step, is not finite; that step was not made.");
+      "A graph and the store of its parameters.\n\n"
+      "x: an array, or a sequence with one per graph input, 2-D, of any bool, integer or float dtype and\n"
+      "any strides. y: the same, one per loss term. rows: contiguous int64 indices, or None for all rows.\n"
+      "sample_weight: (B,), finite and at least 0, or a sequence with one per loss term, or None. With\n"
+      "`convert`, arguments may be anything: those that are not one array that fits are passed to it, and\n"
+      "the arrays that it returns are used.\n\n"
+      "Before anything is written, raises TypeError if a dtype does not fit, ValueError if a shape or value\n"
+      "does not fit, RuntimeError if another call uses the store in a way that excludes this one, and\n"
+      "FloatingPointError if an input, a loss, a gradient or an update is not finite; that step is not "
+      "made.");
   type.def(py::init<std::shared_ptr<Graph>, std::shared_ptr<Parameters<T>>>(), py::arg("graph").none(false),
            py::arg("parameters").none(false))
-      .def("plan", &Bound::plan, py::arg("terms"), "The objective of (loss, output, weight) terms.")
+      .def("plan", &Bound::plan, py::arg("terms"), "Plans an objective of terms (loss, output, weight).")
       .def("check_inputs", &Bound::check_inputs, py::arg("x"),
-           "FloatingPointError, naming the row and column, for an input that is not finite.")
+           "Raises FloatingPointError, naming the row and column, if an input is not finite.")
       .def("loss", &Bound::loss, py::arg("objective"), py::arg("x"), py::arg("y"),
-           py::arg("sample_weight") = none, "The loss; changes nothing.")
+           py::arg("sample_weight") = none, "Returns the loss; changes nothing.")
       .def(
           "train_epoch", &Bound::train_epoch, py::arg("objective"), py::arg("x"), py::arg("y"),
           py::arg("batch_size"), py::arg("optimizer"), py::arg("state"), py::arg("rows") = none,
           py::arg("sample_weight") = none, py::arg("tick") = none, py::arg("factors") = none,
-          "Steps over all rows, batch_size at a time. tick(steps, mean_loss) is called between steps, about "
-          "every\n"
-          "50 ms, and may change the optimizer's hyperparameters. What it raises, and Ctrl-C, ends the epoch "
-          "after a\n"
-          "whole step. factors: runs (steps, learning rate's, weight decay's), the last one of all steps "
-          "that are left.")
+          "Makes steps over all rows, batch_size at a time. tick(steps, mean_loss) is called between steps,\n"
+          "about every 50 ms, and may change the optimizer's hyperparameters. An exception in tick, or\n"
+          "Ctrl-C, ends the epoch after a whole step. factors: runs (steps, factor of learning_rate, factor\n"
+          "of weight_decay); the last run extends to the end of the epoch.")
       .def("train_step_with", &Bound::train_step_with, py::arg("loss"), py::arg("x"), py::arg("optimizer"),
            py::arg("state"), py::arg("rows") = none, py::arg("factors") = none,
-           "A step whose loss is Python: loss(outputs) returns its value and one gradient an output.");
+           "Makes a step with a Python loss: loss(outputs) returns its value and a list of one gradient per\n"
+           "output.");
   define_calls(type);
 }
 
@@ -96,7 +95,7 @@ void register_network(py::module_& m) {
       PyErr_SetString(PyExc_FloatingPointError, error.what());
     }
   });
-  py::class_<PlannedObjective>(m, "Objective", "Loss terms, planned by a network for its own use.");
+  py::class_<PlannedObjective>(m, "Objective", "Loss terms planned by a network, for that network only.");
   py::class_<EpochResult>(m, "EpochResult", "What train_epoch did.")
       .def_readonly("mean_loss", &EpochResult::mean_loss)
       .def_readonly("steps", &EpochResult::steps);

@@ -1,4 +1,4 @@
-// Optimizers: their entries as data, their hyperparameters, and what they remember of a store.
+// Optimizers: their entries as data, their hyperparameters, transforms and state.
 #include "nncore/optimizers.hpp"
 
 #include <pybind11/stl.h>
@@ -22,7 +22,7 @@
 namespace nncore::bindings {
 namespace {
 
-/// The name of the hyperparameter that is kept in a field; None for null.
+/// The name of the hyperparameter stored in a field; None for null.
 py::object name_of(const OptimizerEntry& entry, double Optimizer::* field) {
   for (std::size_t i = 0; field != nullptr && i < parameter_count(entry); ++i)
     if (entry.parameters[i].field == field) return py::str(entry.parameters[i].name);
@@ -40,11 +40,11 @@ void set(BoundOptimizer& optimizer, const std::string& name, const py::handle& v
 
 }  // namespace
 
-/// One of the core's.
+/// One of the core's transforms.
 struct BoundTransform {
   std::shared_ptr<const Transform> transform;
-  std::string name;  ///< of the function that makes it
-  double value;      ///< its argument
+  std::string name;  ///< the function that made it
+  double value;      ///< the function's argument
 };
 
 namespace {
@@ -53,14 +53,14 @@ std::string text_of(const BoundTransform& bound) {
   return bound.name + "(" + py::repr(py::float_(bound.value)).cast<std::string>() + ")";
 }
 
-/// For pickles and deep copies: the function of the module, and its argument.
+/// The function that makes the transform and its argument, for pickles and deep copies.
 py::tuple reduced(const BoundTransform& bound) {
   const py::object make = py::module_::import("nncore._core").attr(bound.name.c_str());
   return py::make_tuple(make, py::make_tuple(bound.value));
 }
 
-/// A function of the flat gradients, which it changes in place. It is let go with the GIL, as all copies of
-/// an optimizer's transforms are.
+/// A Python function that changes the flat gradients in place. Like all copies of an optimizer's transforms,
+/// it is released while the GIL is held.
 class PythonTransform final : public Transform {
  public:
   explicit PythonTransform(py::function function) : function_(std::move(function)) {}
@@ -94,7 +94,7 @@ void set_transforms(BoundOptimizer& optimizer, const py::sequence& given) {
   optimizer.transforms = std::move(transforms);
 }
 
-/// A transform that one number makes.
+/// A transform with one number as its parameter.
 struct Recipe {
   const char* name;
   std::shared_ptr<const Transform> (*make)(double);
@@ -115,30 +115,28 @@ void define_transform(py::module_& m, const char* doc) {
 }
 
 void register_transforms(py::module_& m) {
-  py::class_<BoundTransform>(m, "Transform",
-                             "What changes the gradients of a step, or follows the parameters.")
+  py::class_<BoundTransform>(m, "Transform", "Changes the gradients of a step, or follows the parameters.")
       .def("__repr__", &text_of)
       .def("__reduce__", &reduced);
   define_transform<kClipByGlobalNorm>(
       m,
-      "Scales the gradients of a step so that the norm of all of them together is at most max_norm.\n\n"
-      "ValueError unless max_norm is finite and above 0.");
+      "Scales the gradients of a step so that their joint Euclidean norm is at most max_norm.\n\n"
+      "Raises ValueError unless max_norm is finite and greater than 0.");
   define_transform<kClipByValue>(m,
-                                 "Moves each gradient into [-limit, limit].\n\n"
-                                 "ValueError unless limit is finite and above 0.");
+                                 "Clips each gradient to [-limit, limit].\n\n"
+                                 "Raises ValueError unless limit is finite and greater than 0.");
   define_transform<kMovingAverage>(
       m,
-      "Keeps the moving average of the parameters: after each step, average = decay average + (1 - decay) "
-      "p.\n"
-      "It starts as the parameters are before the first step, and is `Optimizer.averaged`'s.\n\n"
-      "ValueError unless decay is at least 0 and less than 1.");
+      "Keeps a moving average of the parameters p: average = decay average + (1 - decay) p after each step.\n"
+      "It starts as the parameters before the first step; `Optimizer.averaged` uses it.\n\n"
+      "Raises ValueError unless decay is at least 0 and less than 1.");
 }
 
 void register_optimizer(py::module_& m) {
   py::class_<BoundOptimizer>(m, "Optimizer",
-                             "The hyperparameters of an optimizer, by the names of its entry, and its "
-                             "transforms. TypeError for other\n"
-                             "names; ValueError for values out of range.")
+                             "The hyperparameters of an optimizer, by the names of its entry, and its\n"
+                             "transforms. Raises TypeError for other names and ValueError for values out of\n"
+                             "range.")
       .def(py::init([](const std::string& kind, const py::kwargs& settings) {
              return BoundOptimizer{make_owner<Optimizer>(kOptimizers, "kind", kind, settings), {}};
            }),
@@ -147,10 +145,11 @@ void register_optimizer(py::module_& m) {
                              [](const BoundOptimizer& bound) { return entry_of(bound.settings.kind).name; })
       .def_property_readonly("settings",
                              [](const BoundOptimizer& bound) { return parameters_of(bound.settings); })
-      .def("set", &set, py::arg("name"), py::arg("value"),
-           "Sets one hyperparameter, for the steps that follow.")
-      .def("set_transforms", &set_transforms, py::arg("transforms"),
-           "Transform objects and functions of the flat gradients, in the order in which they are run.")
+      .def("set", &set, py::arg("name"), py::arg("value"), "Sets a hyperparameter for the following steps.")
+      .def(
+          "set_transforms", &set_transforms, py::arg("transforms"),
+          "Sets the transforms: Transform objects or functions of the flat gradients, in the order in which\n"
+          "they run.")
       .def_property(
           "learning_rate", [](const BoundOptimizer& bound) { return bound.settings.learning_rate; },
           [](BoundOptimizer& bound, const py::object& value) { set(bound, "learning_rate", value); });
@@ -168,7 +167,7 @@ template <class T>
 void register_state(py::module_& m, const char* name) {
   using State = OptimizerState<T>;
   py::class_<State, std::shared_ptr<State>>(
-      m, name, "What an optimizer remembers of a store: the steps made, and its slots.")
+      m, name, "The state of an optimizer for one store: the number of steps made, and its slots.")
       .def(py::init([](const BoundOptimizer& optimizer, const Parameters<T>& parameters) {
              return std::make_shared<State>(optimizer.settings, parameters.count());
            }),
@@ -179,7 +178,7 @@ void register_state(py::module_& m, const char* name) {
             prepare_slots(optimizer.transforms, state, parameters);
           },
           py::arg("optimizer"), py::arg("parameters"),
-          "Makes the slots of the optimizer's transforms now, which the next step would make.")
+          "Creates the slots of the optimizer's transforms, which otherwise the next step creates.")
       .def_property(
           "steps", [](const State& state) { return state.steps; },
           [](State& state, const py::int_& given) {
@@ -191,7 +190,8 @@ void register_state(py::module_& m, const char* name) {
                                     py::str(given).cast<std::string>());
             state.steps = steps;
           })
-      .def_property_readonly("slots", &slots<T>, "Writable flat views by name, as long as the parameters.");
+      .def_property_readonly("slots", &slots<T>,
+                             "Writable flat views by name, with one element per parameter.");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What a network is made of: segments and their store, nodes and their graph.
+// The parts of a network: segments and their store, nodes and their graph.
 #include "nncore/parameters.hpp"
 
 #include <pybind11/stl.h>
@@ -21,7 +21,7 @@
 namespace nncore::bindings {
 namespace {
 
-constexpr double kFlopsPerNumber = 30.0;  ///< of drawing or copying one: only decides about the GIL
+constexpr double kFlopsPerNumber = 30.0;  ///< to draw or copy one; only decides whether the GIL is released
 
 Initializer make_initializer(const std::string& kind, const py::dict& parameters) {
   return make_owner<Initializer>(kInitializers, "initializer", kind, parameters);
@@ -49,7 +49,7 @@ py::tuple shape_of(const Segment& segment) { return py::tuple(py::cast(segment.s
 
 void register_segment(py::module_& m) {
   py::class_<Segment>(m, "Segment",
-                      "One named piece of a store: its shape, how it starts, and how optimizers treat it.")
+                      "One named piece of a store: its shape, its initializer, and how optimizers treat it.")
       .def(py::init(&make_segment), py::arg("name"), py::arg("shape"), py::kw_only(),
            py::arg("layout") = "columns", py::arg("initializer") = "zeros",
            py::arg("initializer_parameters") = py::dict(), py::arg("trainable") = true,
@@ -61,7 +61,7 @@ void register_segment(py::module_& m) {
       .def_readonly("weight_decay_multiplier", &Segment::weight_decay_multiplier);
 }
 
-/// A writable view of a segment in its own shape.
+/// A writable view of a segment in its shape.
 template <class T>
 py::array segment_view(const Segment& segment, T* data, py::handle owner) {
   constexpr auto kSize = static_cast<py::ssize_t>(sizeof(T));
@@ -78,12 +78,11 @@ py::array segment_view(const Segment& segment, T* data, py::handle owner) {
 
 const Segment& segment_at(const std::vector<Segment>& segments, int index) {
   if (index < 0 || static_cast<std::size_t>(index) >= segments.size())
-    throw py::value_error(
-        join("index is ", index, "; the store has ", segments.size(), " such segments, counted from 0"));
+    throw py::value_error(join("index must be in [0, ", segments.size(), "); got ", index));
   return segments[static_cast<std::size_t>(index)];
 }
 
-/// How a method reaches the flat array of gradients or of state through the Python object that owns them.
+/// A view of the flat array of gradients or state, owned by the Python object of the store.
 template <class T, T* (Parameters<T>::*data)(), std::int64_t (Parameters<T>::*count)() const>
 py::array whole(const py::object& self) {
   auto& store = self.cast<Parameters<T>&>();
@@ -120,7 +119,7 @@ double copy_flops(const Parameters<T>& store) {
   return static_cast<double>(store.count() + store.state_count()) * kFlopsPerNumber;
 }
 
-/// Changes a store by what another holds, which nobody changes meanwhile. Its own numbers change nothing.
+/// Changes a store from another, which nobody may change meanwhile. A store is not changed from itself.
 template <class T, class Change>
 void take_from(Parameters<T>& store, Parameters<T>& other, Change change) {
   if (&store == &other) return;
@@ -129,7 +128,7 @@ void take_from(Parameters<T>& store, Parameters<T>& other, Change change) {
   compute(copy_flops(store), change);
 }
 
-/// Changes something about segment `index` while nobody uses the store.
+/// A method that changes a setting of segment `index` while nobody uses the store.
 template <class T, class Value>
 auto segment_setter(void (Parameters<T>::*set)(int, Value)) {
   return [set](Parameters<T>& store, int index, Value value) {
@@ -141,8 +140,8 @@ auto segment_setter(void (Parameters<T>::*set)(int, Value)) {
 
 }  // namespace
 
-/// `with` over a store: nobody trains it meanwhile (a copy is made), or nobody uses it at all (it is
-/// changed).
+/// A context manager on a store: within it, nobody else trains the store (to copy it), or nobody else uses it
+/// (to change it).
 class StoreGuard {
  public:
   StoreGuard(std::shared_ptr<void> store, Usage& usage, bool changes)
@@ -152,7 +151,7 @@ class StoreGuard {
   StoreGuard& operator=(const StoreGuard&) = delete;
 
   void enter() {
-    if (copying_ || changing_) throw std::runtime_error("this guard of a store has been entered already");
+    if (copying_ || changing_) throw std::runtime_error("this guard has already been entered");
     if (changes_)
       changing_.emplace(usage_);
     else
@@ -174,7 +173,8 @@ class StoreGuard {
 namespace {
 
 void register_guard(py::module_& m) {
-  py::class_<StoreGuard>(m, "StoreGuard", "What Parameters.copying and Parameters.changing give to `with`.")
+  py::class_<StoreGuard>(m, "StoreGuard",
+                         "The context manager that Parameters.copying and Parameters.changing return.")
       .def("__enter__", &StoreGuard::enter)
       .def("__exit__", [](StoreGuard& guard, const py::args&) { guard.exit(); });
 }
@@ -187,11 +187,12 @@ std::unique_ptr<StoreGuard> guard(const std::shared_ptr<Parameters<T>>& store) {
 template <class T>
 void register_store(py::module_& m, const char* name) {
   using Store = Parameters<T>;
-  py::class_<Store, std::shared_ptr<Store>>(m, name,
-                                            "The store: flat arrays of values, of gradients and of "
-                                            "non-trained state, and the table of their segments.\n"
-                                            "Its arrays are writable views that keep it alive. Methods that "
-                                            "write raise RuntimeError while a call uses it.")
+  py::class_<Store, std::shared_ptr<Store>>(
+      m, name,
+      "The parameter store: flat arrays of values, gradients and\n"
+      "non-trained state, and the table of their segments. The arrays are\n"
+      "writable views that keep the store alive. Methods that write raise\n"
+      "RuntimeError while another call uses it.")
       .def(py::init<std::vector<Segment>, std::vector<Segment>>(), py::arg("segments"),
            py::arg("state_segments") = std::vector<Segment>{})
       .def_property_readonly("values", &values<T>)
@@ -201,17 +202,17 @@ void register_store(py::module_& m, const char* name) {
                              &whole<T, static_cast<T* (Store::*)()>(&Store::state), &Store::state_count>)
       .def_property_readonly("segments", [](const Store& store) { return store.segments(); })
       .def_property_readonly("state_segments", [](const Store& store) { return store.state_segments(); })
-      .def_readwrite("seed", &Store::seed, "What dropout draws from.")
-      .def_readwrite("random_step", &Store::random_step, "How many passes for training have drawn from it.")
+      .def_readwrite("seed", &Store::seed, "The seed of dropout.")
+      .def_readwrite("random_step", &Store::random_step, "The number of training passes made, for dropout.")
       .def("value", &value<T>, py::arg("index"),
-           "The values of a segment in its shape: (O, I), stored column by column, or (O,).")
-      .def("gradient", &gradient<T>, py::arg("index"), "The gradients of a segment, as value().")
-      .def("state_value", &state_piece<T>, py::arg("index"), "The state segment of that index, as value().")
+           "A view of the values of a segment in its shape: (O, I), stored column by column, or (O,).")
+      .def("gradient", &gradient<T>, py::arg("index"), "A view of the gradient of a segment, like value().")
+      .def("state_value", &state_piece<T>, py::arg("index"), "A view of a state segment, like value().")
       .def("copying", &guard<T, false>,
-           "For `with`: what is copied meanwhile is of one moment. Training waits for it; RuntimeError if it "
-           "is under way.")
+           "A context manager: within it, the store does not change, as training waits for its end. Raises\n"
+           "RuntimeError on entry if the store is being trained.")
       .def("changing", &guard<T, true>,
-           "For `with`: what is written meanwhile is written while nobody uses the store; RuntimeError if "
+           "A context manager: within it, nobody else uses the store. Raises RuntimeError on entry if\n"
            "somebody does.")
       .def(
           "initialize",
@@ -219,7 +220,9 @@ void register_store(py::module_& m, const char* name) {
             const Writing use(store.usage());
             compute(copy_flops(store), [&] { store.initialize(seed); });
           },
-          py::arg("seed"), "Fills every segment by its initializer; numbers depend on seed and segment only.")
+          py::arg("seed"),
+          "Fills every segment with its initializer. Numbers depend only on the seed and the segment's "
+          "index.")
       .def("set_trainable", segment_setter<T, bool>(&Store::set_trainable), py::arg("index"),
            py::arg("trainable"))
       .def("set_learning_rate_multiplier", segment_setter<T, double>(&Store::set_learning_rate_multiplier),
@@ -229,34 +232,36 @@ void register_store(py::module_& m, const char* name) {
       .def(
           "copy_from",
           [](Store& store, Store& other) { take_from(store, other, [&] { store.copy_from(other); }); },
-          py::arg("other"), "Takes over the other's values and state. ValueError where shapes differ.")
+          py::arg("other"),
+          "Copies the values and state of another store. Raises ValueError if shapes differ.")
       .def(
           "soft_update",
           [](Store& store, Store& other, double fraction) {
             take_from(store, other, [&] { store.soft_update(other, fraction); });
           },
           py::arg("other"), py::arg("fraction"),
-          "values += fraction (other's values - values), and state likewise. ValueError where shapes "
-          "differ.");
+          "values += fraction (other's values - values), and the same for state. Raises ValueError\n"
+          "if shapes differ.");
 }
 
 // Nodes and their graph --------------------------------------------------------------------------------
 
 void register_graph(py::module_& m) {
-  py::class_<Node>(m, "Node", "One operation of a graph, or an input; nodes name those they read by index.")
+  py::class_<Node>(m, "Node",
+                   "An input of a graph, or an operation on other nodes, which it names by their indices.")
       .def_static("input", &input_node, py::arg("name"), py::arg("features"), py::arg("is_integer") = false)
-      .def_static(
-          "make", &make_node, py::arg("kind"), py::arg("name"), py::arg("inputs"),
-          py::arg("segments") = std::vector<int>{}, py::arg("state") = std::vector<int>{},
-          py::arg("attributes") = Attributes{},
-          "A node of any kind; segments and state are indices of the store's. ValueError where they, the "
-          "inputs\nor the attributes do not fit the kind.")
+      .def_static("make", &make_node, py::arg("kind"), py::arg("name"), py::arg("inputs"),
+                  py::arg("segments") = std::vector<int>{}, py::arg("state") = std::vector<int>{},
+                  py::arg("attributes") = Attributes{},
+                  "Makes a node of any kind. segments and state are indices of the store's segments and "
+                  "state segments.\n"
+                  "Raises ValueError if they, the inputs or the attributes do not fit the kind.")
       .def_readonly("name", &Node::name)
       .def_readonly("features", &Node::features)
       .def_property_readonly("inputs", [](const Node& node) { return node.inputs; });
 
   py::class_<Graph, std::shared_ptr<Graph>>(
-      m, "Graph", "Nodes in topological order, checked: ValueError names the node that does not fit.")
+      m, "Graph", "Nodes in topological order. Raises ValueError, naming the node, if one does not fit.")
       .def(py::init<std::vector<Node>, std::vector<int>>(), py::arg("nodes"), py::arg("outputs"))
       .def_property_readonly("nodes", [](const Graph& graph) { return graph.nodes(); })
       .def_property_readonly("outputs", [](const Graph& graph) { return graph.outputs(); });
@@ -274,7 +279,7 @@ void register_parameters(py::module_& m) {
   m.def(
       "check_initializer",
       [](const std::string& kind, const py::kwargs& parameters) { make_initializer(kind, parameters); },
-      py::arg("kind"), "TypeError or ValueError for parameters that an initializer cannot have.");
+      py::arg("kind"), "Raises TypeError or ValueError if the parameters do not fit the initializer.");
   register_segment(m);
   register_guard(m);
   register_store<float>(m, "Parameters_float32");

@@ -1,4 +1,4 @@
-// What the library runs on, random numbers, and the tables of entries.
+// The runtime, random numbers, and the tables of entries.
 #include "nncore/runtime.hpp"
 
 #include <pybind11/stl.h>
@@ -49,7 +49,7 @@ void fill_with(const py::array& given, std::uint64_t seed, std::uint64_t index, 
 }
 
 py::array shuffled(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) {
-  if (count < 0) throw py::value_error("count is " + std::to_string(count) + "; 0 or more is needed");
+  if (count < 0) throw py::value_error("count must be at least 0; got " + std::to_string(count));
   py::array rows = new_array<std::int64_t>(count);
   auto* data = static_cast<std::int64_t*>(rows.mutable_data());
   constexpr double kFlopsPerElement = 30.0;
@@ -62,16 +62,18 @@ py::array shuffled(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) 
 void register_runtime(py::module_& m) {
   define<kNothing, [](const Arguments<0>&) -> py::object { return show_config(); }>(
       m, "show_config",
-      "What this build runs on: version, compiler, thread_backend, num_threads, instruction_sets_built,\n"
-      "instruction_sets_supported (those that this processor can run) and instruction_set, the one in use.");
+      "Returns a dict that describes the build and the machine: version, compiler, thread_backend,\n"
+      "num_threads, instruction_sets_built, instruction_sets_supported (by this processor) and\n"
+      "instruction_set (in use).");
   define<kNothing, [](const Arguments<0>&) -> py::object { return py::int_(num_threads()); }>(
-      m, "num_threads", "Threads that a call may use.");
+      m, "num_threads", "Returns the number of threads that a call may use.");
   define<kCount, bound_set_num_threads>(
       m, "set_num_threads",
-      "Sets how many threads a call may use. ValueError unless count >= 1. Results do not change.");
+      "Sets the number of threads that a call may use; results do not change.\n\n"
+      "Raises ValueError unless count is from 1 to 1024.");
   m.def("use_instruction_set", &use_instruction_set, py::arg("name"),
-        "Switches to another instruction set, for tests. Results do not change. Not while another thread\n"
-        "computes. ValueError for a name that is unknown or cannot run here.");
+        "Switches to another instruction set, for tests; results do not change. Must not be called while\n"
+        "another thread computes. Raises ValueError if the name is unknown or the set is not supported.");
 
   m.def(
       "philox",
@@ -80,7 +82,7 @@ void register_runtime(py::module_& m) {
         return py::make_tuple(words[0], words[1], words[2], words[3]);
       },
       py::arg("counter"), py::arg("key"),
-      "Philox 4x32-10: four random 32-bit words for a counter of four words under a key of two.");
+      "Philox 4x32-10: four random 32-bit words from a counter of four words and a key of two.");
   m.def(
       "fill_uniform",
       [](const py::array& out, double low, double high, std::uint64_t seed, std::uint64_t index) {
@@ -89,8 +91,8 @@ void register_runtime(py::module_& m) {
         });
       },
       py::arg("out"), py::arg("low"), py::arg("high"), py::arg("seed"), py::arg("index"),
-      "Fills a contiguous 1-D array with numbers uniform in [low, high), a function of seed, index and "
-      "place.");
+      "Fills a contiguous 1-D array with uniform numbers in [low, high). Each is a function of seed, index\n"
+      "and position.");
   m.def(
       "fill_normal",
       [](const py::array& out, double mean, double standard_deviation, std::uint64_t seed,
@@ -100,9 +102,9 @@ void register_runtime(py::module_& m) {
         });
       },
       py::arg("out"), py::arg("mean"), py::arg("standard_deviation"), py::arg("seed"), py::arg("index"),
-      "Fills a contiguous 1-D array with normal numbers, a function of seed, index and place.");
+      "Fills a contiguous 1-D array with normal numbers. Each is a function of seed, index and position.");
   m.def("shuffled_rows", &shuffled, py::arg("count"), py::arg("seed"), py::arg("epoch"),
-        "A random permutation of 0 .. count - 1 as int64, the same one for the same seed and epoch.");
+        "Returns a random permutation of 0 .. count - 1 as int64, a function of seed and epoch.");
 
   m.def(
       "call_together",
@@ -110,9 +112,8 @@ void register_runtime(py::module_& m) {
         for (const py::handle function : functions) function();
       },
       py::arg("functions"),
-      "Calls functions written in C, without arguments. Python runs the handlers of signals, such as that "
-      "of\n"
-      "Ctrl-C, between instructions of Python code: here it runs none between the first call and the last.");
+      "Calls functions written in C, passing no arguments. Python runs signal handlers, such as that of\n"
+      "Ctrl-C, only between instructions of Python code, so none run between the first call and the last.");
 
   py::dict entries;
   entries["activations"] = activation_entries();

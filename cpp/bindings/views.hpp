@@ -10,7 +10,7 @@ namespace nncore::bindings {
 
 namespace py = pybind11;
 
-/// What writable views keep alive: their owner, which is told when the last of them is gone.
+/// A capsule for writable views that keeps their owner alive and ends the borrow when the last view is gone.
 template <class Owner>
 py::capsule borrow(const std::shared_ptr<Owner>& lender) {
   auto held = std::make_unique<std::shared_ptr<Owner>>(lender);
@@ -23,7 +23,7 @@ py::capsule borrow(const std::shared_ptr<Owner>& lender) {
   return owner;
 }
 
-/// A writable flat view; the owner lives as long as the view.
+/// A writable flat view that keeps `owner` alive.
 template <class T>
 py::array flat_view(T* data, std::int64_t count, py::handle owner) {
   return py::array(py::dtype::of<T>(), py::array::ShapeContainer{static_cast<py::ssize_t>(count)},

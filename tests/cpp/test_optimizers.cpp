@@ -217,7 +217,7 @@ TEST(hyperparameters_outside_their_range_are_named) {
   optimizer.epsilon = -1.0;  // sgd has no epsilon
   validate(optimizer);
   optimizer.nesterov = 1.0;
-  CHECK_THROWS(validate(optimizer), std::invalid_argument, "nesterov must be False where momentum is 0");
+  CHECK_THROWS(validate(optimizer), std::invalid_argument, "nesterov must be False if momentum is 0");
   CHECK_THROWS(validate(nncore::Factors{.learning_rate = -1.0}), std::invalid_argument,
                "the factor of learning_rate must be");
 }

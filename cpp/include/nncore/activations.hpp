@@ -1,4 +1,4 @@
-// Activations: A = f(Z), and their derivatives.
+// Activations A = f(Z) and their derivatives.
 #pragma once
 
 #include <cstdint>
@@ -21,39 +21,42 @@ enum class ActivationKind {
   softsign
 };
 
-/// A kind and its parameters; parameters that the kind does not have are 0.
+/// An activation: its kind and parameters. Parameters that the kind does not use are 0.
 struct Activation {
   ActivationKind kind = ActivationKind::identity;
-  double negative_slope = 0.0;
-  double approximate = 0.0;
-  int order = 0;  ///< f itself, or its derivative of this order (below the entry's `orders`)
+  double negative_slope = 0.0;  ///< of leaky_relu
+  double approximate = 0.0;     ///< of gelu: 0 for "none", 1 for "tanh"
+  int order = 0;                ///< 0 for f, n for its n-th derivative; less than the entry's `orders`
 
   constexpr Activation() = default;
-  /// With the parameters that the entry tells.
+  /// Sets the parameters to the defaults of the kind's entry.
   constexpr Activation(ActivationKind kind);  // NOLINT(google-explicit-constructor)
   bool operator==(const Activation&) const = default;
 };
 
-/// What the derivative f' is computed from, beside the gradient of the output.
+/// What the derivative f' is computed from.
 enum class DerivativeReads {
-  output,  ///< A = f(Z): where it tells enough, Z need not be kept
+  output,  ///< A = f(Z); Z need not be kept
   input    ///< Z
 };
 
+/// What the library knows about one activation.
 struct ActivationEntry {
   ActivationKind kind;
-  const char* name;        ///< in C++, Python, files and docs
-  const char* class_name;  ///< of Python's layer
+  const char* name;        ///< used in C++, Python, files and documentation
+  const char* class_name;  ///< the Python layer
   Parameter<Activation> parameters[2] = {};
-  bool is_elementwise = true;  ///< false: each output depends on the whole row
+  bool is_elementwise = true;  ///< false if each output depends on the whole row
   DerivativeReads derivative_reads = DerivativeReads::output;
-  int orders = 1;                ///< 3 of smooth ones: f, f' and f'' are activations too
-  std::int64_t grain = 1 << 14;  ///< elements that are too few to share among threads
-  bool has_kink = false;         ///< f' jumps at 0
-  const char* summary;           ///< the layer's docstring
-  const char* formula;           ///< of a = f(z)
-  const char* derivative;        ///< of f', or of grad_z for those that work on rows
+  int orders = 1;                ///< the number of valid orders; 3 if f, f' and f'' are all activations
+  std::int64_t grain = 1 << 14;  ///< arrays of at most this many elements are processed by one thread
+  bool has_kink = false;         ///< true if f' jumps at 0
+  const char* summary;           ///< docstring of the Python layer
+  const char* formula;           ///< a = f(z)
+  const char* derivative;        ///< f', or grad_z if the activation works on rows
 };
+
+/// One entry for each kind, in the order of ActivationKind.
 
 inline constexpr ActivationEntry kActivations[] = {
     {.kind = ActivationKind::identity,
@@ -103,7 +106,7 @@ inline constexpr ActivationEntry kActivations[] = {
      .name = "leaky_relu",
      .class_name = "LeakyReLU",
      .parameters = {{"negative_slope", &Activation::negative_slope, 0.01, kNotNegative,
-                     "the slope where z is negative"}},
+                     "the slope for negative z"}},
      .grain = 1 << 16,
      .has_kink = true,
      .summary = "a = z where z > 0, else negative_slope z (Maas et al. 2013).",
@@ -113,7 +116,7 @@ inline constexpr ActivationEntry kActivations[] = {
      .name = "gelu",
      .class_name = "GELU",
      .parameters = {{"approximate", &Activation::approximate, 0.0, kChoice,
-                     "\"none\": with the normal distribution; \"tanh\": with an approximation of it",
+                     "\"none\": the exact normal distribution; \"tanh\": its tanh approximation",
                      "none|tanh"}},
      .derivative_reads = DerivativeReads::input,
      .orders = 3,
@@ -139,11 +142,12 @@ inline constexpr ActivationEntry kActivations[] = {
 static_assert(is_in_order(kActivations));
 inline constexpr int kActivationCount = static_cast<int>(std::size(kActivations));
 
+/// The entry of a kind.
 constexpr const ActivationEntry& entry_of(ActivationKind kind) {
   return kActivations[static_cast<std::size_t>(kind)];
 }
 
-/// Whether the derivative is computed from the input; else from the output.
+/// Whether the derivative is computed from the input z rather than from the output a.
 constexpr bool reads_input(ActivationKind kind, int order) {
   return order > 0 || entry_of(kind).derivative_reads == DerivativeReads::input;
 }
@@ -156,18 +160,22 @@ constexpr Activation::Activation(ActivationKind kind_) : kind(kind_) {
     if (parameter.name != nullptr) this->*parameter.field = parameter.initial;
 }
 
-/// Throws std::invalid_argument for a parameter outside its range, and an order that the kind does not have.
+/// Throws std::invalid_argument if a parameter is out of range or the kind has no such order.
 void validate(const Activation& activation);
 
-/// output = f(input), row by row for softmax and log_softmax. Both matrices are (B, O) with
-/// contiguous rows; `output` may be `input` itself. NaN gives NaN; infinities give the limit.
-/// Throws std::invalid_argument for shapes that differ or rows that are not contiguous.
+/// Computes output = f(input), row by row for softmax and log_softmax.
+///
+/// Both matrices are (B, O) with contiguous rows; `output` may be `input` itself. NaN maps to NaN, and an
+/// infinity to the limit of f. Throws std::invalid_argument if the shapes differ or rows are not contiguous.
 template <class T>
 void activation_forward(const Activation& activation, Matrix<const T> input, Matrix<T> output);
 
-/// grad_input = grad_output o f'(Z), computed from `kept`, which is A = f(Z) or Z as the entry's
-/// derivative_reads says; through the full Jacobian for softmax and log_softmax. `accumulate` adds to
-/// grad_input instead of replacing it. grad_input may be grad_output itself.
+/// Computes grad_input = grad_output * f'(Z) elementwise, or the product with the full Jacobian for softmax
+/// and log_softmax.
+///
+/// All matrices are (B, O) with contiguous rows. `kept` is A = f(Z) or Z, as reads_input(activation) tells.
+/// `accumulate` adds to grad_input instead of replacing it. grad_input may be grad_output itself. Throws
+/// std::invalid_argument if the shapes differ or rows are not contiguous.
 template <class T>
 void activation_backward(const Activation& activation, Matrix<const T> grad_output, Matrix<const T> kept,
                          Matrix<T> grad_input, bool accumulate = false);

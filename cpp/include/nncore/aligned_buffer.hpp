@@ -1,4 +1,4 @@
-// Memory for arrays that kernels work on.
+// Aligned memory for the arrays that kernels work on.
 #pragma once
 
 #include <cstddef>
@@ -7,13 +7,13 @@
 
 namespace nncore {
 
-/// Memory that begins a cache line, zero; from 4 MB on it lies on large pages where the system has them.
-/// Throws std::bad_alloc.
+/// Returns zeroed memory aligned to a cache line (64 bytes). Blocks of 4 MB or more use large pages where the
+/// system offers them. Free the memory with release(). Throws std::bad_alloc.
 void* allocate(std::size_t bytes);
-/// Gives back what allocate(bytes) gave.
+/// Frees memory from allocate(); `bytes` must be the size given to it.
 void release(void* memory, std::size_t bytes) noexcept;
 
-/// An owned array of plain numbers, aligned to a cache line, zero when made.
+/// An owned array of plain numbers, aligned to a cache line and initialized to zero. Movable, not copyable.
 template <class T>
 class AlignedBuffer {
  public:
@@ -32,7 +32,7 @@ class AlignedBuffer {
     if (data_ != nullptr) release(data_, static_cast<std::size_t>(count_) * sizeof(T));
   }
 
-  /// At least `count` elements; what was there is lost if it grows.
+  /// Ensures room for at least `count` elements. If the buffer grows, its contents are replaced by zeros.
   void reserve(std::int64_t count) {
     if (count > count_) *this = AlignedBuffer(count);
   }

@@ -1,4 +1,4 @@
-// Data as users hold it: any numeric type, any strides; converted while rows are gathered.
+// Tables of user data: any numeric type, any strides. Values are converted while rows are gathered.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,7 @@
 
 namespace nncore {
 
+/// The element types that a Table may have. float16 is IEEE binary16.
 enum class ScalarType : std::uint8_t {
   boolean,
   int8,
@@ -26,7 +27,8 @@ enum class ScalarType : std::uint8_t {
 constexpr bool is_integer(ScalarType type) { return type >= ScalarType::int8 && type <= ScalarType::uint64; }
 constexpr bool is_floating(ScalarType type) { return type >= ScalarType::float16; }
 
-/// A borrowed (rows, columns) table of numbers. Strides count bytes and may be anything.
+/// A view of a (rows, columns) table of numbers in native byte order. It owns nothing: the data must outlive
+/// it. Strides are in bytes and unrestricted; they may be zero, negative or unaligned.
 struct Table {
   const void* data = nullptr;
   ScalarType type = ScalarType::float32;
@@ -35,11 +37,11 @@ struct Table {
   std::int64_t row_stride = 0;
   std::int64_t column_stride = 0;
 
-  /// `count` rows from `first` on.
+  /// The `count` rows that begin at row `first`.
   Table row_range(std::int64_t first, std::int64_t count) const {
     return {at(first * row_stride), type, count, columns, row_stride, column_stride};
   }
-  /// Columns first .. first + count.
+  /// The `count` columns that begin at column `first`.
   Table column_range(std::int64_t first, std::int64_t count) const {
     return {at(first * column_stride), type, rows, count, row_stride, column_stride};
   }
@@ -48,6 +50,7 @@ struct Table {
   const void* at(std::int64_t bytes) const { return static_cast<const std::byte*>(data) + bytes; }
 };
 
+/// The ScalarType of a C++ type.
 template <class T>
 constexpr ScalarType scalar_type() {
   if constexpr (std::is_same_v<T, bool>)
@@ -78,18 +81,20 @@ constexpr ScalarType scalar_type() {
   }
 }
 
-/// A contiguous C array as a table.
+/// A contiguous array in row-major (C) order as a table.
 template <class T>
 constexpr Table table(const T* data, std::int64_t rows, std::int64_t columns) {
   const auto size = static_cast<std::int64_t>(sizeof(T));
   return {data, scalar_type<T>(), rows, columns, columns * size, size};
 }
 
-/// out[i, j] = source[rows[i], j], converted to To (float, double or int64; rows null: i itself).
-/// Integers beyond To's precision round to nearest; booleans are 0 or 1. To int64, fractions are cut off,
-/// uint64 wraps around from 2^63 on, and NaN and what is out of range become the least int64: such numbers
-/// are negative, so no check of a label or index lets them pass. out is contiguous.
-/// Throws std::invalid_argument for a row outside the table, before anything is written.
+/// Copies rows of a table and converts them: out[i, j] = source[rows[i], j], or source[i, j] if rows is null.
+///
+/// `To` is float, double or std::int64_t; `out` has room for (count, source.columns) contiguous elements.
+/// Integers beyond the precision of `To` round to nearest; booleans become 0 or 1. Conversion to int64
+/// truncates fractions, wraps uint64 values from 2^63 on, and maps NaN and floats out of range to the
+/// smallest int64. Wrapped and mapped values are negative, so every range check of a label or index rejects
+/// them. Throws std::invalid_argument for a row outside the table, before anything is written.
 template <class To>
 void gather_rows(const Table& source, const std::int64_t* rows, std::int64_t count, To* out);
 

@@ -1,6 +1,6 @@
-// Entries: what the tables of activations, losses, optimizers and initializers have in common. Each kind of
-// them is one entry of its table: a name, parameters, traits and formulas. The rest of the library, Python's
-// classes and the documentation follow from the tables.
+// Entries: what the tables of activations, losses, optimizers and initializers have in common. Each kind is
+// one entry of its table: a name, parameters, traits and formulas. The rest of the library, the Python
+// classes and the documentation are derived from these tables.
 #pragma once
 
 #include <cstddef>
@@ -10,14 +10,15 @@
 
 namespace nncore {
 
-/// The finite numbers that a parameter may be.
+/// An interval of finite numbers: the valid values of a parameter.
 struct Range {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
-  bool has_low = true;   ///< whether `low` itself is in it
-  bool has_high = true;  ///< whether `high` itself is in it
-  const char* text = "a finite number";
+  bool has_low = true;                   ///< whether the interval includes `low`
+  bool has_high = true;                  ///< whether the interval includes `high`
+  const char* text = "a finite number";  ///< follows "must be" in error messages
 
+  /// Whether `value` is finite and within the interval.
   constexpr bool contains(double value) const {
     const bool above = has_low ? value >= low : value > low, below = has_high ? value <= high : value < high;
     constexpr double kLargest = std::numeric_limits<double>::max();
@@ -29,24 +30,25 @@ inline constexpr Range kNotNegative{.low = 0.0, .text = "a finite number of at l
 inline constexpr Range kPositive{.low = 0.0, .has_low = false, .text = "a finite number greater than 0"};
 inline constexpr Range kFraction{
     .low = 0.0, .high = 1.0, .has_high = false, .text = "a number of at least 0 and less than 1"};
-/// Of two words, or a flag.
+/// A flag, or a choice between two words.
 inline constexpr Range kChoice{.low = 0.0, .high = 1.0, .text = "0 or 1"};
 
-/// One parameter of an entry: a field of the Owner that kind and parameters travel in (Activation, ...).
+/// One parameter of an entry, stored in a field of Owner (Activation, Loss, Optimizer or Initializer).
 template <class Owner, class Field = double>
 struct Parameter {
-  const char* name = nullptr;  ///< null: there are no more
-  Field Owner::* field = nullptr;
-  double initial = 0.0;  ///< what it is where nobody sets it
-  Range range{};
-  const char* meaning = "";
-  /// Of a parameter that is one of several words, counted from 0: "none|tanh". "False|True": a flag.
+  const char* name = nullptr;      ///< null marks the end of the list
+  Field Owner::* field = nullptr;  ///< where Owner stores it
+  double initial = 0.0;            ///< the default
+  Range range{};                   ///< the valid values
+  const char* meaning = "";        ///< for documentation
+  /// The words that the values 0, 1, ... stand for, such as "none|tanh"; "False|True" is a flag. Null for a
+  /// number.
   const char* choices = nullptr;
-  /// Whether it may be a number for each output instead of one for all.
+  /// Whether the parameter may also be a vector with one number for each output.
   bool is_vector = false;
 };
 
-/// The entry of a kind. Tables are in the order of their enumerations (static_assert(is_in_order(...))).
+/// Whether a table is in the order of its enumeration, as entry_of() requires.
 template <class Entry, std::size_t count>
 constexpr bool is_in_order(const Entry (&table)[count]) {
   for (std::size_t i = 0; i < count; ++i)
@@ -54,7 +56,7 @@ constexpr bool is_in_order(const Entry (&table)[count]) {
   return true;
 }
 
-/// How many parameters an entry has.
+/// The number of parameters of an entry.
 template <class Entry>
 constexpr std::size_t parameter_count(const Entry& entry) {
   std::size_t count = 0;
@@ -62,7 +64,7 @@ constexpr std::size_t parameter_count(const Entry& entry) {
   return count;
 }
 
-/// The entry of that name, or of that alias where entries have one; null where there is none.
+/// Finds an entry by its name or, in tables with aliases, its alias. Returns null if there is none.
 template <class Entry, std::size_t count>
 constexpr const Entry* find_entry(const Entry (&table)[count], std::string_view name) {
   for (const Entry& entry : table) {
@@ -73,10 +75,10 @@ constexpr const Entry* find_entry(const Entry (&table)[count], std::string_view 
   return nullptr;
 }
 
-/// Throws std::invalid_argument, naming the parameter, for a value outside its range.
+/// Throws std::invalid_argument, naming the parameter, if the value is out of range.
 void check_parameter(const char* name, const Range& range, double value);
 
-/// check_parameter of all parameters of an entry.
+/// Calls check_parameter() for each parameter of an entry.
 template <class Owner, class Entry>
 void check_parameters(const Owner& owner, const Entry& entry) {
   for (const auto& parameter : entry.parameters)

@@ -1,4 +1,4 @@
-// Initializers: the numbers that parameters start from.
+// Initializers: the initial values of parameters.
 #pragma once
 
 #include <cstdint>
@@ -10,41 +10,43 @@ namespace nncore {
 
 enum class InitializerKind { zeros, constant, glorot_uniform, glorot_normal, he_uniform, he_normal, normal };
 
-/// A kind and its parameters; parameters that the kind does not have are 0.
+/// An initializer: its kind and parameters. Parameters that the kind does not use are 0.
 struct Initializer {
   InitializerKind kind = InitializerKind::zeros;
-  double value = 0.0;
-  double standard_deviation = 0.0;
+  double value = 0.0;               ///< of constant
+  double standard_deviation = 0.0;  ///< of normal
 
-  /// With the parameters that the entry tells.
+  /// Sets the parameters to the defaults of the kind's entry.
   constexpr Initializer(
       InitializerKind kind = InitializerKind::zeros);  // NOLINT(google-explicit-constructor)
   bool operator==(const Initializer&) const = default;
 };
 
-/// How the numbers of a kind are spread.
+/// The distribution that an initializer draws from.
 enum class Distribution { constant, uniform, normal };
-/// What the scale of a kind is divided by before the root is taken: of a weight (O, I), I or I + O.
+/// The fan in the scale of an initializer: for a weight (O, I), `in` is I and `in_and_out` is I + O.
 enum class Fan { none, in, in_and_out };
 
+/// What the library knows about one initializer.
 struct InitializerEntry {
   InitializerKind kind;
-  const char* name;        ///< in C++, Python, files and docs
-  const char* class_name;  ///< of Python's class
+  const char* name;        ///< used in C++, Python, files and documentation
+  const char* class_name;  ///< the Python class
   Parameter<Initializer> parameters[1] = {};
   Distribution distribution = Distribution::constant;
-  Fan fan = Fan::none;     ///< not none: only for weights
+  Fan fan = Fan::none;     ///< if not none, the initializer is for weights only
   double numerator = 0.0;  ///< with a fan, the scale is sqrt(numerator / fan)
-  const char* summary;     ///< the class's docstring
+  const char* summary;     ///< docstring of the Python class
 };
 
+/// One entry for each kind, in the order of InitializerKind.
 inline constexpr InitializerEntry kInitializers[] = {
-    {.kind = InitializerKind::zeros, .name = "zeros", .class_name = "Zeros", .summary = "Every number 0."},
+    {.kind = InitializerKind::zeros, .name = "zeros", .class_name = "Zeros", .summary = "All zeros."},
     {.kind = InitializerKind::constant,
      .name = "constant",
      .class_name = "Constant",
-     .parameters = {{"value", &Initializer::value, 0.0, kAnyNumber, "the number"}},
-     .summary = "Every number `value`."},
+     .parameters = {{"value", &Initializer::value, 0.0, kAnyNumber, "the value of every element"}},
+     .summary = "Every element is `value`."},
     {.kind = InitializerKind::glorot_uniform,
      .name = "glorot_uniform",
      .class_name = "GlorotUniform",
@@ -77,12 +79,13 @@ inline constexpr InitializerEntry kInitializers[] = {
      .name = "normal",
      .class_name = "Normal",
      .parameters = {{"standard_deviation", &Initializer::standard_deviation, 1.0, kNotNegative,
-                     "how far the numbers spread"}},
+                     "the standard deviation"}},
      .distribution = Distribution::normal,
-     .summary = "Normal around 0, as embeddings start."},
+     .summary = "Normal with mean 0, the default of embeddings."},
 };
 static_assert(is_in_order(kInitializers));
 
+/// The entry of a kind.
 constexpr const InitializerEntry& entry_of(InitializerKind kind) {
   return kInitializers[static_cast<std::size_t>(kind)];
 }
@@ -92,10 +95,12 @@ constexpr Initializer::Initializer(InitializerKind kind_) : kind(kind_) {
     if (parameter.name != nullptr) this->*parameter.field = parameter.initial;
 }
 
-/// Throws std::invalid_argument for a parameter outside its range.
+/// Throws std::invalid_argument if a parameter is out of range.
 void validate(const Initializer& initializer);
 
-/// Fills the numbers of a weight that sums `fan_in` inputs and feeds `fan_out` outputs.
+/// Fills `out` with `count` initial values of a segment; element i depends on `stream` and i only. fan_in is
+/// the number of inputs that each output of a weight sums, fan_out the number of outputs that each input
+/// feeds.
 template <class T>
 void initialize(const Initializer& initializer, RandomStream stream, std::int64_t fan_in,
                 std::int64_t fan_out, T* out, std::int64_t count);

@@ -1,5 +1,5 @@
 // Losses and their gradients with respect to the prediction. A loss is an entry of kLosses and a kernel
-// (cpp/src/kernels/losses.hpp); whatever else the library knows of it follows from the entry.
+// (cpp/src/kernels/losses.hpp); everything else that the library knows about it is derived from the entry.
 #pragma once
 
 #include <cstdint>
@@ -26,85 +26,90 @@ enum class LossKind {
   log_cosh
 };
 
-/// A parameter: one number, or one for each output.
+/// The value of a parameter: one number, or one for each output.
 struct Numbers {
-  double one = 0.0;
-  std::vector<double> each;  ///< empty: `one` for all outputs
+  double one = 0.0;          ///< used for all outputs if `each` is empty
+  std::vector<double> each;  ///< one number for each column of the target
   bool operator==(const Numbers&) const = default;
 };
 
-/// What to compute: a kind and its parameters. Those that the kind does not use stay 0.
+/// A loss: its kind and parameters. Parameters that the kind does not use are 0.
 struct Loss {
   LossKind kind;
-  Numbers delta{};
+  Numbers delta{};  ///< of huber
 
-  /// With the parameters that the entry says.
+  /// Sets the parameters to the defaults of the kind's entry.
   Loss(LossKind kind = LossKind::half_squared_error);  // NOLINT(google-explicit-constructor)
   bool operator==(const Loss&) const = default;
 };
 
-/// Which predictions a metric called "accuracy" counts as right.
+/// Which predictions the metric "accuracy" counts as correct.
 enum class Accuracy {
-  none,           ///< the loss does not say: as largest_class
-  largest_class,  ///< rows whose largest output is at the true class
-  probability,    ///< outputs on the true side of 0.5
-  logit           ///< outputs on the true side of 0
+  none,           ///< not specified by the loss; treated as largest_class
+  largest_class,  ///< rows whose largest output is the true class
+  probability,    ///< outputs on the same side of 0.5 as the target
+  logit           ///< outputs on the side of 0 that the target stands for
 };
+/// The names of the enumerators of Accuracy, in their order.
 inline constexpr const char* kAccuracyNames[] = {"none", "largest_class", "probability", "logit"};
 
-/// A place where a derivative of an elementwise loss jumps: a - y = factor times a parameter.
+/// A point where a derivative of an elementwise loss jumps: a - y = factor * parameter.
 struct Kink {
   double factor = 0.0;
-  Numbers Loss::* parameter = nullptr;  ///< null: the kink is at 0
+  Numbers Loss::* parameter = nullptr;  ///< null if the kink is at a - y = 0
 };
 
-/// For a loss on probabilities: the activation that must make them, and the same loss from logits.
+/// The fused form of a loss on probabilities: the activation that must produce the probabilities, and the
+/// loss that computes the same value from logits.
 struct FusedForm {
   Activation activation;
   LossKind from_logits;
 };
 
-/// The width of a target that is as wide as the output.
+/// The target width of losses whose target is as wide as the output.
 constexpr std::int64_t same_features(std::int64_t output_features, const Loss&) { return output_features; }
 
-/// Of one that is half as wide.
+/// The target width of losses whose target is half as wide as the output; 0 if the output's width is odd.
 constexpr std::int64_t half_features(std::int64_t output_features, const Loss&) {
   return output_features % 2 == 0 ? output_features / 2 : 0;
 }
 
+/// What the library knows about one loss.
 struct LossEntry {
   LossKind kind;
-  const char* name;  ///< in C++, Python, files and docs
-  const char* class_name;
-  const char* alias = nullptr;  ///< another name under which it is found
+  const char* name;             ///< used in C++, Python, files and documentation
+  const char* class_name;       ///< the Python class
+  const char* alias = nullptr;  ///< a second name
   Parameter<Loss, Numbers> parameters[2]{};
 
   // The target.
-  bool takes_labels = false;  ///< values, or one class index a sample
-  /// Of the values, from the output's; 0 where no target goes with such an output.
+  bool takes_labels = false;  ///< whether the target may also be one class index per sample
+  /// The width of the target for an output of a given width; 0 if the loss cannot take such an output.
   std::int64_t (*target_features)(std::int64_t output_features, const Loss&) = same_features;
-  std::optional<Range> targets{};  ///< of the values; none: any number but NaN
+  std::optional<Range> targets{};  ///< the valid target values; any number but NaN if empty
 
   // The output.
-  std::int64_t least_outputs = 1;
-  const char* outputs = "one column or more";  ///< the numbers of columns that it may have
-  const char* hint = "";                       ///< what to do where it has others
-  std::optional<FusedForm> fused{};            ///< of a loss on probabilities
+  std::int64_t least_outputs = 1;              ///< the smallest valid width
+  const char* outputs = "one column or more";  ///< the valid widths, in words
+  const char* hint = "";                       ///< advice for an output of another width
+  std::optional<FusedForm> fused{};            ///< set for losses on probabilities
 
   // The computation.
-  bool by_row = false;  ///< what is said of an element depends on others of its row
-  bool averages_columns = false;
-  std::optional<Kink> kinks[2]{};
+  bool by_row = false;             ///< whether the loss of an element depends on the rest of its row
+  bool averages_columns = false;   ///< whether the loss of a sample is a mean over outputs, not a sum
+  std::optional<Kink> kinks[2]{};  ///< where the derivative jumps
   Accuracy accuracy = Accuracy::none;
 
-  // Of one sample; a is the prediction (z where it holds logits), y the target, O the number of outputs.
+  // Formulas for one sample: a is the prediction (z for logits), y the target, O the number of outputs.
   const char* value;
   const char* gradient;
-  const char* summary;  ///< the docstring of Python's class
+  const char* summary;  ///< docstring of the Python class
 };
 
+/// The valid targets of binary losses.
 inline constexpr Range kProbability{.low = 0.0, .high = 1.0, .text = "a number in [0, 1]"};
 
+/// One entry for each kind, in the order of LossKind.
 inline constexpr LossEntry kLosses[] = {
     {.kind = LossKind::half_squared_error,
      .name = "half_squared_error",
@@ -175,15 +180,15 @@ inline constexpr LossEntry kLosses[] = {
                      .field = &Loss::delta,
                      .initial = 1.0,
                      .range = kPositive,
-                     .meaning = "the distance from the target at which the square becomes a straight line",
+                     .meaning = "the error at which the loss changes from quadratic to linear",
                      .is_vector = true}},
      .averages_columns = true,
      .kinks = {Kink{-1.0, &Loss::delta}, Kink{1.0, &Loss::delta}},
      .value = "1/O sum_k (1/2 (a_k - y_k)^2 where |a_k - y_k| <= delta, else delta (|a_k - y_k| - delta/2))",
      .gradient = "1/O max(-delta, min(a - y, delta))",
      .summary =
-         "The mean over outputs of a half square near the target and a straight line farther than delta\n"
-         "from it, which outliers pull less: y (B, O), or (B,) where O is 1."},
+         "The mean over outputs of a loss that is quadratic for errors up to delta and linear beyond,\n"
+         "so that outliers count less (Huber 1964): y (B, O), or (B,) where O is 1."},
     {.kind = LossKind::mean_absolute_error,
      .name = "mean_absolute_error",
      .class_name = "MeanAbsoluteError",
@@ -204,22 +209,22 @@ inline constexpr LossEntry kLosses[] = {
          "1/2 sum_k (s_k + (m_k - y_k)^2 exp(-s_k)) with a = (m, s): the means m, then s = log variances",
      .gradient = "(m - y) exp(-s), then 1/2 (1 - (m - y)^2 exp(-s))",
      .summary =
-         "The negative log-likelihood of y under normal distributions, without its constant, for a model\n"
-         "with 2 K outputs: K means, then K logarithms of variances, which may be any numbers. y (B, K), or\n"
-         "(B,) where K is 1."},
+         "The negative log-likelihood of y under normal distributions, without its constant term, for a\n"
+         "model with 2 K outputs: K means, then K log variances of any sign. y (B, K), or (B,) where K\n"
+         "is 1."},
     {.kind = LossKind::log_cosh,
      .name = "log_cosh",
      .class_name = "LogCosh",
      .averages_columns = true,
      .value = "1/O sum_k log(cosh(a_k - y_k))",
      .gradient = "1/O tanh(a - y)",
-     .summary =
-         "The mean over outputs of log(cosh(a - y)), which is a half square near the target and a straight\n"
-         "line far from it: y (B, O), or (B,) where O is 1."},
+     .summary = "The mean over outputs of log(cosh(a - y)), which is about (a - y)^2 / 2 for small errors\n"
+                "and linear for large ones: y (B, O), or (B,) where O is 1."},
 };
 static_assert(is_in_order(kLosses));
 inline constexpr int kLossCount = std::size(kLosses);
 
+/// The entry of a kind.
 constexpr const LossEntry& entry_of(LossKind kind) { return kLosses[static_cast<int>(kind)]; }
 
 inline Loss::Loss(LossKind kind_) : kind(kind_) {
@@ -228,53 +233,55 @@ inline Loss::Loss(LossKind kind_) : kind(kind_) {
     this->*entry.parameters[i].field = {entry.parameters[i].initial, {}};
 }
 
-/// Whether another loss, on probabilities, is computed as this one from logits.
+/// Whether this loss takes logits and is the fused form of a loss on probabilities.
 constexpr bool takes_logits(LossKind kind) {
   for (const LossEntry& entry : kLosses)
     if (entry.fused && entry.fused->from_logits == kind) return true;
   return false;
 }
 
-/// Throws std::invalid_argument, naming the parameter, for values outside their range.
+/// Throws std::invalid_argument, naming the parameter, if a parameter is out of range.
 void validate(const Loss& loss);
-/// The same for so many numbers that they are not one for each of the target's columns.
+/// Also throws if a vector parameter does not have one number for each of the target's columns.
 void validate(const Loss& loss, std::int64_t target_features);
 
-/// The width of the target that goes with an output of so many columns. Throws std::invalid_argument, which
-/// calls the output as told, where the loss takes no such output, or it has fewer than `least` columns.
+/// The width of the target for an output of `columns` columns. Throws std::invalid_argument if the loss
+/// cannot take such an output or if it has fewer than `least` columns; `output` is what the message calls it.
 std::int64_t target_width(const Loss& loss, const char* output, std::int64_t columns, std::int64_t least = 0);
 
+/// How the losses of the samples are combined; see loss_and_gradient().
 enum class Reduction { mean, sum, none };
 
-/// Whether one of the weights in the one column of a table is positive, in `rows` (null: in `count` rows from
-/// `first` on), which are in the table, or there are none. Throws std::invalid_argument, naming the row and
-/// calling the table `argument`, unless all are finite and not negative.
+/// Checks sample weights, a table of one column: `count` rows, those listed in `rows` or, if it is null,
+/// those from `first` on. The rows must be in the table. Returns whether a weight is positive or `count` is
+/// 0. Throws std::invalid_argument, naming the row, unless all weights are finite and at least 0; `argument`
+/// is what the message calls the table.
 bool check_sample_weight(const char* argument, const Table& weight, const std::int64_t* rows,
                          std::int64_t first, std::int64_t count);
 
-/// The same for values that the loss may be compared with: no NaN, and in the range that its entry says.
-/// `argument` is what messages call the table.
+/// Checks target values in the same rows. Throws std::invalid_argument, naming the row and column, unless all
+/// are in the range of the loss's entry; without a range, any number but NaN is valid.
 void check_target_values(LossKind kind, const char* argument, const Table& values, const std::int64_t* rows,
                          std::int64_t first, std::int64_t count);
 
-/// What a prediction (B, O) is compared with: values (B, target_features), or one class index in [0, O) a
-/// sample.
+/// The target of a prediction (B, O): values (B, target_features), or class indices (B) in [0, O).
 template <class T>
 struct Target {
-  Matrix<const T> values;
-  const std::int64_t* labels = nullptr;
+  Matrix<const T> values;                ///< used if `labels` is null
+  const std::int64_t* labels = nullptr;  ///< for losses with takes_labels
 };
 
-/// The loss over a batch, accumulated in float64, and optionally its gradient. Entries say what the loss l of
-/// one sample is. mean: sum w l / sum w, with w = 1 where sample_weight is null; sum: sum w l; none: as sum,
-/// each sample's w l is written to values.
+/// Returns the loss over a batch, accumulated in float64, and optionally computes its gradient.
 ///
-/// prediction (B, O), rows contiguous; sample_weight (B) or null; values (B) or null;
-/// gradient (B, O), rows contiguous, may be the prediction itself, or its data null: not computed.
-/// Where the weights sum to 0 (no samples, or all weights 0) the mean and its gradient are 0.
-/// scale multiplies value and gradient (the weight of one loss among several); accumulate adds
-/// to the gradient. Throws std::invalid_argument for shapes that differ, labels out of range, labels given
-/// to a loss that has none, or parameters as validate does.
+/// With l the loss of one sample (see the entries) and w its weight (1 if sample_weight is null), `mean`
+/// returns sum w l / sum w, and `sum` and `none` return sum w l. If `values` is not null, each sample's w l
+/// is written there. If the weights sum to 0 (no samples, or all weights 0), the mean and its gradient are 0.
+///
+/// prediction: (B, O) with contiguous rows. sample_weight: (B) or null. values: (B) or null. gradient: (B, O)
+/// with contiguous rows; may be the prediction itself; not computed if its data is null. `scale` multiplies
+/// the value and the gradient, such as the weight of one loss among several. `accumulate` adds to the
+/// gradient instead of replacing it. Throws std::invalid_argument if shapes do not fit, a label is out of
+/// range, the loss takes no labels, or validate() throws.
 template <class T>
 double loss_and_gradient(const Loss& loss, Matrix<const T> prediction, Target<T> target,
                          const T* sample_weight, Reduction reduction, T* values, Matrix<T> gradient,

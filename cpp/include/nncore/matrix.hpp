@@ -1,4 +1,4 @@
-// A matrix somebody else owns: the currency of the public C++ API.
+// A view of a matrix, which most functions of the public C++ API take.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,9 @@
 
 namespace nncore {
 
-/// A strided view of a (rows, columns) matrix; nothing is owned or copied. Strides count elements.
-/// The functions of this library ask for one unit stride: rows contiguous (column_stride 1) or
-/// columns contiguous (row_stride 1), with any leading dimension.
+/// A strided view of a (rows, columns) matrix. It owns nothing: the data must outlive it. Strides are in
+/// elements. The functions of this library need one unit stride: contiguous rows (column_stride 1) or
+/// contiguous columns (row_stride 1), with any leading dimension.
 template <class T>
 struct Matrix {
   T* data = nullptr;
@@ -19,7 +19,7 @@ struct Matrix {
 
   constexpr Matrix() = default;
 
-  /// A matrix whose rows lie one after the other without a gap.
+  /// A matrix in row-major (C) order without gaps between rows.
   constexpr Matrix(T* data_, std::int64_t rows_, std::int64_t columns_)
       : data(data_), rows(rows_), columns(columns_), row_stride(columns_) {}
 
@@ -27,7 +27,7 @@ struct Matrix {
                    std::int64_t column_stride_ = 1)
       : data(data_), rows(rows_), columns(columns_), row_stride(row_stride_), column_stride(column_stride_) {}
 
-  /// Matrix<T> is readable wherever Matrix<const T> is asked for.
+  /// Converts Matrix<T> to Matrix<const T>.
   constexpr operator Matrix<const T>() const
     requires(!std::is_const_v<T>)
   {
@@ -40,11 +40,11 @@ struct Matrix {
 
   constexpr Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
 
-  /// `count` rows from `first` on.
+  /// The `count` rows that begin at row `first`.
   constexpr Matrix row_range(std::int64_t first, std::int64_t count) const {
     return {data + first * row_stride, count, columns, row_stride, column_stride};
   }
-  /// Columns first .. first + count.
+  /// The `count` columns that begin at column `first`.
   constexpr Matrix column_range(std::int64_t first, std::int64_t count) const {
     return {data + first * column_stride, rows, count, row_stride, column_stride};
   }

@@ -1,4 +1,4 @@
-// Network: a graph at work on a store of parameters. The one executor.
+// Network: runs and trains a graph with the parameters of a store.
 #pragma once
 
 #include <cstdint>
@@ -18,134 +18,154 @@
 
 namespace nncore {
 
-/// One loss on one output of the graph (its position among the outputs), and its weight in the sum.
+/// One term of the objective: a loss on one output of the graph.
 struct LossTerm {
   Loss loss{};
-  int output = 0;
-  double weight = 1.0;
+  int output = 0;       ///< the position among the graph's outputs
+  double weight = 1.0;  ///< the factor of the term in the sum
 };
 
 struct Plan;
 
-/// Loss terms planned with a graph. A final softmax under cross_entropy, or sigmoid under
-/// binary_cross_entropy, is computed from logits; what only predictions need is left out.
+/// Loss terms planned with a graph, made by Network::plan(). A final softmax under cross_entropy, or a final
+/// sigmoid under binary_cross_entropy, is fused with the loss and computed from logits. Nodes that only
+/// predictions need are left out.
 struct Objective;
 
-/// Samples: one table per graph input, one per loss term (a column of integers where the loss takes class
-/// indices; values (B, O) otherwise), and perhaps weights: a column for all terms, or one for each. A sample
-/// of weight 0 takes no part in a term, whatever it holds; where it takes part in none, it is not looked at.
-/// `rows` picks `count` of them, in order; null: `count` from row `first` on.
+/// A selection of samples. It owns nothing: tables, rows and their data must outlive it.
+///
+/// A sample with weight 0 does not contribute to the term, whatever its values; a sample with weight 0 in all
+/// terms is not read.
 struct Batch {
-  std::span<const Table> inputs;
-  std::span<const Table> targets;
-  std::span<const Table> sample_weights{};
-  const std::int64_t* rows = nullptr;
+  std::span<const Table> inputs;   ///< one per graph input
+  std::span<const Table> targets;  ///< one per loss term: values (B, O), or one column of class indices
+  std::span<const Table> sample_weights{};  ///< none, one column for all terms, or one column per term
+  const std::int64_t* rows = nullptr;       ///< `count` row indices; if null, rows first .. first + count
   std::int64_t first = 0;
   std::int64_t count = 0;
-  std::span<const double> weight_units{};  ///< in which sums of each column of weights are formed; none: 1
+  /// For each column of weights, the unit in which its weights are summed; all 1 if empty.
+  std::span<const double> weight_units{};
 };
 
-/// What train_epoch tells between two steps: the steps made so far and the mean loss over their samples;
-/// return false to stop there.
+/// Called by train_epoch between steps with the number of steps made and the mean loss over their samples.
+/// Return false to end the epoch.
 using EpochTick = std::function<bool(std::int64_t steps, double mean_loss)>;
 
-/// The factors of so many steps.
+/// Factors for a number of consecutive steps.
 struct FactorRun {
   std::int64_t steps = 1;
   Factors factors{};
 };
 
-/// What a step takes beside its optimizer.
+/// Options of one step.
 struct StepOptions {
   Factors factors{};
   Transforms transforms{};
 };
 
-/// What the steps of an epoch take beside their optimizer.
+/// Options of the steps of one epoch.
 struct EpochOptions {
-  /// In the order of the steps; those that are left at the end have the last run's. Empty: all are 1.
+  /// In the order of the steps; the last run extends to the end of the epoch. If empty, all factors are 1.
   std::span<const FactorRun> factors{};
   Transforms transforms{};
   EpochTick tick{};
 };
 
+/// What train_epoch did.
 struct EpochResult {
-  double mean_loss = 0.0;  ///< over the samples (weighted, where there are weights) of the steps made
-  std::int64_t steps = 0;
+  double mean_loss = 0.0;  ///< the (weighted) mean over the samples of the steps made
+  std::int64_t steps = 0;  ///< the number of steps made
 };
 
+/// A graph and the parameters that it runs with. Several networks may share a graph or a store.
+///
+/// Each call checks its arguments before it writes anything and throws std::invalid_argument if they do not
+/// fit, or std::length_error if the values of a batch are too many to address. Long calls can be ended early
+/// (see Interruptible in nncore/runtime.hpp).
 template <class T>
 class Network {
  public:
-  /// Throws std::invalid_argument where a node names a segment that the store lacks or whose shape does not
-  /// fit.
+  /// Shares ownership of the graph and the store. Throws std::invalid_argument if a node names a segment that
+  /// the store does not have or whose shape does not fit.
   Network(std::shared_ptr<const Graph> graph, std::shared_ptr<Parameters<T>> parameters);
   ~Network();
 
   const Graph& graph() const { return *graph_; }
   Parameters<T>& parameters() const { return *parameters_; }
 
-  // Each call checks its arguments once, before anything is written, and throws std::invalid_argument, or
-  // std::length_error for a batch whose values no memory holds. Long calls may be made to end early
-  // (Interruptible in nncore/runtime.hpp).
-
-  /// outputs[i] (count, features), contiguous rows, from the tables' first `count` rows; computed in chunks
-  /// of rows that fit the cache. What they hold where the call ends early is not specified.
+  /// Predicts the first `count` rows of the input tables, in chunks of rows that fit in the cache.
+  ///
+  /// inputs: one table per graph input. outputs: one matrix (count, features) with contiguous rows per graph
+  /// output; their contents are unspecified if the call ends early.
   void predict(std::span<const Table> inputs, std::int64_t count, std::span<const Matrix<T>> outputs,
                Workspace<T>& workspace) const;
 
-  /// The pieces of a step. forward copies its inputs and keeps what backward needs in the workspace.
-  /// `training`: with dropout and the statistics of the batch, which move the running ones where it
-  /// `commits`; output(i) is valid until the workspace's next use, and throws std::invalid_argument after it.
+  /// Runs a forward pass over the first `count` rows and keeps what backward() needs in the workspace,
+  /// including a copy of the inputs.
+  ///
+  /// If `training`, dropout is active, and normalization uses the statistics of the batch and updates the
+  /// running ones. Throws NotFinite if these would not be finite.
   void forward(std::span<const Table> inputs, std::int64_t count, bool training,
                Workspace<T>& workspace) const;
+  /// The value (B, features) of output `index` after forward(), valid until the next use of the workspace.
+  /// Throws std::invalid_argument if another network or objective used the workspace last.
   Matrix<const T> output(int index, const Workspace<T>& workspace) const;
 
-  /// From dL/d(output), one per output, rows as in the last forward: fills (or adds to) the store's
-  /// gradients, all of them or, where the call ends early, none. grad_inputs: one per graph input, or none;
-  /// those with null data are not computed. It may be called several times after one forward. Throws
-  /// std::logic_error where something else than this network's forward and backward was the workspace's last
-  /// use.
+  /// Computes gradients from those of the outputs; may be called several times after one forward().
+  ///
+  /// grad_outputs: dL/d(output), one matrix (B, features) per graph output, with B the rows of the last
+  /// forward(). grad_inputs: empty, or one matrix (B, features) per graph input; those with null data are not
+  /// computed. Replaces the store's gradients, or adds to them if `accumulate`; if the call ends early, they
+  /// are unchanged. Throws std::logic_error if the last use of the workspace was not forward() or backward()
+  /// of this network.
   void backward(std::span<const Matrix<const T>> grad_outputs, std::span<const Matrix<T>> grad_inputs,
                 bool accumulate, Workspace<T>& workspace) const;
 
-  /// Throws std::invalid_argument for a loss that does not fit its output, naming the right choice.
+  /// Plans the sum of some loss terms. Throws std::invalid_argument if a loss does not fit its output; the
+  /// message suggests one that does. The objective works with every network on the same graph object.
   std::shared_ptr<const Objective> plan(std::span<const LossTerm> terms) const;
 
-  /// Checks what train_step and train_epoch rely on: widths, labels in range, no NaN among targets, those
-  /// of binary cross-entropy in [0, 1], weights as check_sample_weight has them, one of them positive. Throws
-  /// std::invalid_argument, naming the row. This and all that follows throw it for an objective that was
-  /// planned for another graph, too.
+  /// Checks what loss, loss_and_gradients, train_step and train_epoch assume of a batch: widths; class
+  /// indices in range; targets in the range of the loss and not NaN; sample weights finite, at least 0 and
+  /// not all 0. Throws std::invalid_argument, naming the row. This and the following functions also throw it
+  /// if the objective was planned for another graph.
   void check_batch(const Objective& objective, const Batch& batch) const;
 
-  /// Throws NotFinite, naming the row and column, for an input that is not finite as a T.
+  /// Throws NotFinite, naming the row and column, if an input is not finite after conversion to T.
   void check_inputs(const Batch& batch) const;
 
-  /// The loss over a checked batch: sum of the terms' weighted means. As check_inputs.
+  /// The loss over a checked batch: the sum over terms of weight times mean loss, computed as in a
+  /// prediction. Throws NotFinite as check_inputs() does.
   double loss(const Objective& objective, const Batch& batch, Workspace<T>& workspace) const;
-  /// The same, and fills (or adds to) the store's gradients, as backward does. `training`: as a step sees it,
-  /// with dropout and the statistics of the batch, which move the running ones; else as predictions do.
+  /// Returns the loss over a checked batch and computes the store's gradients, as backward() does.
+  ///
+  /// If `training`, the pass is as in a training step (see forward()), otherwise as in a prediction. A loss
+  /// that is not finite is returned without computing gradients. Throws NotFinite as check_inputs() and
+  /// forward() do.
   double loss_and_gradients(const Objective& objective, const Batch& batch, bool training, bool accumulate,
                             Workspace<T>& workspace) const;
 
-  /// One step over a checked batch: forward, loss, backward, update. Inputs may be read while the store is
-  /// written, so they must not lie in it. Nothing is updated for a batch of no rows, or of no weight. Throws
-  /// NotFinite, and has changed no parameter and no slot, where an input, the loss, a gradient or what the
-  /// update would make of a parameter is not finite. With sgd the store's gradients are not all those of
-  /// loss_and_gradients afterwards: a large weight of one use is updated while its gradient is formed, which
-  /// is not stored; what was in its place before stays there.
+  /// Makes one training step over a checked batch (forward, loss, backward, update) and returns the loss.
+  ///
+  /// The tables must not lie in the store, which is written while they are read. A batch without rows or with
+  /// all weights 0 updates nothing. Throws NotFinite, and changes no parameter and no slot, if an input, the
+  /// loss, a gradient or an updated parameter is not finite. After a step with plain sgd, the store's
+  /// gradients are incomplete: large weights that the graph uses once are updated while their gradient is
+  /// computed, and for such weights the stored gradient is not updated.
   double train_step(const Objective& objective, const Batch& batch, const Optimizer& optimizer,
                     OptimizerState<T>& state, Workspace<T>& workspace, const StepOptions& options = {}) const;
 
-  /// Such steps over a checked batch, `batch_size` rows at a time; what a step throws ends them. The tick is
-  /// called between steps, after the first and then at least every 50 ms (or after the current step, where
-  /// one takes longer). It may change the optimizer's hyperparameters, for the steps that follow.
+  /// Makes training steps over a checked batch, `batch_size` rows at a time. An exception in a step ends the
+  /// epoch and keeps the steps before it.
+  ///
+  /// The tick is called after the first step and then after the first step that ends 50 ms or more after the
+  /// last call. It may change the optimizer's hyperparameters for the steps that follow.
   EpochResult train_epoch(const Objective& objective, const Batch& batch, std::int64_t batch_size,
                           const Optimizer& optimizer, OptimizerState<T>& state, Workspace<T>& workspace,
                           const EpochOptions& options = {}) const;
 
-  /// One update, from the store's gradients, of the trainable segments that this graph uses. Throws NotFinite
-  /// as train_step.
+  /// Updates the trainable segments that this graph uses from the store's gradients. Throws NotFinite as
+  /// train_step() does.
   void update(const Optimizer& optimizer, OptimizerState<T>& state, const StepOptions& options = {}) const;
 
  private:

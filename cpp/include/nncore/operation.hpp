@@ -1,4 +1,5 @@
-// Operation: what a node does. Deriving from OperationOf adds a kind of node without touching the executor.
+// Operation: what a node computes. To add a kind of node, derive from OperationOf; the executor stays as it
+// is.
 #pragma once
 
 #include <cstddef>
@@ -16,103 +17,110 @@ namespace nncore {
 template <class T>
 class FusedSgd;
 
-/// Memory that the threads of one call may write to as they like, a piece each.
+/// Temporary memory of one call, with a separate piece for each worker thread.
 struct Scratch {
   std::byte* data = nullptr;
   std::int64_t bytes_per_worker = 0;
   int workers = 0;
 };
 
-/// What the gradient of an input is multiplied by: the derivative of the activation that made the input.
+/// A factor of the gradient of an input: the derivative of the activation that produced the input.
 template <class T>
 struct InputDerivative {
-  const Activation* activation = nullptr;  ///< null: nothing
-  Matrix<const T> kept{};                  ///< the derivative itself; data null: computed from the input
+  const Activation* activation = nullptr;  ///< null for no factor
+  Matrix<const T> kept{};  ///< the derivative; if its data is null, compute it from the input's value
 };
 
-/// What an operation sees of a running call: B rows of everything its node touches.
+/// The arguments of forward and backward: B rows of every value that the node reads or writes.
 template <class T>
 struct NodeCall {
-  std::span<const Matrix<const T>> inputs;        ///< values of the nodes it reads, in order
-  std::span<const std::int64_t* const> integers;  ///< (B, features) of integer inputs; null for the others
-  Matrix<T> output;                               ///< forward writes it; backward reads it
-  const Activation* fused = nullptr;  ///< forward: also apply this (only where fuses_activation())
-  Matrix<T> fused_derivative{};       ///< forward: keep its derivative here; data null: nobody asks
-  std::byte* saved = nullptr;         ///< saved_bytes() from forward to backward; null: no backward follows
+  std::span<const Matrix<const T>> inputs;        ///< values (B, features) of the nodes it reads, in order
+  std::span<const std::int64_t* const> integers;  ///< (B, features) for integer inputs, null for others
+  Matrix<T> output;                               ///< written by forward, read by backward
+  const Activation* fused = nullptr;  ///< activation that forward applies; only if fuses_activation()
+  Matrix<T> fused_derivative{};       ///< where forward stores its derivative, unless the data is null
+  std::byte* saved = nullptr;         ///< saved_bytes() for forward to fill; null if no backward follows
   bool training = false;
-  /// Where its random numbers are, for training: a function of these, the node's number, the row and the
-  /// column.
+  /// In training, random numbers are a function of seed, random_step, node, row in the batch and column.
   std::uint64_t seed = 0, random_step = 0;
   int node = 0;
-  std::int64_t first_row = 0;  ///< the place of the first row in the whole batch
-  bool finite_values = false;  ///< forward: all values of the store are known to be finite
+  std::int64_t first_row = 0;  ///< index of the first row in the whole batch
+  bool finite_values = false;  ///< forward: whether all values of the store are known to be finite
 
   // Backward only.
   Matrix<const T> grad_output{};
-  std::span<const Matrix<T>> grad_inputs{};                ///< data null where nobody asks
-  std::span<const char> accumulate_input{};                ///< add, instead of replacing
-  std::span<const InputDerivative<T>> input_derivative{};  ///< only where fuses_activation()
-  std::span<const char> accumulate_segment{};              ///< parallel to segments()
+  std::span<const Matrix<T>> grad_inputs{};                ///< data is null for gradients not needed
+  std::span<const char> accumulate_input{};                ///< whether to add to each of grad_inputs
+  std::span<const InputDerivative<T>> input_derivative{};  ///< only if fuses_activation()
+  std::span<const char> accumulate_segment{};  ///< whether to add to the gradient of each of segments()
 
   Parameters<T>* parameters = nullptr;
   Scratch scratch{};
 
-  /// The elements of a segment, for reading; those of its gradient.
+  /// The elements of a segment, read-only.
   const T* value(int segment) const { return std::as_const(*parameters).value(segment).data; }
+  /// The elements of a segment's gradient.
   T* gradient(int segment) const { return parameters->gradient(segment).data; }
 };
 
+/// What a node computes: its width, its forward and backward pass, and the segments that it uses. Immutable.
 class Operation {
  public:
   virtual ~Operation() = default;
 
-  /// The file-format name: "dense", "tanh", "add", ...
+  /// The name of the kind in files: "dense", "tanh", "add", ...
   virtual const char* kind() const = 0;
-  /// The width of the result; throws std::invalid_argument where the widths do not fit.
+  /// The width of the output. Throws std::invalid_argument if the widths of the inputs do not fit.
   virtual std::int64_t out_features(std::span<const std::int64_t> in_features) const = 0;
-  /// The parameters it reads: segments of the store, and of the store's non-trained state.
+  /// Indices of the store's segments that it reads.
   virtual std::span<const int> segments() const { return {}; }
+  /// Indices of the store's state segments that it reads.
   virtual std::span<const int> state_segments() const { return {}; }
-  /// Throws std::invalid_argument where the store's segments, or those of its state, do not have the shapes
-  /// it needs.
+  /// Throws std::invalid_argument unless the store's segments have the shapes that it needs.
   virtual void check_segments(std::span<const Segment>) const {}
+  /// The same for the store's state segments.
   virtual void check_state(std::span<const Segment>) const {}
+  /// Whether it reads an integer input.
   virtual bool reads_integers() const { return false; }
-  /// Integers that it reads are at least 0 and less than this; 0: they may be any.
+  /// The integers that it reads must be at least 0 and less than this; 0 for no limit.
   virtual std::int64_t integers_below() const { return 0; }
-  /// The fewest rows of a batch that it can be trained on.
+  /// The smallest batch that it can be trained on.
   virtual std::int64_t fewest_training_rows() const { return 1; }
-  /// Whether forward can apply an elementwise activation to its result, and backward that of its input.
+  /// Whether forward can apply an elementwise activation to its output, and backward can multiply by the
+  /// derivative of the activation that produced its input.
   virtual bool fuses_activation() const { return false; }
-  /// Null, but for the library's own operations that can change a weight while its gradient is formed. The
-  /// argument's type counts.
+  /// Not null for the library's own operations that can update a weight while computing its gradient. The
+  /// argument selects the precision; its value is ignored.
   virtual const FusedSgd<float>* fused_sgd(float) const { return nullptr; }
   virtual const FusedSgd<double>* fused_sgd(double) const { return nullptr; }
-  /// Which activation it is, if it is one.
+  /// The activation that the operation computes, if it is one.
   virtual std::optional<Activation> activation() const { return std::nullopt; }
-  /// Bytes that forward leaves for backward, beside inputs and output, for a batch of `rows` and an output of
-  /// that many features, of sizeof(T) bytes each.
+  /// Bytes that forward saves for backward in addition to inputs and output, for a batch of `rows` and an
+  /// output of `features` elements of `scalar_size` bytes.
   virtual std::int64_t saved_bytes(std::int64_t /*rows*/, std::int64_t /*features*/,
                                    std::int64_t /*scalar_size*/) const {
     return 0;
   }
-  /// Bytes of scratch that each worker needs, likewise.
+  /// Bytes of scratch that each worker needs for such a batch.
   virtual std::int64_t scratch_bytes(std::int64_t /*rows*/, std::int64_t /*features*/) const { return 0; }
 
+  /// Computes the output and, if a backward pass follows, fills `saved`.
   virtual void forward(const NodeCall<float>& call) const = 0;
   virtual void forward(const NodeCall<double>& call) const = 0;
+  /// Computes the gradients of inputs and segments from that of the output.
   virtual void backward(const NodeCall<float>& call) const = 0;
   virtual void backward(const NodeCall<double>& call) const = 0;
 
-  /// Of operations with state, after a forward pass for training: whether what commit would write is finite,
-  /// and writes it. A step that is not made commits nothing.
+  /// For operations with state, after a training forward pass: whether the new state is finite.
   virtual bool can_commit(const NodeCall<float>&) const { return true; }
   virtual bool can_commit(const NodeCall<double>&) const { return true; }
+  /// Writes the new state to the store; called once the pass or step has succeeded.
   virtual void commit(const NodeCall<float>&) const {}
   virtual void commit(const NodeCall<double>&) const {}
 };
 
-/// Derived writes each pass once, as a template: compute_forward<T>(call), compute_backward<T>(call).
+/// Base class of operations that write each pass once, as the member templates compute_forward<T>(call) and
+/// compute_backward<T>(call) of Derived.
 template <class Derived>
 class OperationOf : public Operation {
  public:

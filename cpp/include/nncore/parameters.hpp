@@ -1,4 +1,4 @@
-// Parameters: the store of everything a model learns, and of what it remembers without learning it.
+// Parameters: the store of a model's values, gradients and non-trained state.
 #pragma once
 
 #include <atomic>
@@ -15,74 +15,83 @@
 
 namespace nncore {
 
-/// How the elements of a segment of two or more dimensions follow one another. The last two dimensions are
-/// those of a matrix (O, I), and any before them count matrices that lie one after the other.
+/// Memory order of a segment with two or more dimensions. Its last two dimensions are those of a matrix (O,
+/// I); a dimension before them counts matrices that lie one after the other.
 enum class SegmentLayout {
-  by_columns,  ///< the outputs of one input lie together, as products like a weight
-  by_rows      ///< the elements of one row lie together, as those of an embedding
+  by_columns,  ///< column-major: the outputs of one input are adjacent, as products need a weight
+  by_rows      ///< row-major: the elements of one row are adjacent, as in an embedding
 };
 
 /// One named piece of the flat arrays: a weight (O, I), a vector (O), a table of rows (N, D), ...
 struct Segment {
-  std::string name;
-  std::vector<std::int64_t> shape;
+  std::string name;                 ///< unique in the store
+  std::vector<std::int64_t> shape;  ///< one to three extents of at least 1
   SegmentLayout layout = SegmentLayout::by_columns;
   Initializer initializer{};
-  bool trainable = true;
-  double learning_rate_multiplier = 1.0;
-  double weight_decay_multiplier = 0.0;  ///< of weight_decay and l2; 1 for weights
+  bool trainable = true;                  ///< false: steps leave the values unchanged
+  double learning_rate_multiplier = 1.0;  ///< multiplies the optimizer's learning rate
+  double weight_decay_multiplier = 0.0;   ///< multiplies weight_decay and l2; 1 for weights
 
   bool is_vector() const { return shape.size() == 1; }
-  /// Of one matrix; a vector is one column.
+  /// The rows of one matrix, or the length of a vector.
   std::int64_t rows() const { return is_vector() ? shape[0] : shape[shape.size() - 2]; }
+  /// The columns of one matrix, or 1 for a vector.
   std::int64_t columns() const { return is_vector() ? 1 : shape.back(); }
+  /// The number of elements.
   std::int64_t size() const;
 };
 
-/// "(3, 4)"
+/// The shape of a segment as text, such as "(3, 4)".
 std::string shape_text(const Segment& segment);
 
+/// A segment for a weight (O, I), with weight decay.
 Segment weight_segment(std::string name, std::int64_t out_features, std::int64_t in_features,
                        Initializer initializer = InitializerKind::glorot_uniform);
+/// A segment for a bias (O), without weight decay; zeros by default.
 Segment bias_segment(std::string name, std::int64_t out_features, Initializer initializer = {});
 
-/// Who uses a store right now: many may predict or copy, or one may train. A forked child has none
-/// of its parent's readers.
+/// A lock on a store that fails instead of waiting: any number of readers, or one writer. In a forked child,
+/// the readers of the parent are gone.
 class Usage {
  public:
-  /// Throw std::runtime_error where somebody trains (read), or somebody uses it at all (write).
+  /// Begins a read, such as a prediction. Throws std::runtime_error if there is a writer.
   void begin_read();
   void end_read() { state_.fetch_sub(1, std::memory_order_release); }
+  /// Begins a write, such as training, after waiting for copies. Throws std::runtime_error if there is a
+  /// writer or another reader.
   void begin_write();
   void end_write() { state_.store(0, std::memory_order_release); }
 
-  /// A read that ends soon, as one that saves the parameters. A writer waits for it; beside other reads, a
-  /// writer fails.
+  /// Begins a short read, such as saving the parameters, which writers wait for. Throws as begin_read() does.
   void begin_copy();
   void end_copy() {
     end_read();
     copies_.fetch_sub(1, std::memory_order_release);
   }
-  /// begin_write, which returns false where nothing but copies is in the way.
+  /// As begin_write(), but returns false instead of waiting for copies.
   bool try_begin_write();
 
  private:
-  std::atomic<std::uint64_t> state_{0};   // the number of forks that the process comes from, and the users
-  std::atomic<std::uint32_t> copies_{0};  // how many of the users copy, or are about to
+  std::atomic<std::uint64_t> state_{0};   // the number of forks before this process, and the users
+  std::atomic<std::uint32_t> copies_{0};  // the users that copy or are about to
 };
 
-/// The store: flat arrays of exactly the segments' elements, in their order, values and gradients of
-/// one length; and a state array of its own table, which no optimizer changes (running statistics).
-/// Several networks may share one store.
+/// The parameter store: flat arrays of values and gradients with exactly the elements of the segments, in
+/// their order, and a flat array of non-trained state (such as running statistics) with segments of its own.
+/// The store owns the arrays. Several networks may share one store.
 template <class T>
 class Parameters {
  public:
+  /// Allocates the arrays, all zero. Throws std::invalid_argument if names are not unique, or if a shape, a
+  /// multiplier or an initializer is invalid.
   explicit Parameters(std::vector<Segment> segments, std::vector<Segment> state_segments = {});
 
+  /// The number of parameters.
   std::int64_t count() const { return count_; }
+  /// The number of elements of non-trained state.
   std::int64_t state_count() const { return state_count_; }
-  /// For writing. Whoever keeps the pointer calls this again before writing after a prediction, or borrows
-  /// the values as long as it is kept.
+  /// The values for writing. Call this again before writing after a prediction, or use begin_borrow() while
+  /// you keep the pointer.
   T* values() {
     version_.store(version_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // it changes
     return values_.data();
@@ -95,48 +104,51 @@ class Parameters {
 
   const std::vector<Segment>& segments() const { return segments_; }
   const std::vector<Segment>& state_segments() const { return state_segments_; }
-  /// Where segment `index` starts in values and gradients; in state.
+  /// The offset of segment `index` in values and gradients.
   std::int64_t offset(int index) const { return places_[static_cast<std::size_t>(index)].offset; }
+  /// The offset of state segment `index` in state.
   std::int64_t state_offset(int index) const { return state_offsets_[static_cast<std::size_t>(index)]; }
-  /// The segment of that name; throws std::invalid_argument where there is none.
+  /// The index of the segment with that name. Throws std::invalid_argument if there is none.
   int index_of(std::string_view segment_name) const;
 
-  /// Segment `index` as the matrix (O, I) it stands for, or (O, 1); where it is several, that of number
-  /// `group`. To write to it, as values().
+  /// The values of segment `index` as a matrix (O, I), or (O, 1) for a vector. `group` selects one matrix of
+  /// a segment with three dimensions. The rules of values() apply to writing.
   Matrix<T> value(int index, std::int64_t group = 0) { return matrix_of<T>(index, group, values()); }
   Matrix<const T> value(int index, std::int64_t group = 0) const {
     return matrix_of<const T>(index, group, values());
   }
+  /// The gradient of segment `index`, in the same form.
   Matrix<T> gradient(int index, std::int64_t group = 0) {
     return matrix_of<T>(index, group, gradients_.data());
   }
-  /// State segment `index`, (O): its elements.
+  /// The elements of state segment `index`.
   T* state_value(int index) { return state_.data() + state_offset(index); }
 
-  /// Fills every segment by its initializer, numbers drawn from Philox under (seed, segment). The seed is
-  /// that of dropout, too, which counts its steps from 0 then.
+  /// Fills every segment and state segment with its initializer. Random numbers depend on the seed and the
+  /// index of the segment only. Also sets `seed`, and `random_step` to 0.
   void initialize(std::uint64_t seed);
 
-  /// What dropout draws from: the seed, and how many passes for training have been made.
-  std::uint64_t seed = 0;
-  std::uint64_t random_step = 0;
+  std::uint64_t seed = 0;         ///< the seed of dropout
+  std::uint64_t random_step = 0;  ///< the number of training passes made, for dropout
 
   void set_trainable(int index, bool trainable);
   void set_learning_rate_multiplier(int index, double multiplier);
   void set_weight_decay_multiplier(int index, double multiplier);
 
-  /// values = other's values (and state); throws std::invalid_argument where segments' shapes differ.
+  /// Copies the values and state of another store. Throws std::invalid_argument if shapes differ.
   void copy_from(const Parameters& other);
-  /// values += fraction (other's values - values), fraction in [0, 1], the same for state.
+  /// values += fraction * (other's values - values), and the same for state, with fraction in [0, 1]. Throws
+  /// std::invalid_argument if shapes differ or the fraction is out of range.
   void soft_update(const Parameters& other, double fraction);
 
+  /// The lock that the Python bindings take; C++ callers may use it the same way.
   Usage& usage() { return usage_; }
 
-  /// Whether all values are known to be finite, so that a zero takes its part of a product away. They are
-  /// looked at when this is asked for the second time since they may have changed; it is false before, and
-  /// while they are borrowed.
+  /// Whether all values are known to be finite, so that products may skip zeros of the other operand. The
+  /// values are scanned at the second call after they may have changed; before that, and while they are
+  /// borrowed, this returns false.
   bool known_finite();
-  /// While somebody may write values at any time.
+  /// Between begin_borrow() and end_borrow(), values may be written at any time.
   void begin_borrow() { borrowers_.fetch_add(1); }
   void end_borrow() {
     values();
@@ -144,7 +156,7 @@ class Parameters {
   }
 
  private:
-  /// Where a segment starts, and the matrix that it is.
+  /// The offset of a segment and the matrix that it stands for.
   struct Place {
     std::int64_t offset, rows, columns, row_stride, column_stride;
   };
@@ -169,7 +181,7 @@ class Parameters {
   AlignedBuffer<T> values_, gradients_, state_;
   Usage usage_;
   std::atomic<std::uint64_t> version_ = 1;  ///< of the values
-  /// What known_finite has found, and for which version: 4 version + Finite.
+  /// What known_finite() found, and for which version: 4 * version + Finite.
   enum Finite : std::uint64_t { asked, no, yes };
   std::atomic<std::uint64_t> finite_ = 0;
   std::atomic<int> borrowers_ = 0;

@@ -1,4 +1,4 @@
-// What the library runs on: instruction set, threads, floating-point mode.
+// The runtime: instruction set, threads, interruption and floating-point mode.
 #pragma once
 
 #include <cstdint>
@@ -9,38 +9,42 @@
 
 namespace nncore {
 
-/// "0.1.0"
+/// The version of the library, such as "0.1.0".
 const char* version();
 
-/// Instruction sets this library was built with, weakest first, e.g. {"baseline", "avx2", "avx512"}.
+/// The instruction sets that were built, weakest first, such as {"baseline", "avx2", "avx512"}.
 std::vector<std::string> built_instruction_sets();
 
-/// Those of them that this processor (and operating system) can run.
+/// The built instruction sets that the processor and the operating system support.
 std::vector<std::string> supported_instruction_sets();
 
-/// The one in use: chosen at first use, the strongest supported, or what NNCORE_ISA names.
-/// Throws std::invalid_argument where NNCORE_ISA names none, or one that cannot run here.
+/// The instruction set in use. It is chosen at first use: the one that the environment variable NNCORE_ISA
+/// names, otherwise the strongest supported one. Throws std::invalid_argument if NNCORE_ISA names an unknown
+/// or unsupported one.
 const char* active_instruction_set();
 
-/// Switches to another; results do not change. Not while another thread computes: it is for tests.
-/// Throws std::invalid_argument as above.
+/// Switches to another instruction set, for tests; results do not change. Must not be called while another
+/// thread computes. Throws std::invalid_argument if the name is unknown or the set is not supported.
 void use_instruction_set(std::string_view name);
 
-/// The compiler that built the library, and its thread backend: "pool", "openmp" or "none".
+/// The compiler that built the library.
 const char* compiler();
+/// The thread backend: "pool", "openmp" or "none".
 const char* thread_backend();
 
+/// The largest number of threads.
 inline constexpr int kMostThreads = 1024;
 
-/// Threads a call may use: what the environment variable NNCORE_NUM_THREADS says, else the first number of
-/// OMP_NUM_THREADS, else the processors that this process may use (its affinity, and the quota of its
-/// cgroup).
+/// The number of threads that a call may use. The default is the environment variable NNCORE_NUM_THREADS,
+/// otherwise the first number in OMP_NUM_THREADS, otherwise the number of processors available to the process
+/// (by its affinity and its cgroup's quota). Throws std::invalid_argument if NNCORE_NUM_THREADS is not a
+/// number from 1 to kMostThreads.
 int num_threads();
-/// For parallel_for calls that begin later: made from within a body, it changes nothing for the running one.
-/// Throws std::invalid_argument for count < 1 or > kMostThreads.
+/// Sets the number of threads for calls of parallel_for() that begin later. Throws std::invalid_argument
+/// unless count is from 1 to kMostThreads.
 void set_num_threads(int count);
 
-/// For as long as it lives, calls of parallel_for by this thread get at most so many threads.
+/// While it lives, calls of parallel_for() from this thread use at most `most` threads.
 class ThreadLimit {
  public:
   explicit ThreadLimit(int most);
@@ -51,10 +55,11 @@ class ThreadLimit {
  private:
   int saved_;
 };
-/// What parallel_for goes by on this thread: num_threads(), or its limit.
+/// The number of threads that parallel_for() may use on this thread: num_threads(), or the limit if smaller.
 int usable_threads();
 
-/// A borrowed callable: body(begin, end, worker), worker in [0, num_threads()).
+/// A reference to a callable body(begin, end, worker) with worker in [0, num_threads()). The callable must
+/// outlive it.
 class ParallelBody {
  public:
   template <class F>
@@ -71,19 +76,22 @@ class ParallelBody {
   void (*call_)(const void*, std::int64_t, std::int64_t, int);
 };
 
-/// Runs body over [0, count) on several threads if count > grain, in ranges that are multiples of a quarter
-/// of the grain, rounded down, or of 1 (the last may be shorter); and returns when all is done. A call from
-/// within a body that several threads share, or while another thread has the pool, runs on its caller as
-/// worker 0. The first exception that a body throws ends the region, and is the caller's. A body whose memory
-/// was laid out for fewer workers than there may be now says so in `most_workers`.
+/// Runs body over [0, count) in ranges, on several threads if count > grain, and returns when all is done.
+///
+/// The length of each range but the last is a multiple of max(1, grain / 4). Nested calls, and calls while
+/// another thread uses the pool, run on the calling thread as worker 0. The first exception of a body ends
+/// the region and is rethrown to the caller. `most_workers` limits the number of workers if the body has
+/// memory for fewer than num_threads().
 void parallel_for(std::int64_t count, std::int64_t grain, ParallelBody body,
                   int most_workers = std::numeric_limits<int>::max());
 
-/// For as long as it lives, long calls on this thread ask between pieces of their work, about every 40 ms,
-/// whether to go on: ask() throws what ends the call, and returns whether to ask again. A call that ends so
-/// leaves parameters, state and optimizers as they were before it, or before the step that it was making.
+/// While it lives, long calls on this thread call ask() between pieces of their work, about every 40 ms.
+///
+/// ask() throws to end the call, and returns whether to be called again. A call that ends this way leaves
+/// parameters, state and optimizers as they were before the call, or before the unfinished step.
 class Interruptible {
  public:
+  /// Keeps a reference to `ask`, which must outlive it.
   template <class F>
   explicit Interruptible(const F& ask)
       : object_(&ask), ask_([](const void* object) { return (*static_cast<const F*>(object))(); }) {
@@ -101,11 +109,11 @@ class Interruptible {
 
   const void* object_;
   bool (*ask_)(const void*);
-  std::int64_t due_ = 0;  ///< nanoseconds of the steady clock; 0: nobody has come by
+  std::int64_t due_ = 0;  ///< nanoseconds of the steady clock; 0 before the first check
   Interruptible* outer_ = nullptr;
 };
 
-/// Nobody is asked for as long as it lives: what is written meanwhile is written whole.
+/// While it lives, calls on this thread are not interrupted, so that what they write is complete.
 class Uninterruptible {
  public:
   Uninterruptible();
@@ -117,13 +125,13 @@ class Uninterruptible {
   Interruptible* outer_;
 };
 
-/// Whether calls on this thread may end early.
+/// Whether calls on this thread may be interrupted.
 bool is_interruptible();
-/// A place where they may, on whichever thread of a parallel_for. Loops that take longer than some
-/// milliseconds come by.
+/// Throws if the call is to end; may be called on any thread of a parallel_for(). Loops that take more than a
+/// few milliseconds call it regularly.
 void check_interrupt();
 
-/// Round to nearest and subnormals on, for as long as it lives: the mode that all results assume.
+/// While it lives, this thread rounds to nearest and keeps subnormals, the mode that all results assume.
 class FloatingPointMode {
  public:
   FloatingPointMode();

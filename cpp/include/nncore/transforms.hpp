@@ -1,4 +1,4 @@
-// Transforms: what stands between backward and the update of a step, and after the update.
+// Transforms: changes of gradients between backward and the update of a step, and actions after the update.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,15 @@
 
 namespace nncore {
 
-/// What a transform sees of a step.
+/// The arguments of a transform.
 template <class T>
 struct TransformCall {
   Parameters<T>& parameters;
   OptimizerState<T>& state;
-  std::span<const int> segments;  ///< increasing: those that the step changes are the trainable ones of them
+  std::span<const int> segments;  ///< increasing indices; the step updates the trainable ones
 
-  /// body(offset, count) for each piece of the flat arrays that the step changes; neighbours are one piece.
+  /// Calls body(offset, count) for each range of the flat arrays that the step updates. Adjacent segments
+  /// form one range.
   template <class Body>
   void for_each_piece(Body body) const {
     std::int64_t begin = 0, end = 0;
@@ -35,41 +36,43 @@ struct TransformCall {
   }
 };
 
-/// May change the gradients of a step, or follow the parameters. A step with transforms stores all of its
-/// gradients. Whatever a transform does, a step is made whole or not at all: gradients are looked at after
-/// it.
+/// Changes the gradients of a step, or follows the parameters. A step with transforms stores all of its
+/// gradients. Gradients are checked after all transforms, so the step is still made whole or not at all.
 class Transform {
  public:
   virtual ~Transform() = default;
 
-  /// The array of the parameters' length that it keeps in the optimizer's state; null: none. It starts as the
-  /// parameters are before the first step with the transform.
+  /// The name of a slot in the optimizer's state with one element per parameter, or null for none. It starts
+  /// as a copy of the parameters before the first step with the transform.
   virtual const char* slot() const { return nullptr; }
 
-  /// Between backward and the update: may change the gradients of what the step changes, and nothing else.
+  /// Called between backward and the update. May change the gradients of the segments that the step updates,
+  /// and nothing else.
   virtual void change_gradients(const TransformCall<float>&) const {}
   virtual void change_gradients(const TransformCall<double>&) const {}
-  /// Once the step is made; does not throw.
+  /// Called after the update. Must not throw.
   virtual void follow(const TransformCall<float>&) const {}
   virtual void follow(const TransformCall<double>&) const {}
 };
 
+/// Transforms in the order in which they run.
 using Transforms = std::span<const std::shared_ptr<const Transform>>;
 
-/// g *= max_norm / norm where the norm of all gradients of the step is larger than max_norm: the square root
-/// of their sum of squares, in float64 over fixed blocks. Throws std::invalid_argument unless max_norm is
-/// finite and above 0.
+/// Scales the gradients of a step by max_norm / norm if their joint Euclidean norm exceeds max_norm. The norm
+/// is computed in float64 over fixed blocks. Throws std::invalid_argument unless max_norm is finite and
+/// greater than 0.
 std::shared_ptr<const Transform> clip_by_global_norm(double max_norm);
 
-/// Each gradient into [-limit, limit]. Throws std::invalid_argument unless the limit is finite and above 0.
+/// Clips each gradient to [-limit, limit]. Throws std::invalid_argument unless limit is finite and greater
+/// than 0.
 std::shared_ptr<const Transform> clip_by_value(double limit);
 
-/// After each step, average = decay average + (1 - decay) p, in the slot `average`. Throws
-/// std::invalid_argument unless the decay is at least 0 and less than 1.
+/// Keeps a moving average of the parameters in the slot "average": average = decay average + (1 - decay) p
+/// after each step. Throws std::invalid_argument unless decay is at least 0 and less than 1.
 std::shared_ptr<const Transform> moving_average(double decay);
 
-/// Makes the slots of transforms that are not there yet. Throws std::invalid_argument where two transforms
-/// want the same, or the state is of another number of parameters.
+/// Creates the slots of transforms that do not exist yet. Throws std::invalid_argument if two transforms use
+/// the same slot or the state has another number of parameters.
 template <class T>
 void prepare_slots(Transforms transforms, OptimizerState<T>& state, const Parameters<T>& parameters);
 

@@ -1,4 +1,4 @@
-// Workspace: the memory of one running call.
+// Workspace: the temporary memory of a network's calls.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@ namespace nncore {
 template <class T>
 struct Arena;
 
-/// Memory that a network's calls reuse: it grows to the largest batch seen and then stays. One call at a time
-/// may use it. What lies in it is the network's business.
+/// Memory that calls of networks reuse: it grows to the largest batch seen and is then kept. Only one call at
+/// a time may use it; concurrent calls need one each. Its contents are private to the network.
 template <class T>
 class Workspace {
  public:
