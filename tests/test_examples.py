@@ -18,7 +18,14 @@ import nncore
 from builds import REPOSITORY, cmake, installed, run
 from pictures import Picture
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/architecture.md", "docs/math.md", "docs/performance.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/architecture.md",
+    "docs/math.md",
+    "docs/misprints.md",
+    "docs/performance.md",
+)
 
 
 def cannot_be_imported(package: str) -> None:

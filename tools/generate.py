@@ -290,7 +290,7 @@ def documentation_tables(entries: dict[str, list[Entry]]) -> dict[str, str]:
             ],
         ),
         "losses": table(
-            ["function", "class", "l of one sample", "gradient", "parameters"],
+            ["function", "class", "value for one sample", "gradient", "parameters"],
             [
                 [f"`{e['name']}`", f"`{e['class_name']}`", e["value"], e["gradient"], parameters(e)]
                 for e in entries["losses"]
@@ -304,7 +304,7 @@ def documentation_tables(entries: dict[str, list[Entry]]) -> dict[str, str]:
             ],
         ),
         "initializers": table(
-            ["name", "class", "numbers"],
+            ["name", "class", "values"],
             [[f"`{e['name']}`", f"`{e['class_name']}`", e["summary"]] for e in entries["initializers"]],
         ),
     }
