@@ -362,13 +362,11 @@ struct InstructionSet {
 };
 
 extern const InstructionSet baseline;
-#if defined(NNCORE_HAVE_AVX2)
+#if defined(__x86_64__)
 extern const InstructionSet avx2;
-#endif
-#if defined(NNCORE_HAVE_AVX512)
 extern const InstructionSet avx512;
 #endif
-#if defined(NNCORE_HAVE_NEON)
+#if defined(__aarch64__)
 extern const InstructionSet neon;
 #endif
 

@@ -53,6 +53,12 @@ NNCORE_INLINE To bit_cast(From from) {
   return to;
 }
 
+}  // namespace
+
+#include "software_fma.hpp"
+
+namespace {
+
 template <class T>
 NNCORE_INLINE Vec<T> broadcast(T x) {
   return x - Vec<T>{};  // x - 0 keeps every value, including -0 and NaN
@@ -190,38 +196,16 @@ NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
       vfmaq_f64(bit_cast<float64x2_t>(c), bit_cast<float64x2_t>(a), bit_cast<float64x2_t>(b)));
 }
 #else
-/// The float64 product of a and b is exact. Its sum with c, rounded to odd, rounds to float32 as the exact
-/// sum would (Boldo and Melquiond 2008), since 53 bits are more than 2 x 24 + 2.
-NNCORE_INLINE VectorType<float, 2>::type fma_of_two(VectorType<float, 2>::type a,
-                                                    VectorType<float, 2>::type b,
-                                                    VectorType<float, 2>::type c) {
-  typedef VectorType<double, 2>::type Wide;
-  typedef VectorType<int64_t, 2>::type WideInt;
-  const Wide product = __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide);
-  const Wide addend = __builtin_convertvector(c, Wide);
-  const Wide sum = product + addend;
-  const Wide back = sum - product;
-  const Wide error = (product - (sum - back)) + (addend - back);  // sum + error is exact
-  const WideInt bits = bit_cast<WideInt>(sum);
-  // Inexact and even: step to the odd neighbor on the error's side. NaN compares false throughout.
-  const WideInt inexact = (error > 0) | (error < 0);
-  const WideInt away = (error > 0) ^ (sum < 0);  // -1: the error grows the magnitude
-  const WideInt step = (-away * 2 - 1) & inexact & ((bits & 1) - 1);
-  return __builtin_convertvector(bit_cast<Wide>(bits + step), VectorType<float, 2>::type);
-}
 // Uses whole vectors throughout: with elements taken one by one, GCC 12 at -O3 (its SLP vectorizer) got the
 // last bit of a chain wrong.
 NNCORE_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-  const auto low = fma_of_two(__builtin_shufflevector(a, a, 0, 1), __builtin_shufflevector(b, b, 0, 1),
-                              __builtin_shufflevector(c, c, 0, 1));
-  const auto high = fma_of_two(__builtin_shufflevector(a, a, 2, 3), __builtin_shufflevector(b, b, 2, 3),
-                               __builtin_shufflevector(c, c, 2, 3));
+  const auto low = software_fma(__builtin_shufflevector(a, a, 0, 1), __builtin_shufflevector(b, b, 0, 1),
+                                __builtin_shufflevector(c, c, 0, 1));
+  const auto high = software_fma(__builtin_shufflevector(a, a, 2, 3), __builtin_shufflevector(b, b, 2, 3),
+                                 __builtin_shufflevector(c, c, 2, 3));
   return __builtin_shufflevector(low, high, 0, 1, 2, 3);
 }
-/// There is no fused instruction here: the compiler's fma calls the C library.
-NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return Vec<double>{__builtin_fma(a[0], b[0], c[0]), __builtin_fma(a[1], b[1], c[1])};
-}
+NNCORE_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return software_fma(a, b, c); }
 #endif
 #if defined(__x86_64__)
 NNCORE_INLINE Vec<float> sqrt(Vec<float> v) { return _mm_sqrt_ps(v); }

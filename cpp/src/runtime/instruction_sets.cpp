@@ -3,6 +3,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "kernels/table.hpp"
 #include "nncore/runtime.hpp"
 
@@ -18,33 +22,47 @@ struct BuiltSet {
 
 bool always() { return true; }
 
-// The compiler's detection asks the processor (CPUID) and whether the operating system saves the wide
-// registers (XGETBV).
-#if defined(NNCORE_HAVE_AVX2)
-bool has_avx2() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#if defined(__x86_64__)
+/// What CPUID says the processor has, and XGETBV that the operating system saves. The compiler's
+/// __builtin_cpu_supports is not used: it needs a run-time library that zig and clang-cl do not link.
+struct Processor {
+  bool avx2 = false, avx512 = false;
+
+  Processor() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0) return;
+    const bool has_fma = has(c, 12), has_avx = has(c, 28);
+    if (!has(c, 27)) return;  // XGETBV itself
+    unsigned saved = 0, unused = 0;
+    __asm__("xgetbv" : "=a"(saved), "=d"(unused) : "c"(0));
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return;
+    avx2 = (saved & 0x06) == 0x06 && has_fma && has_avx && has(b, 5);
+    // AVX-512 F, DQ, BW and VL. macOS saves their registers from a thread's first use on, and says so only
+    // then.
+    avx512 = avx2 && (saved & 0xe0) == 0xe0 && has(b, 16) && has(b, 17) && has(b, 30) && has(b, 31);
+  }
+
+ private:
+  static bool has(unsigned word, int bit) { return (word >> bit & 1) != 0; }
+};
+
+const Processor& processor() {
+  static const Processor processor;
+  return processor;
 }
-#endif
-#if defined(NNCORE_HAVE_AVX512)
-bool has_avx512() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("fma");
-}
+
+bool has_avx2() { return processor().avx2; }
+bool has_avx512() { return processor().avx512; }
 #endif
 
 /// Weakest first.
 constexpr BuiltSet kBuiltSets[] = {
     {&kernels::baseline, always},
-#if defined(NNCORE_HAVE_NEON)
+#if defined(__aarch64__)
     {&kernels::neon, always},
 #endif
-#if defined(NNCORE_HAVE_AVX2)
+#if defined(__x86_64__)
     {&kernels::avx2, has_avx2},
-#endif
-#if defined(NNCORE_HAVE_AVX512)
     {&kernels::avx512, has_avx512},
 #endif
 };
