@@ -37,7 +37,7 @@ def test_dense_without_bias():
     assert layer.bias is None
     assert layer.grad_bias is None
     assert model.parameters.size == 6
-    with pytest.raises(ValueError, match="bias must be set where there is one"):
+    with pytest.raises(ValueError, match="bias must belong to a layer with bias=True"):
         layer.bias = np.zeros(2)
 
 

@@ -65,7 +65,7 @@ class _Elementary(Protocol):
 exp: _Elementary
 log: _Elementary
 
-# The functions of entries stand here.
+# The functions of the entries are inserted here.
 
 # Networks: one class a precision, the same methods ---------------------------------------------------
 
