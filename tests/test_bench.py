@@ -347,11 +347,11 @@ def test_the_suite_refuses_values_before_it_measures(suite, arguments, capsys):
     assert name in message
     assert value in message
     if name == "--cpus":
-        assert f"allowed are {', '.join(map(str, allowed))}" in message
+        assert f"distinct processors of {', '.join(map(str, allowed))}" in message
 
 
 def test_the_suite_refuses_names_that_it_does_not_know():
     for arguments in (["large"], ["epoch", "--only", "large"], ["epoch", "--peers", "Torch"]):
         answer = run_suite(*arguments)
         assert answer.returncode == 2
-        assert "there are" in answer.stderr
+        assert "must be some of" in answer.stderr
