@@ -2,7 +2,7 @@
 
 Shows shared layers. The gradient of a weight that is used twice is the sum of one term for each use:
 dW = delta2 z1^T + delta1 x^T and db = delta2 + delta1, with delta2 = y - t and delta1 = W^T delta2. Prints
-these terms beside the result of backpropagation, then learns a quarter turn as two eighth turns, and draws it.
+these terms beside the result of backpropagation. Then learns a quarter turn as two eighths, and draws it.
 """
 
 import sys
