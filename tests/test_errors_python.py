@@ -1,4 +1,4 @@
-"""Bad input of the Python layer: a clear error, and everything as it was."""
+"""Bad input to the Python layer raises a clear error and changes nothing."""
 
 import numpy as np
 import pandas as pd

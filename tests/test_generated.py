@@ -1,4 +1,4 @@
-"""What tools/generate.py writes is what is in the tree, and every entry of the core has an oracle."""
+"""The tree holds the output of tools/generate.py, and every entry of the core has an oracle."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ORACLES = {
 
 @pytest.fixture(scope="module")
 def regenerated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A copy of the tree whose generated files were deleted and written again, and which were written."""
+    """A copy of the tree with all generated files deleted and regenerated, and the list of files written."""
     root = tmp_path_factory.mktemp("tree")
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("python", "docs"):

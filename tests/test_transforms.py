@@ -1,4 +1,4 @@
-"""Transforms of an optimizer in Python: clipping, functions, and the moving average of the parameters."""
+"""Transforms of an optimizer: clipping, Python functions, and the moving average of the parameters."""
 
 from __future__ import annotations
 
