@@ -197,7 +197,7 @@ def activations_module(entries: list[Entry]) -> str:
         "Activation",
         _activation_details,
         ("*", "name: str | None = None"),
-        (("name", "str, optional", "The layer's name; by default its position in the model."),),
+        (("name", "str, optional", "The layer's name; by default its index in the model."),),
     )
     return entry_module("Activation layers.", imports, family, entries)
 
@@ -339,7 +339,8 @@ def layers_module(folder: Path) -> str:
     source += "from __future__ import annotations\n\nfrom typing import TYPE_CHECKING\n\n"
     source += bracketed("from . import ", modules, "", ("(", ")"))
     source += "".join(f"from .{module} import *\n" for module in modules)
-    source += "\nif not TYPE_CHECKING:  # type checkers ignore this and re-export star imports\n"
+    why = "type checkers cannot read a computed __all__; for them, the star imports suffice"
+    source += f"\nif not TYPE_CHECKING:  # {why}\n"
     return source + bracketed(
         "    __all__ = ", [f"*{module}.__all__" for module in modules], "    ", ("[", "]")
     )

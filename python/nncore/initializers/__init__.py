@@ -11,7 +11,7 @@ from .base import *
 from .entries import *
 from .entries import ENTRIES
 
-if not TYPE_CHECKING:  # type checkers ignore this and re-export star imports
+if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     __all__ = [*base.__all__, *entries.__all__]
 
 #: Whether an initializer of this kind depends on the fan-in or fan-out of a weight.

@@ -28,7 +28,7 @@ from .normalization import *
 from .parameter import *
 from .prelu import *
 
-if not TYPE_CHECKING:  # type checkers ignore this and re-export star imports
+if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     __all__ = [
         *activation_base.__all__,
         *activations.__all__,

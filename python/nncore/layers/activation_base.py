@@ -20,7 +20,7 @@ class Activation(Layer):
     Parameters
     ----------
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
     """
 
     def __init__(self, *, name: str | None = None, **parameters: float | str) -> None:

@@ -106,7 +106,7 @@ class LeakyReLU(Activation):
     negative_slope : float, default 0.01
         The slope where z is negative. Must be a finite number of at least 0.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
     """
 
     kind = "leaky_relu"
@@ -130,7 +130,7 @@ class GELU(Activation):
     approximate : {"none", "tanh"}, default "none"
         "none": with the normal distribution; "tanh": with an approximation of it.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
     """
 
     kind = "gelu"

@@ -82,7 +82,7 @@ class Dense(Affine):
     bias_initializer : str or Initializer, default "zeros"
         A name, or an instance such as nncore.Constant(0.1). It must not depend on fan-in or fan-out.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
     trainable : bool, default True
         Whether optimizers update the parameters.
 
@@ -190,7 +190,7 @@ class TransposedDense(Affine):
     bias_initializer : str or Initializer, default "zeros"
         A name or an instance. It must not depend on fan-in or fan-out.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
     """
 
     kind = "transposed_dense"

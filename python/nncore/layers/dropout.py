@@ -20,7 +20,7 @@ class Dropout(OneInput):
     p : float, default 0.5
         The probability of 0, at least 0 and less than 1; other values raise ValueError.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
 
     Examples
     --------

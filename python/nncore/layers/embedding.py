@@ -27,7 +27,7 @@ class Embedding(Layer):
     initializer : str or Initializer, optional
         A name or an instance; by default Normal(1.0), as in torch.nn.Embedding.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
 
     Examples
     --------

@@ -15,7 +15,7 @@ class Concatenate(Layer):
     Parameters
     ----------
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
     """
 
     kind = "concatenate"

@@ -32,7 +32,7 @@ class BatchNorm(OneInput):
     affine : bool, default True
         Whether the layer has a weight, which starts at 1, and a bias, which starts at 0.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
 
     Examples
     --------

@@ -24,7 +24,7 @@ class Parameter(Layer):
     initializer : str or Initializer, default "zeros"
         A name or an instance. It must not depend on fan-in or fan-out.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
 
     Examples
     --------

@@ -24,7 +24,7 @@ class PReLU(OneInput):
     init : float, default 0.25
         The initial value of the weights.
     name : str, optional
-        The layer's name; by default its position in the model.
+        The layer's name; by default its index in the model.
 
     Examples
     --------
