@@ -1,4 +1,4 @@
-"""The roofline: the machine's limit at each arithmetic intensity, and the training step of each workload."""
+"""The roofline: what the machine allows at each intensity, and where every workload's training step is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES += ((0, 11, "center", "bottom"),)  # offsets in points from a point, and 
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Draws the results of the mode epoch. Needs matplotlib."""
+    """The mode epoch; needs matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -46,7 +46,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes.grid(which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    if probes:  # missing if there is no compiler
+    if probes:  # else there was no compiler for them
         _draw_roof(axes, probes)
     _draw_labels(axes, rows, points)
     figure.savefig(path, dpi=130)
@@ -55,7 +55,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 def _draw_points(
     axes: Any, rows: Sequence[Row], intensities: Sequence[float]
 ) -> list[list[tuple[float, float]]]:
-    """Draws nncore and its best peer at each intensity. Returns both points of each, the lower first."""
+    """nncore and its best peer at each intensity; the points of each, the lower first."""
     points = []
     for row, x in zip(rows, intensities, strict=True):
         ours = row.flops / row.us["nncore"] / 1e3
@@ -88,7 +88,7 @@ def _draw_roof(axes: Any, probes: dict[str, float]) -> None:
 
 
 def _draw_labels(axes: Any, rows: Sequence[Row], points: Sequence[list[tuple[float, float]]]) -> None:
-    """Puts each label below its points, or else at the first place where it covers nothing."""
+    """Each below its points, or at the first place where it covers nothing else."""
     from matplotlib.transforms import Bbox
 
     canvas = axes.figure.canvas
