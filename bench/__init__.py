@@ -1,1 +1,1 @@
-"""The benchmarks of nncore against every other library installed: `python -m bench --help`."""
+"""Benchmarks of nncore against every installed peer library: `python -m bench --help`."""

@@ -1,4 +1,4 @@
-"""Comparing the ratios of two runs: ratios, because times depend on the machine and the hour."""
+"""Compares two runs by their ratios, because times depend on the machine and vary from hour to hour."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ALLOWED = 0.10
 
 
 def worse(now: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
-    """A line for every case of both runs whose ratio fell by more than 10 %, the worst first.
+    """One line for each case of both runs whose ratio fell by more than 10 %, the worst first.
 
     >>> worse({"a": 0.8, "b": 0.95, "c": 2.0}, {"a": 1.0, "b": 1.0, "d": 1.0})
     ['a: 0.80 of 1.00 (-20 %)']

@@ -1,4 +1,4 @@
-"""Whether a peer computes the same as the reference: NumPy in float64, from the same parameters."""
+"""Checks a peer's results against a float64 NumPy reference with the same initial parameters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nncore._cli.workloads import WORKLOADS
 from . import functions, hidden
 from .peers import numpy_peer
 
-# By what fraction of their length two lists of numbers may differ. Changes are loose because the first steps
-# of Adam turn gradients near zero, whose sign is a matter of rounding, into whole steps; an epoch's mean loss
-# depends a little on its order.
+# Relative differences, in the 2-norm, that are allowed. Changes are loose because Adam's first steps turn
+# near-zero gradients, whose sign depends on rounding, into full steps. An epoch's mean loss depends slightly
+# on the order of its samples.
 TOLERANCES = {"changes": 0.05, "epoch loss": 1e-2}
 TOLERANCE = 1e-5  # everything else: the rounding of float32
 
@@ -24,12 +24,12 @@ TOLERANCE = 1e-5  # everything else: the rounding of float32
 def compare(
     mode: str, case: Mapping[str, Any], variant: Mapping[str, str], found: Mapping[str, Sequence[float]]
 ) -> str:
-    """What differs by how much, or nothing."""
+    """What differs and by how much, or an empty string."""
     if not found:
         return ""
     expected = _expected(mode, json.dumps(case), json.dumps(variant))
     for name, numbers in found.items():
-        theirs = np.asarray(expected[name][: len(numbers)])  # a peer may tell the first losses only
+        theirs = np.asarray(expected[name][: len(numbers)])  # a peer may report only the first losses
         difference = float(np.linalg.norm(np.subtract(numbers, theirs)) / np.linalg.norm(theirs))
         allowed = TOLERANCES.get(name, TOLERANCE)
         if not difference <= allowed:

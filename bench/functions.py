@@ -1,8 +1,8 @@
-"""The plain functions and matrix products of the grid: their cases, arguments and float64 references.
+"""Functions and matrix products at the grid's shapes: their cases, arguments and float64 references.
 
-A case is a name and a shape: (M, K, N) of products, (rows, inputs, outputs) of dense layers, and otherwise
-(rows, columns).
-All sides get the same memory: x (B, I), weight (I, O), gradients (B, O), each C-contiguous.
+A case is a name and a shape: (M, K, N) for products, (rows, inputs, outputs) for dense layers, and
+(rows, columns) otherwise. All sides get the same C-contiguous memory: x (B, I), weight (I, O), gradients
+(B, O).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ LOSSES = {  # whether the predictions are probabilities, and whether the targets
 BINARY = (
     "sigmoid_cross_entropy",
     "binary_cross_entropy",
-)  # of one output: some average over several, some add
+)  # of one output: over several outputs, some libraries average and some add
 
 
 def product_cases(grid: Iterable[Workload]) -> list[tuple[str, tuple[int, ...]]]:
-    """Every product of a step, and squares."""
+    """All products of the grid's steps, and products of square matrices."""
     cases = {}
     for workload in grid:
         for number, (inputs, outputs) in enumerate(pairwise(workload.sizes)):
@@ -48,7 +48,7 @@ def product_cases(grid: Iterable[Workload]) -> list[tuple[str, tuple[int, ...]]]
 
 
 def function_cases(grid: Iterable[Workload]) -> list[tuple[str, tuple[int, ...]]]:
-    """Every layer, activation and loss of a step."""
+    """All layers, activations and losses of the grid's steps."""
     cases = {}
     for workload in grid:
         batch, last = workload.batch, workload.sizes[-1]
@@ -103,7 +103,7 @@ def arguments(name: str, shape: Sequence[int]) -> Arrays:
 
 
 def reference(name: str, shape: Sequence[int]) -> dict[str, list[float]]:
-    """The results in float64."""
+    """The results, computed in float64."""
     given = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arguments(name, shape).values()]
     name, _, activation = name.partition(" ")
     if activation:
@@ -112,7 +112,7 @@ def reference(name: str, shape: Sequence[int]) -> dict[str, list[float]]:
 
 
 def results(found: Any) -> dict[str, list[float]]:
-    """Arrays and numbers that a function returned, as they are compared."""
+    """The arrays and numbers that a function returned, in the form that `check` compares."""
     return {
         f"result {i}": sample(item) for i, item in enumerate(found if isinstance(found, tuple) else (found,))
     }
@@ -124,18 +124,18 @@ def sigmoid(z: Any) -> Any:
 
 
 def log_softmax(z: Any) -> Any:
-    """z less the logarithm of the sum of exp(z), row by row."""
+    """z minus the logarithm of the sum of exp(z), by row."""
     z = z - z.max(axis=1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
 
 
 def softmax(z: Any) -> Any:
-    """exp(z) over its sum, row by row."""
+    """exp(z) divided by its sum, by row."""
     return np.exp(log_softmax(z))
 
 
 def one_hot(z: Any, y: Any) -> Any:
-    """Classes as rows with a one."""
+    """Class indices as one-hot rows."""
     return np.eye(z.shape[1])[y]
 
 

@@ -1,4 +1,4 @@
-"""Networks of the grid with other hidden layers: what is compared, and the reference."""
+"""Networks of the grid with other hidden layers: the cases and the reference."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from nncore._cli import workloads
 from nncore._cli.workloads import Workload
 
-RATE = 0.5  # of Dropout, which follows relu
-VARIANCE_EPSILON = 1e-5  # of BatchNorm, which stands before relu
+RATE = 0.5  # of Dropout, which follows ReLU
+VARIANCE_EPSILON = 1e-5  # of BatchNorm, which precedes ReLU
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
     "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
@@ -32,7 +32,7 @@ CASES = (
 
 
 def first_loss(workload: Workload, hidden: str) -> dict[str, list[float]]:
-    """The loss of the first step in float64. Masks of dropout are each library's own: no loss to compare."""
+    """The loss of the first step in float64. Not for dropout, as each library draws its own masks."""
     x, y = (array.astype(np.float64) for array in workloads.data(workload, workload.batch))
     *layers, last = zip(*workloads.initial_parameters(workload), strict=True)
     for weight, bias in layers:

@@ -1,4 +1,4 @@
-"""What a peer measures: one job, a call that is repeated, and the numbers by which its result is checked."""
+"""A peer's jobs: a call to repeat and time, and the numbers that check its result."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from nncore._cli.workloads import Workload
 
 CHECKED_STEPS = 3
-SAMPLE = 2000  # numbers of an array that are compared
+SAMPLE = 2000  # how many numbers of an array are compared
 
 
-class Unsupported(Exception):  # noqa: N818 - not an error: a peer lacks something, and says what
-    """The peer cannot do this."""
+class Unsupported(Exception):  # noqa: N818 - not an error: says what a peer lacks
+    """The peer does not support this case."""
 
 
 class Job(NamedTuple):
-    """`run` is one unit of `calls` steps, predictions or products; `finish` waits for what it began; all of a
-    turn's units run in the context `around`.
+    """`run` executes one unit of `calls` steps, predictions or products. `finish` waits for work that `run`
+    left pending. All units of a turn run in the context `around`.
     """
 
     run: Callable[[], object]
@@ -29,29 +29,29 @@ class Job(NamedTuple):
     finish: Callable[[], object] = lambda: None
     around: Callable[[], AbstractContextManager[object]] = nullcontext
     check: Mapping[str, Sequence[float]] = {}
-    variant: Mapping[str, str] = {}  # what of the workload the peer does otherwise: {"activation": "relu"}
+    variant: Mapping[str, str] = {}  # how the peer departs from the workload: {"activation": "relu"}
 
 
 class Peer(NamedTuple):
-    """A library: its distributions, and a function for each mode that it has, of the case measured."""
+    """A library: the versions of its distributions, and for each supported mode a function of the case."""
 
     versions: Mapping[str, str]
     modes: Mapping[str, Callable[..., Job]]
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """The versions of some distributions."""
+    """The installed versions of distributions."""
     return {name: importlib.metadata.version(name) for name in distributions}
 
 
 def sample(array: Any) -> list[float]:
-    """Some numbers of an array, spread over it."""
+    """A sample of an array's numbers, spread evenly over it."""
     flat = np.asarray(array, np.float64).ravel()
     return flat[:: max(1, flat.size // SAMPLE)].tolist()
 
 
 def check_training(steps: Iterable[float], weights: Callable[[], Sequence[Any]]) -> dict[str, list[float]]:
-    """The losses of the first steps, and what they change in each weight, (I, O)."""
+    """The losses of the first steps, and the resulting changes of each weight (I, O)."""
     before = [sample(weight) for weight in weights()]
     losses = [float(loss) for _, loss in zip(range(CHECKED_STEPS), steps, strict=False)]
     changes = np.concatenate(
@@ -61,13 +61,13 @@ def check_training(steps: Iterable[float], weights: Callable[[], Sequence[Any]])
 
 
 def batches(workload: Workload, x: Any, y: Any) -> list[tuple[Any, Any]]:
-    """The batches of an epoch, not shuffled."""
+    """The batches of an epoch, in order."""
     size = workload.batch
     return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
 
 
 def repeated(epoch: Callable[[Workload], Job], workload: Workload, epochs: int) -> Job:
-    """The job of several epochs, from that of one."""
+    """A job of several epochs, made from a job of one epoch."""
     job = epoch(workload)
 
     def run() -> None:

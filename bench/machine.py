@@ -1,4 +1,4 @@
-"""What machine this is."""
+"""A description of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import nncore as nc
 
 
 def describe() -> dict[str, Any]:
-    """Processor, caches, memory, system, and nncore's build."""
+    """The processor, caches, memory, system and nncore's build."""
     return {
         "processor": _first("/proc/cpuinfo", "model name") or platform.processor(),
         "processors": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""What is measured, mode by mode."""
+"""The modes of the benchmark: what each measures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREDICT_ROWS = (1, 64, 4096)
 
 
 class Scope(NamedTuple):
-    """What the command line chose."""
+    """The scope chosen on the command line."""
 
     grid: Sequence[Workload]
     epochs: int  # of fit
@@ -25,7 +25,7 @@ class Scope(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """A title, what measures, what prints, and which peers it needs on how many threads."""
+    """A title, a function that measures, one that formats the table, and one that picks peers and threads."""
 
     title: str
     run: Callable[[Session, Scope], None]
@@ -34,51 +34,51 @@ class Mode(NamedTuple):
 
 
 def epoch(session: Session, scope: Scope) -> None:
-    """Training in each peer's own loop."""
+    """Trains in each peer's own loop."""
     for workload in scope.grid:
         session.measure("epoch", {"workload": workload.name}, ("fma", "cache", "memory"))
 
 
 def step(session: Session, scope: Scope) -> None:
-    """Training step by step from Python."""
+    """Trains step by step from Python."""
     for workload in scope.grid:
         session.measure("step", {"workload": workload.name})
 
 
 def layers(session: Session, scope: Scope) -> None:
-    """Steps with other activations, with dropout and with batch normalization."""
+    """Makes steps with other activations, with dropout and with batch normalization."""
     for workload, layer in hidden.CASES:
         if workload in [chosen.name for chosen in scope.grid]:
             session.measure("layers", {"workload": workload, "hidden": layer})
 
 
 def predict(session: Session, scope: Scope) -> None:
-    """Predictions from Python."""
+    """Predicts from Python."""
     for workload in scope.grid:
         for rows in PREDICT_ROWS:
             session.measure("predict", {"workload": workload.name, "rows": rows})
 
 
 def matmul(session: Session, scope: Scope) -> None:
-    """Matrix products alone: the grid's, and squares."""
+    """Computes matrix products alone: those of the grid's steps, and square ones."""
     for name, shape in functions.product_cases(scope.grid):
         session.measure("matmul", {"function": name, "shape": list(shape)})
 
 
 def functional(session: Session, scope: Scope) -> None:
-    """The plain functions, at the grid's shapes."""
+    """Calls single functions at the grid's shapes."""
     for name, shape in functions.function_cases(scope.grid):
         session.measure("functional", {"function": name, "shape": list(shape)}, ())
 
 
 def fit(session: Session, scope: Scope) -> None:
-    """Whole trainings, a unit each: a few rounds are enough."""
+    """Trains for several epochs. Each training is one unit, so a few rounds are enough."""
     for name in FITS:
         session.measure("fit", {"workload": name, "epochs": scope.epochs}, rounds=min(3, session.rounds))
 
 
 def growth(session: Session, scope: Scope) -> None:
-    """The cost of a sample, and memory, in a new process for every number of samples."""
+    """Measures time per sample, and memory, in a new process for each number of samples."""
     for exponent in itertools.takewhile(lambda e: 10**e <= scope.most_samples, itertools.count(3)):
         process = Process("nncore", 1)
         case = {"workload": "tabular", "samples": 10**exponent}
@@ -95,18 +95,18 @@ def growth(session: Session, scope: Scope) -> None:
 
 
 def threads(session: Session, scope: Scope) -> None:
-    """One thread and two of nncore and of the probe, and the peers on two."""
+    """Measures nncore and the probe on one and two threads, and the peers on two."""
     for workload in scope.grid:
         session.measure("threads", {"workload": workload.name}, job="epoch")
 
 
 def threads_team(names: Sequence[str], _: int) -> Peers:
-    """nncore and the probe twice."""
+    """nncore and the probe on one and two threads, the peers on two."""
     return [(name, count) for name in names for count in (1, 2) if count == 2 or name in ("nncore", "probe")]
 
 
 def imports(session: Session, _: Scope) -> None:
-    """Imports in new processes, and installed sizes."""
+    """Measures imports in new processes, and installed sizes."""
     with session.alone():
         times, broken = startup.measure(min(5, session.rounds))
     for module, why in broken.items():
@@ -123,7 +123,7 @@ MODES: Mapping[str, Mode] = {
     "layers": Mode("Steps with other hidden layers, µs a step", layers),
     "predict": Mode("Predictions from Python, µs a call", predict),
     "matmul": Mode("Matrix products alone, µs each", matmul),
-    "functional": Mode("Plain functions, µs a call", functional),
+    "functional": Mode("Single functions, µs a call", functional),
     "fit": Mode("fit of 784-128-10 on 59,904 samples, batch 128, µs a step", fit),
     "growth": Mode("Growth: tabular, shuffled", growth, report.growth_table, lambda names, threads: []),
     "threads": Mode("Two threads: own loops, µs a step", threads, report.threads_table, threads_team),

@@ -1,4 +1,4 @@
-// What the machine can do at most: fused multiply-adds and reads, as the loops that reach it.
+// The machine's peak rates: loops of fused multiply-adds and of reads that reach them.
 #include <sched.h>
 
 #include <cstddef>
@@ -18,12 +18,12 @@ using Widest = Vector32;
 using Widest = Vector16;
 #endif
 
-// The compiler takes what it reads from these for anything, and so all chains for different ones.
+// The compiler cannot know the values read from these, so it keeps all chains distinct.
 volatile float first = 1.0f, factor = 0x1p-30f;
 template <typename Vector>
-volatile Vector result;  // all lanes of what is written to it must be computed
+volatile Vector result;  // forces the computation of all lanes written to it
 
-// Independent chains, enough to hide the latency of an fma: one instruction each, in place on any machine.
+// Enough independent chains to hide the latency of an fma; each is one in-place instruction on any machine.
 template <typename Vector, int kChains>
 void chains(long count) {
   Vector sums[kChains], total = {};
@@ -37,7 +37,7 @@ void chains(long count) {
   result<Vector> = total;
 }
 
-// Reads some floats once.
+// Reads `count` floats once.
 void read(const float* data, std::size_t count) {
   constexpr std::size_t kSums = 8, kLanes = sizeof(Widest) / sizeof(float);
   Widest sums[kSums] = {}, total = {};
@@ -48,7 +48,7 @@ void read(const float* data, std::size_t count) {
   result<Widest> = total;
 }
 
-// A processor for each thread: so short a life is over before the scheduler would spread them.
+// Pins each thread to a processor, as these threads end before the scheduler would spread them.
 template <typename Body>
 void on_threads(int threads, Body body) {
   if (threads == 1) return body(0);

@@ -1,4 +1,4 @@
-"""Results as tables: a row for every case, with the ratio of the best peer's time to nncore's."""
+"""Results as tables: one row per case, with the ratio of the best peer's time to nncore's."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ Results = Sequence[Mapping[str, Any]]
 
 
 class Row(NamedTuple):
-    """One case, and what every peer took for it."""
+    """One case, and the time of every peer."""
 
     mode: str
     label: str
     threads: int
     us: dict[str, float]  # by peer
-    variants: dict[str, Mapping[str, str]]  # of peers that did something else
+    variants: dict[str, Mapping[str, str]]  # of peers that departed from the case
     probes: dict[str, float]  # GFLOP/s or GB/s
-    flops: int  # 0: not known
+    flops: int  # 0 if unknown
 
     @property
     def best_peer(self) -> str | None:
-        """The fastest of those that did the same."""
+        """The fastest peer that did the same work."""
         rivals = {peer: us for peer, us in self.us.items() if peer not in OURS and peer not in self.variants}
         return min(rivals, key=rivals.__getitem__) if rivals else None
 
     @property
     def ratio(self) -> float | None:
-        """The best peer's time over nncore's: above 1, nncore is faster."""
+        """The best peer's time divided by nncore's: above 1 if nncore is faster."""
         if self.best_peer is None or "nncore" not in self.us:
             return None
         return self.us[self.best_peer] / self.us["nncore"]
 
     @property
     def share(self) -> float | None:
-        """nncore's part of the fused multiply-adds that the machine can do."""
+        """nncore's rate as a fraction of the machine's fused multiply-add rate."""
         if not self.flops or "fma" not in self.probes or "nncore" not in self.us:
             return None
         return self.flops / self.us["nncore"] / 1e3 / self.probes["fma"]
 
 
 def flops(case: Mapping[str, Any]) -> int:
-    """Of a call's matrix products; 0 where there are none."""
+    """Flops of a call's matrix products, or 0 without any."""
     if case.get("function") in ("forward", "grad_weight", "grad_x"):
         return 2 * math.prod(case["shape"])
     if "workload" not in case:
@@ -56,12 +56,12 @@ def flops(case: Mapping[str, Any]) -> int:
 
 
 def label(case: Mapping[str, Any]) -> str:
-    """A case in words: "tiny 64", "forward 32x1x16"."""
+    """A short name of a case: "tiny 64", "forward 32x1x16"."""
     return " ".join("x".join(map(str, v)) if isinstance(v, list) else str(v) for v in case.values())
 
 
 def make_rows(results: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Results by case, in their order."""
+    """The results grouped by case, in order."""
     rows: dict[tuple[str, str, int], Row] = {}
     for result in results:
         key = result["mode"], label(result["case"]), result["threads"]
@@ -77,7 +77,7 @@ def make_rows(results: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def ratios(results: Results) -> dict[str, float]:
-    """The ratio of every case that has one."""
+    """The ratio of each case that has one."""
     return {
         f"{row.mode}: {row.label}, {row.threads} thread{'s' * (row.threads > 1)}": row.ratio
         for row in make_rows(results)
@@ -86,7 +86,7 @@ def ratios(results: Results) -> dict[str, float]:
 
 
 def ratio_table(results: Results, markdown: bool) -> str:
-    """A column for every peer that has a figure."""
+    """A table with one column for each peer that has a result."""
     rows = make_rows(results)
     peers = [peer for peer in PEERS if any(peer in row.us for row in rows)]
     lines = [
@@ -102,12 +102,12 @@ def ratio_table(results: Results, markdown: bool) -> str:
     notes = sorted(
         {f"{peer}: {', '.join(row.variants[peer].values())}" for row in rows for peer in row.variants}
     )
-    note = f"\n\n\\* something else, not counted as best peer ({'; '.join(notes)})" if notes else ""
+    note = f"\n\n\\* different work, not counted as best peer ({'; '.join(notes)})" if notes else ""
     return layout(["", *peers, "best peer", "ratio", "% of FMA"], lines, markdown) + note
 
 
 def threads_table(results: Results, markdown: bool) -> str:
-    """How nncore scales beside the probe, and the best peer on two threads."""
+    """A table of nncore's speedup beside the probe's, and the best peer on two threads."""
     rows = {(row.label, row.threads): row for row in make_rows(results)}
     lines = []
     for name in dict.fromkeys(name for name, _ in rows):
@@ -143,7 +143,7 @@ def threads_table(results: Results, markdown: bool) -> str:
 
 
 def growth_table(results: Results, markdown: bool) -> str:
-    """The cost of a sample, and memory beside the data."""
+    """A table of the time per sample, and of the memory in addition to the data."""
     lines = [
         [
             f"{result['case']['samples']:,}",
@@ -159,13 +159,13 @@ def growth_table(results: Results, markdown: bool) -> str:
 
 
 def import_table(results: Results, markdown: bool) -> str:
-    """Milliseconds beyond the interpreter's own, and megabytes with everything required."""
+    """A table of import times beyond the interpreter's start, and of sizes with all requirements."""
     lines = [[r["peer"], f"{r['us'] / 1e3:.0f}", f"{r['bytes'] / 1e6:.0f}"] for r in results]
     return layout(["", "import, ms", "installed, MB"], lines, markdown)
 
 
 def layout(head: Sequence[str], lines: Sequence[Sequence[str]], markdown: bool) -> str:
-    """Columns, the first to the left and the others to the right."""
+    """A table whose first column is aligned left and whose other columns are aligned right."""
     if markdown:
         rule = ["---", *["---:"] * (len(head) - 1)]
         return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
@@ -180,12 +180,12 @@ def layout(head: Sequence[str], lines: Sequence[Sequence[str]], markdown: bool) 
 
 
 def figure(us: float | None) -> str:
-    """Three digits, or more where they are whole."""
+    """A time with three digits, or with all its integer digits."""
     if us is None:
         return "-"
     return f"{us:,.0f}" if us >= 99.95 else f"{us:.1f}" if us >= 9.995 else f"{us:.2f}"
 
 
 def number(value: float | None, form: str) -> str:
-    """A number, or nothing."""
+    """A formatted number, or an empty string for None."""
     return "" if value is None else format(value, form)

@@ -1,8 +1,8 @@
 """The processes of several peers, measured in turns.
 
-A process each, because libraries in one process share settings, allocators and thread pools: here a peer
-sleeps on a pipe while another is measured, with the environment that suits it, and may crash alone. The time
-that the threads of a sleeping peer take all the same is measured and reported.
+Each peer has its own process, because libraries in one process share settings, allocators and thread pools. A
+peer gets the environment that suits it, sleeps on a pipe while another peer is measured, and crashes alone.
+Processor time that a sleeping peer's threads use nevertheless is measured and reported.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from .check import compare
 from .peers import REQUIRED
 
 ROOT = Path(__file__).parents[1]
-LEAST_ROUNDS, LONG = 5, 60.0  # after so many rounds and seconds a median is good enough
-TRIES, ALONE = 4, 0.97  # turns, and the part of the processor's time that counts as all of it
+LEAST_ROUNDS, LONG = 5, 60.0  # stop after this many rounds if this many seconds have passed
+TRIES, ALONE = 4, 0.97  # attempts at a turn; the share of processor time that counts as undisturbed
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What makes every library use so many threads."""
+    """The environment that makes every library use this number of threads."""
     kept = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
     several = "true" if threads > 1 else "false"
     flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
     return kept | dict.fromkeys(SINGLE, str(threads)) | {"XLA_FLAGS": flags}
 
 
-class Failure(Exception):  # noqa: N818 - of a peer, not of this program
-    """A peer failed or disagreed: nothing that was measured beside it counts."""
+class Failure(Exception):  # noqa: N818 - a peer failed, not this program
+    """A peer failed or disagreed, which invalidates the results of the run."""
 
 
 class Process:
-    """A worker, seen from here.
+    """A worker process.
 
-    It starts on as many processors as it has threads, by which libraries size their pools: beside one that
-    it may not use, XLA hands work to a thread that competes with it (measured: small steps took twice as
-    long).
+    It starts on as many processors as it has threads, because libraries size their pools by the number of
+    processors. If XLA sees more of them than it may use, it hands work to a thread that competes for the
+    same processor (measured: small steps took twice as long).
     """
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
-        self.idle = 0.0  # seconds of its processor time while others were measured
+        self.idle = 0.0  # seconds of processor time while others were measured
         processors = sorted(os.sched_getaffinity(0), reverse=True)[:threads]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.worker", name, str(threads)],
@@ -65,7 +65,7 @@ class Process:
         self.hello = self._reply()
 
     def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
-        """One request and its reply."""
+        """Sends one request and returns the reply."""
         assert self.process.stdin is not None
         try:
             print(json.dumps({"op": op, **arguments}), file=self.process.stdin, flush=True)
@@ -76,7 +76,7 @@ class Process:
         return reply
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
@@ -97,16 +97,16 @@ class Job(NamedTuple):
 
     process: Process
     mode: str
-    variant: Mapping[str, str]  # what of the case it does otherwise
+    variant: Mapping[str, str]  # how it departs from the case
 
 
 def is_alone(process: Process, turn: Mapping[str, float]) -> bool:
-    """Whether no one else computed on the processor of a peer of one thread; of more, one cannot tell."""
+    """Whether a peer of one thread had its processor to itself; True for peers of more threads."""
     return process.threads > 1 or turn["load"] > ALONE
 
 
 def undisturbed_turn(process: Process, key: str, count: int) -> dict[str, float]:
-    """A turn in which one thread had the processor to itself, or the one of a few that was nearest to it."""
+    """A turn without other load on the processor, or the least disturbed one of several attempts."""
     turns: list[dict[str, float]] = []
     while len(turns) < TRIES:
         turns.append(process.ask("turn", key=key, count=count))
@@ -116,7 +116,7 @@ def undisturbed_turn(process: Process, key: str, count: int) -> dict[str, float]
 
 
 class Session:
-    """Peers that are installed, and how they are measured."""
+    """The installed peers, and the settings for measuring them."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Session:
         for name, threads in peers:
             try:
                 process = Process(name, threads)
-            except Failure as failure:  # its import ended the process
+            except Failure as failure:  # the import ended the process
                 if name in REQUIRED:
                     raise
                 self.missing[name] = str(failure)
@@ -164,7 +164,7 @@ class Session:
         job: str = "",
         rounds: int = 0,
     ) -> None:
-        """Every peer that can: checked, then timed in alternating rounds, doing `job` if it is not `mode`."""
+        """Checks every capable peer, then times all in alternating rounds. `job` is the job if not `mode`."""
         begin = time.monotonic()
         jobs = self._prepare(mode, job or mode, case, probes)
         with self.alone():
@@ -189,7 +189,7 @@ class Session:
             job.process.ask("release", key=key)
 
     def add(self, mode: str, case: Mapping[str, Any], peer: str, turns: Sequence[float], **more: Any) -> None:
-        """Keeps a result: seconds of a call, turn by turn."""
+        """Records a result: the seconds per call of each turn."""
         us = [seconds * 1e6 for seconds in turns]
         result = {
             "mode": mode,
@@ -202,14 +202,14 @@ class Session:
         self.results.append({"threads": 1, "variant": {}} | result)
 
     def leave_out(self, peer: str, mode: str, why: str) -> None:
-        """Says, once, that a peer lacks a mode, or some of its cases."""
+        """Prints, once, that a peer does not support a mode or some of its cases."""
         line = f"{peer} is left out of {mode}: {why}"
         if line not in self.told:
             self.told.add(line)
             print(line, file=sys.stderr)
 
     def _prepare(self, mode: str, job: str, case: Mapping[str, Any], probes: Sequence[str]) -> dict[str, Job]:
-        """The jobs of all peers that can, by a name."""
+        """The jobs of all capable peers, by key."""
         jobs = {}
         for process in self.processes:
             is_probe = process.name == "probe"
@@ -232,7 +232,7 @@ class Session:
         turns: Sequence[Mapping[str, float]],
         before: Mapping[str, float],
     ) -> None:
-        """Adds a result, from the turns that others left alone if there are any."""
+        """Records a result from the undisturbed turns, or from all turns if none was undisturbed."""
         after = job.process.ask("spent")
         spent = [seconds - before.get(thread, 0.0) for thread, seconds in after.items()]
         self.add(
@@ -249,7 +249,7 @@ class Session:
 
     @contextlib.contextmanager
     def alone(self, *others: Process) -> Iterator[None]:
-        """On the processors for measuring, and while holding the lock, if there are any."""
+        """A context in which the processes are on the measuring processors and the lock, if any, is held."""
         before = sorted(os.sched_getaffinity(0))
         with open(self.lock or os.devnull, "a") as lock:  # noqa: PTH123 - a device or a file
             fcntl.flock(lock, fcntl.LOCK_EX)

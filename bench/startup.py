@@ -1,4 +1,4 @@
-"""What an import takes, and what an installation takes of the disk."""
+"""Import times and installed sizes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ PACKAGES = {  # module: distribution
 
 
 def measure(rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of alternating imports in new processes, by module; of an empty program by "". Then the modules
-    that cannot be imported, and why.
+    """Times imports in new processes, in alternation.
+
+    Returns the seconds by module, with those of an empty program under "", and for each module that cannot
+    be imported the reason.
     """
     times: dict[str, list[float]] = {"": []} | {
         name: [] for name in PACKAGES if importlib.util.find_spec(name)
@@ -51,7 +53,7 @@ def measure(rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
 
 
 def sizes(module: str) -> dict[str, int]:
-    """Bytes of the distribution of a module and of all that it requires, by distribution."""
+    """The bytes of a module's distribution and of all its requirements, by distribution."""
     found: dict[str, int] = {}
     wanted = [PACKAGES[module]]
     while wanted:
@@ -61,7 +63,7 @@ def sizes(module: str) -> dict[str, int]:
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
-            if name == PACKAGES[module]:  # a build beside its sources
+            if name == PACKAGES[module]:  # not installed: a build in the source tree
                 folder = Path(importlib.util.find_spec(module).origin or "").parent
                 found[name] = _total(path for path in folder.rglob("*") if path.is_file())
                 wanted += ["numpy", "safetensors", "tqdm"]

@@ -1,4 +1,4 @@
-"""The process of one peer: it obeys lines of JSON on its standard input, and sleeps between them.
+"""The process of one peer: executes requests, lines of JSON on standard input, and sleeps in between.
 
 python -m bench.worker PEER THREADS
 """
@@ -22,7 +22,7 @@ from .peers import PEERS, REQUIRED
 
 
 class Worker:
-    """A peer, and the jobs that were prepared and not yet released."""
+    """A peer, and its prepared jobs."""
 
     def __init__(self, name: str, threads: int) -> None:
         module, variant = PEERS[name]
@@ -30,7 +30,7 @@ class Worker:
         self.jobs: dict[str, Job] = {}
 
     def prepare(self, key: str, mode: str, case: dict[str, Any]) -> dict[str, Any]:
-        """Makes a job; says what it found, and how it differs from what was asked."""
+        """Prepares a job. Returns its results to check, and how it departs from the case."""
         if mode not in self.peer.modes:
             raise Unsupported(f"has no {mode}")
         if "workload" in case:
@@ -39,7 +39,7 @@ class Worker:
         return {"check": dict(job.check), "variant": dict(job.variant)}
 
     def calibrate(self, key: str, seconds: float) -> dict[str, Any]:
-        """How many units fill the seconds; also the job's first calls, which compile and allocate."""
+        """The number of units that fill `seconds`. These first calls also compile and allocate."""
         job = self.jobs[key]
         with job.around():
             units: list[float] = []
@@ -51,11 +51,11 @@ class Worker:
         return {"count": max(1, round(seconds / min(units))) if len(units) > 1 else 1}
 
     def turn(self, key: str, count: int) -> dict[str, Any]:
-        """The time of `count` units, after one that is not timed."""
+        """The time of `count` units, after one untimed unit."""
         job = self.jobs[key]
         run, units = job.run, range(count)
         with job.around():
-            if count > 1:  # else it is so long that what caches held before matters little
+            if count > 1:  # a single unit is so long that the state of the caches hardly matters
                 run()
                 job.finish()
             cpu, begin = time.process_time(), time.perf_counter()
@@ -67,34 +67,34 @@ class Worker:
         return {"seconds": (end - begin) / (count * job.calls), "load": load}
 
     def release(self, key: str) -> dict[str, Any]:
-        """Forgets a job."""
+        """Drops a job."""
         self.jobs.pop(key, None)
         return {}
 
     def pin(self, cpus: list[int]) -> dict[str, Any]:
-        """Moves every thread of the process to some processors."""
+        """Pins every thread of the process to these processors."""
         for thread in Path("/proc/self/task").iterdir():
-            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            with contextlib.suppress(ProcessLookupError):  # the thread has ended
                 os.sched_setaffinity(int(thread.name), cpus)
         return {}
 
     def spent(self) -> dict[str, Any]:
-        """The seconds that each thread of the process has computed, by its number."""
+        """The processor seconds of each thread of the process, by thread id."""
         threads = Path("/proc/self/task").iterdir()
         return {t.name: int((t / "schedstat").read_text().split()[0]) / 1e9 for t in threads}
 
     def peak(self) -> dict[str, Any]:
-        """Bytes of memory: now, and the most since the last call."""
+        """The current bytes of memory, and the peak since the last call."""
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         now, most = (int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
-        Path("/proc/self/clear_refs").write_text("5")  # the most begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         return {"now": now, "most": most}
 
 
 def main() -> None:
-    """Serves until the input ends."""
+    """Serves requests until the input ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no reply
+    os.dup2(2, 1)  # keeps output of libraries out of the replies
     name, threads = sys.argv[1], int(sys.argv[2])
 
     def reply(**message: Any) -> None:
@@ -102,7 +102,7 @@ def main() -> None:
 
     try:
         worker = Worker(name, threads)
-    except Exception as error:  # what an installation that does not work raises may be anything
+    except Exception as error:  # a broken installation may raise anything
         if name in REQUIRED:
             raise
         reason = str(error).partition("\n")[0]
@@ -111,7 +111,7 @@ def main() -> None:
     reply(versions=dict(worker.peer.versions))
     left = time.process_time()
     for line in sys.stdin:
-        idle = time.process_time() - left  # what its threads took while others were measured
+        idle = time.process_time() - left  # processor time while others were measured
         request = json.loads(line)
         try:
             reply(**getattr(worker, request.pop("op"))(**request), idle=idle)

@@ -1,9 +1,9 @@
-"""A network learns to balance a pole on a cart: deep Q-learning, with the physics written inline.
+"""Balances a pole on a cart by deep double Q-learning, with the physics written inline.
 
-Shows the pieces for reinforcement learning: one's own gradient through forward and backward, an optimizer's
-step, a target network (soft_update). The reward is -1 for a fall. Eight carts start anywhere and explore: the
-replay memory needs states near the ends of the track. Eight start near the middle and follow the network; the
-program prints how many of 500 steps their last attempts lasted. `--seed 3` takes other random numbers."""
+Shows the pieces for reinforcement learning: a custom gradient through forward and backward, an optimizer
+step, and a target network (soft_update). The reward is -1 for a fall. Eight carts start anywhere and explore,
+because the replay memory needs states near the ends of the track. Eight start near the middle and follow the
+network; the program prints how many of 500 steps their last attempts lasted. `--seed 3` changes the seed."""
 
 import sys
 
@@ -17,7 +17,7 @@ SCALE, WIDTH = np.array([2.4, 3.0, 0.21, 3.0]), np.where(EXPLORES, 1, 0.05)[:, N
 
 
 def move(state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pushes carts left (0) or right (1) for 20 ms: the new states, and which are off the track or fell."""
+    """Pushes carts left (0) or right (1) for 20 ms. Returns the new states and which carts failed."""
     _, speed, angle, spin = (state * SCALE).T
     push = (np.where(action == 1, 10.0, -10.0) + 0.05 * spin**2 * np.sin(angle)) / 1.1
     turn = (9.8 * np.sin(angle) - np.cos(angle) * push) / (0.5 * (4 / 3 - 0.1 * np.cos(angle) ** 2 / 1.1))
@@ -26,7 +26,7 @@ def move(state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def learn(steps: int, seed: int) -> list[int]:
-    """Trains a Q-network; explorers reverse 1 action in 20. Returns the lengths of the others' attempts."""
+    """Trains a Q-network; explorers reverse 1 action in 20. Returns the lengths of other carts' attempts."""
     model, optimizer, rng = nc.mlp([4, 64, 64, 2], seed=seed), nc.Adam(), np.random.default_rng(seed)
     target, memory, batch = model.copy(), np.empty((steps * CARTS, 10), "f4"), np.arange(BATCH)
     state, age, lasted = rng.uniform(-WIDTH, WIDTH, (CARTS, 4)), np.zeros(CARTS, int), []

@@ -1,8 +1,8 @@
-"""One layer used twice, y = W (W x + b) + b: what each use adds to the gradient, and the net at work.
+"""Uses one layer twice, y = W (W x + b) + b, and shows what each use adds to the gradient.
 
-Shows shared layers. The gradient of a weight that is used twice is the sum of one term a use:
+Shows shared layers. The gradient of a weight that is used twice is the sum of one term for each use:
 dW = delta2 z1^T + delta1 x^T and db = delta2 + delta1, with delta2 = y - t and delta1 = W^T delta2. Prints
-the terms beside what backpropagation gives, then learns a quarter turn as two eighths, and draws that.
+these terms beside the result of backpropagation. Then learns a quarter turn as two eighths, and draws it.
 """
 
 import sys
@@ -14,7 +14,7 @@ import nncore as nc
 
 
 def compare_gradients(model: nc.Model, layer: nc.Dense) -> float:
-    """Prints the terms of both gradients for one sample; returns the largest difference from the sum."""
+    """Prints the terms of both gradients for one sample. Returns the largest difference from their sum."""
     x, target = np.array([0.5, -1.0]), np.array([1.0, 0.25])
     W, b = layer.weight.copy(), layer.bias.copy()
     z1 = W @ x + b
@@ -29,7 +29,7 @@ def compare_gradients(model: nc.Model, layer: nc.Dense) -> float:
 
 
 def main() -> None:
-    """Compare, learn, draw."""
+    """Compares the gradients, trains and draws."""
     x, layer = nc.Input(2), nc.Dense(2, 2)
     model = nc.Model(x, layer(layer(x)), dtype=np.float64, seed=3)
     print(f"largest difference between formula and backpropagation: {compare_gradients(model, layer):.1e}")

@@ -1,7 +1,7 @@
-"""A small network learns where a pair of angles lies on the unit sphere: (theta, phi) -> (x, y, z).
+"""Learns the map from two angles to a point on the unit sphere: (theta, phi) -> (x, y, z).
 
-Shows regression with several outputs. Prints the mean distance between predicted and true points that it was
-not trained on, which stays below 0.02, and draws the surface that it learned.
+Shows regression with several outputs. Prints the mean distance between predicted and true points outside the
+training set, which stays below 0.02, and draws the learned surface.
 """
 
 import sys
@@ -21,7 +21,7 @@ def points(angles: np.ndarray) -> np.ndarray:
 
 
 def draw(model: nc.Sequential, path: str) -> None:
-    """What the network makes of a grid of angles: a surface, coloured by its distance from the sphere."""
+    """Draws the predictions for a grid of angles as a surface, colored by distance from the true points."""
     grid = np.stack(np.meshgrid(np.linspace(0, np.pi, 31), np.linspace(-np.pi, np.pi, 61)), axis=-1)
     predicted = model.predict(grid.reshape(-1, 2)).reshape(61, 31, 3)
     distance = np.linalg.norm(predicted - points(grid), axis=-1)
@@ -35,7 +35,7 @@ def draw(model: nc.Sequential, path: str) -> None:
 
 
 def main() -> None:
-    """Learn, measure, draw."""
+    """Trains, measures and draws."""
     rng = np.random.default_rng(0)
     angles, unseen = rng.uniform([0, -np.pi], [np.pi, np.pi], size=(2, 2000, 2))
     model = nc.mlp([2, 32, 32, 3], activation="tanh", seed=0)

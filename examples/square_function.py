@@ -1,6 +1,6 @@
-"""A small network learns f(x) = x^2 on [-1, 1] from 201 points.
+"""Learns f(x) = x^2 on [-1, 1] from 201 points.
 
-Shows regression: one input, one output, mean squared error, and a learning rate that falls in three stages.
+Shows regression with one input, one output, mean squared error, and a learning rate that falls in 3 stages.
 Prints the largest error on 2,001 points, which stays below 0.01, and draws the function and the error.
 """
 
@@ -13,7 +13,7 @@ import nncore as nc
 
 
 def learn(epochs: int) -> nc.Sequential:
-    """A network trained for `epochs` at each of three learning rates."""
+    """Trains a network for `epochs` at each of three learning rates."""
     x = np.linspace(-1, 1, 201).reshape(-1, 1)
     model = nc.mlp([1, 32, 32, 1], activation="relu", seed=0)
     trainer = nc.Trainer(model, loss="mean_squared_error", optimizer="adam")
@@ -24,7 +24,7 @@ def learn(epochs: int) -> nc.Sequential:
 
 
 def draw(x: np.ndarray, predicted: np.ndarray, path: str) -> None:
-    """The function beside what was learned, and below them the difference."""
+    """Draws the function and the prediction, and below them their difference."""
     figure = Figure(figsize=(6, 5), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     above.plot(x, x**2, color="0.75", linewidth=6, label="x²")
@@ -37,7 +37,7 @@ def draw(x: np.ndarray, predicted: np.ndarray, path: str) -> None:
 
 
 def main() -> None:
-    """Learn, measure, draw."""
+    """Trains, measures and draws."""
     model = learn(epochs=30 if "--quick" in sys.argv else 300)
     x = np.linspace(-1, 1, 2001).reshape(-1, 1)
     predicted = model.predict(x)

@@ -1,7 +1,7 @@
-"""Builds of the C++ side for tests: one tree a configuration in build/tests, kept and updated.
+"""Builds of the C++ library for tests: one build tree per configuration in build/tests, kept between runs.
 
-The trees of FROM_PIP start from the object files that pip left in build/cp*, so that the kernels are not
-compiled again. Ninja compiles what has changed since, and what needs other options.
+Configurations in FROM_PIP start from pip's object files in build/cp*, so that the kernels are not compiled
+again. Ninja compiles only what has changed since, and what needs other options.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from filelock import FileLock
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUILDS = REPOSITORY / "build" / "tests"
 
-#: What this library is built with on each processor, weakest first, and what the processor must say to run it
-#: (the words of "flags" and "Features" in /proc/cpuinfo).
+#: For each architecture the instruction sets of the library, weakest first, and the processor features that
+#: each requires (words of "flags" or "Features" in /proc/cpuinfo).
 INSTRUCTION_SETS: dict[str, dict[str, set[str]]] = {
     "x86_64": {
         "baseline": set(),
@@ -42,16 +42,16 @@ CONFIGURATIONS: dict[str, tuple[str, ...]] = {
     "openmp": ("-DNNCORE_OPENMP=ON", *_PYTHON),
 }
 
-#: Those whose kernels are pip's: options that pip's build has not would compile them again.
+#: Configurations that reuse pip's kernels. Other options would compile the kernels again.
 FROM_PIP = ("release", "openmp")
 
-#: The C++ tests, and those of them in which threads meet: all that the last two configurations need.
+#: All C++ tests, and the multithreaded ones. The last two configurations need only the latter.
 PROGRAMS = sorted(path.stem for path in (REPOSITORY / "tests" / "cpp").glob("test_*.cpp"))
 THREADED_PROGRAMS = ["test_network", "test_threads"]
 TARGETS = {"thread": THREADED_PROGRAMS, "openmp": [*THREADED_PROGRAMS, "_core"]}
 
 
-#: Any report ends the program.
+#: Makes any report end the program.
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -60,18 +60,18 @@ SANITIZER_OPTIONS = {
 
 
 def expected_instruction_sets() -> list[str]:
-    """Sets that the library must have on this kind of processor."""
+    """The instruction sets that the library must have on this architecture."""
     return list(INSTRUCTION_SETS[platform.machine()])
 
 
 def runnable_instruction_sets() -> list[str]:
-    """Those of them that this very processor runs, by its own account."""
+    """The instruction sets that this processor supports according to /proc/cpuinfo."""
     words = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
     return [name for name, needed in INSTRUCTION_SETS[platform.machine()].items() if needed <= words]
 
 
 def run(*command: str | Path, timeout: float = 600, **environment: str) -> str:
-    """Run a program and return what it printed; AssertionError with all of that where it failed."""
+    """Runs a program and returns its output. Raises AssertionError with the output if the program fails."""
     done = subprocess.run(
         [str(part) for part in command],
         env={**os.environ, **environment},
@@ -86,14 +86,14 @@ def run(*command: str | Path, timeout: float = 600, **environment: str) -> str:
 
 
 def tool(name: str) -> str:
-    """cmake or ninja, of this Python environment if it has them (which need not be on PATH)."""
+    """The path of cmake or ninja, preferring this Python environment, which need not be on PATH."""
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     assert found is not None, f"these tests need {name}: pip install '.[test]'"
     return found
 
 
 def cmake(source: Path, tree: Path, *options: str, targets: Sequence[str] = ("all",)) -> Path:
-    """Configure and build `source` in `tree`."""
+    """Configures and builds `source` in `tree`."""
     import pybind11
 
     run(
@@ -107,7 +107,7 @@ def cmake(source: Path, tree: Path, *options: str, targets: Sequence[str] = ("al
 
 
 def _start_from_pips_build(tree: Path) -> None:
-    """Copy the newest of pip's build trees; of its cache the compiler alone, as its other tools are gone."""
+    """Copies pip's newest build tree. Keeps only the compiler from its cache: its other tools are gone."""
     caches = sorted(BUILDS.parent.glob("cp*/CMakeCache.txt"), key=lambda path: path.stat().st_mtime)
     if caches and not tree.exists():
         shutil.copytree(caches[-1].parent, tree, ignore=shutil.ignore_patterns("CMakeCache.txt"))
@@ -116,7 +116,7 @@ def _start_from_pips_build(tree: Path) -> None:
 
 
 def _once_a_run(what: str, make: Callable[[], object]) -> Path:
-    """BUILDS / what, made by the first of pytest's processes that asks; the others wait for it."""
+    """BUILDS / what, made by the first pytest process that asks, while the others wait."""
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
     place, made_by = BUILDS / what, BUILDS / f"{what}.run"
     BUILDS.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def _once_a_run(what: str, make: Callable[[], object]) -> Path:
 
 @functools.cache
 def _attempt(configuration: str) -> AssertionError | None:
-    """Build once a session, also where that fails."""
+    """Builds once per session, even if the build fails."""
     options = ("-DNNCORE_BUILD_TESTS=ON", *CONFIGURATIONS[configuration])
     targets = TARGETS.get(configuration, ["all"])
 
@@ -146,7 +146,7 @@ def _attempt(configuration: str) -> AssertionError | None:
 
 
 def build(configuration: str) -> Path:
-    """The build tree of one of CONFIGURATIONS, with the C++ tests in it."""
+    """The build tree of a configuration, including the C++ tests."""
     failure = _attempt(configuration)
     if failure is not None:
         raise failure
@@ -155,7 +155,7 @@ def build(configuration: str) -> Path:
 
 @functools.cache
 def installed(configuration: str) -> Path:
-    """Where a whole build is installed: the CMake package, and the Python package if its module was built."""
+    """The prefix of an installed build: the CMake package, and the Python package if its module was built."""
     tree, prefix = build(configuration), BUILDS / f"{configuration}-installed"
 
     def make() -> None:
@@ -168,7 +168,7 @@ def installed(configuration: str) -> Path:
 
 
 def python_of(configuration: str, **environment: str) -> dict[str, str]:
-    """Variables with which Python imports the package of a build in place of the installed one."""
+    """Environment variables that make Python import the package of a build instead of the installed one."""
     site = installed(configuration)
     environment["PYTHONPATH"] = str(site)
     which = "import nncore._core; print(nncore._core.__file__)"
@@ -177,9 +177,9 @@ def python_of(configuration: str, **environment: str) -> dict[str, str]:
 
 
 def sanitized_python() -> dict[str, str]:
-    """Variables with which Python runs the package of the address and undefined behavior sanitizers."""
+    """Environment variables that make Python import the package built with address and UB sanitizers."""
     libraries = ("libasan.so", "libubsan.so", "libstdc++.so.6")
     preload = " ".join(run("c++", f"-print-file-name={name}").strip() for name in libraries)
-    # CPython itself keeps memory until the process ends.
+    # CPython itself does not free all memory at exit.
     options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0"}
     return python_of("address", LD_PRELOAD=preload, **options)

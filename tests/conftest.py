@@ -1,4 +1,4 @@
-"""What every test run says first, the instruction sets that it covers, and what it needs: Ctrl-C."""
+"""Setup of every test run: a report of the instruction sets that it covers, and a working Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from builds import expected_instruction_sets, runnable_instruction_sets
 
 
 def pytest_configure() -> None:
-    # Whoever was started in the background of a shell ignores SIGINT, and tests would wait for it forever.
+    # Background jobs of a shell ignore SIGINT, and tests would wait for it forever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,8 +1,8 @@
-"""Training runs that are killed by SIGKILL at random moments, and go on: `python tests/kills.py 500`.
+"""Kills training runs with SIGKILL at random moments and resumes them: `python tests/kills.py 500`.
 
-Each run is killed again and again, by its parent at any time, or by itself at a random line of reading or
-writing a file. After each kill the files are read. At last it ends, with the hash of a run that nobody
-stopped: of parameters, statistics, moments, history, best file, and what the callbacks know.
+Each run is killed repeatedly, by its parent at any time or by itself at a random line of reading or writing a
+file. After each kill, all files must be readable. The run that finally completes must end with the hash of an
+uninterrupted run, taken over parameters, statistics, moments, history, best file and callback states.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ EPOCHS = 30
 RANDOM = np.random.default_rng(0)
 X, XV = RANDOM.standard_normal((96, 8)), RANDOM.standard_normal((48, 8))
 Y, YV = np.sin(X @ X[0]), np.sin(XV @ X[0])
-MOST_LINES = 400  # of a restore and some saves
+MOST_LINES = 400  # lines executed by a restore and some saves
 
 
 class Memory(nc.Callback):
-    """Knows numbers, words and arrays, and acts on them."""
+    """A callback whose state has numbers, strings and arrays, and influences training."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -55,7 +55,7 @@ class Memory(nc.Callback):
 
 
 class Autosave(nc.Callback):
-    """A thread that saves as often as it can, until the fit ends."""
+    """Saves from a thread as often as possible until the fit ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -92,9 +92,9 @@ def make() -> nc.Trainer:
 
 
 def train(folder: Path, kind: int) -> str:
-    """Trains to the end, from the last file where there is one; returns the hash of all that is left.
+    """Trains to the end, from the last file if there is one, and returns the hash of the final state.
 
-    `kind` is the place among the callbacks of what saves, or -1 for a thread.
+    `kind` is the position of the saving callback among the callbacks, or -1 for a saving thread.
     """
     last, best = folder / "last", folder / "best"
     trainer, memory, stopping = make(), Memory(), nc.EarlyStopping(8)
@@ -127,7 +127,7 @@ def digest(trainer: nc.Trainer, memory: Memory, stopping: nc.EarlyStopping, best
 
 
 def kill_at_a_line(line: int) -> None:
-    """Kills this process when it has run so many lines of the module that writes files."""
+    """Kills this process after it has executed `line` lines of the module that reads and writes files."""
     count = 0
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -144,7 +144,7 @@ def kill_at_a_line(line: int) -> None:
 
 
 def start(folder: Path, kind: int, line: int | None) -> int:
-    """A child that trains, leaves the hash in a file, and may kill itself; its process id."""
+    """Starts a child that trains, writes the hash to a file, and may kill itself; returns its process id."""
     child = os.fork()
     if child:
         return child
@@ -159,7 +159,7 @@ def start(folder: Path, kind: int, line: int | None) -> int:
 
 
 def wait(child: int, seconds: float) -> bool:
-    """Whether it was killed, by itself or, once the time is over, by us; an error where it failed."""
+    """Waits for a child and kills it after `seconds`. Returns whether it was killed; raises if it failed."""
     end = time.monotonic() + seconds
     found, status = os.waitpid(child, os.WNOHANG)
     while not found:
@@ -177,7 +177,7 @@ def wait(child: int, seconds: float) -> bool:
 
 
 def check_files(folder: Path, counts: Counter[str]) -> None:
-    """Every file that has its name can be read."""
+    """Checks that every file under its final name can be read."""
     for name in ("last", "best"):
         if (folder / name).exists():
             nc.load(folder / name)
@@ -186,7 +186,7 @@ def check_files(folder: Path, counts: Counter[str]) -> None:
 
 
 def one_run(draw: random.Random, kind: int, seconds: float, most: int, counts: Counter[str]) -> str:
-    """A run that is killed up to so many times; its hash."""
+    """Kills and resumes one run until it ends or the kills reach `most`; returns its hash."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         while counts["kills"] < most:
@@ -194,16 +194,18 @@ def one_run(draw: random.Random, kind: int, seconds: float, most: int, counts: C
             if not wait(start(folder, kind, line), draw.uniform(0.0, 0.6 * seconds)):
                 break
             counts["kills"] += 1
-            counts["runs that were to kill themselves at a line"] += line is not None
+            counts["runs set to kill themselves at a line"] += line is not None
             check_files(folder, counts)
         else:
             assert not wait(start(folder, kind, None), 600.0)
-        assert {path.name for path in folder.iterdir()} == {"best", "last", "result"}, "litter is left"
+        assert {path.name for path in folder.iterdir()} == {"best", "last", "result"}, (
+            "temporary files are left"
+        )
         return (folder / "result").read_text()
 
 
 def main(kills: int, seed: int) -> Counter[str]:
-    """So many kills; AssertionError for a hash that differs."""
+    """Makes `kills` kills and returns the counts. Raises AssertionError if a hash differs."""
     nc.set_num_threads(1)
     draw, counts = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
@@ -214,7 +216,7 @@ def main(kills: int, seed: int) -> Counter[str]:
         seconds = time.monotonic() - begin
     while counts["kills"] < kills:
         kind = draw.randrange(-1, 4)
-        assert one_run(draw, kind, seconds, kills, counts) == expected, f"another hash, saving at {kind}"
+        assert one_run(draw, kind, seconds, kills, counts) == expected, f"the hash differs, saving at {kind}"
         counts["runs"] += 1
         if sys.stderr.isatty():
             print(f"{counts['kills']} kills", end="\r", file=sys.stderr)
@@ -228,4 +230,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     for what, number in main(given.kills, given.seed).items():
         print(f"{number:6} {what}")
-    print("every run ended with the hash of the one that nobody stopped")
+    print("every run ended with the hash of the uninterrupted run")

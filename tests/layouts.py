@@ -1,4 +1,4 @@
-"""Arrays in every memory layout that the functional API takes, for its tests."""
+"""Arrays in every memory layout that nncore.functional accepts, for its tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ LAYOUTS = ["C", "F", "C padded", "F padded"]
 
 
 def arranged(values: NDArray, layout: str) -> NDArray:
-    """The same values in another layout; what lies between padded rows or columns is NaN."""
+    """The same values in another layout, with NaN in the padding."""
     order, padding = layout[0], 3 if layout.endswith("padded") else 0
     rows, columns = values.shape
     shape = (rows, columns + padding) if order == "C" else (rows + padding, columns)
@@ -27,7 +27,7 @@ def draw(shape: int | tuple[int, ...], dtype: DTypeLike, seed: int) -> NDArray:
 
 
 def wider(array: NDArray) -> NDArray:
-    """In a precision where sums and functions of the array's own are as good as exact."""
+    """The array in a precision in which results are exact compared with the array's own precision."""
     return array.astype(np.float64 if array.dtype == np.float32 else np.longdouble)
 
 
@@ -38,7 +38,7 @@ def gamma(operations: int, dtype: DTypeLike) -> float:
 
 
 def same_bits(a: NDArray | float, b: NDArray | float) -> bool:
-    """Equal in every bit, or NaN in the same places."""
+    """Whether two arrays are equal in every bit, with any NaN equal to any other."""
     a, b = np.asarray(a), np.asarray(b)
     nan = np.isnan(a)
     signs = np.signbit(a) == np.signbit(b)
@@ -46,7 +46,7 @@ def same_bits(a: NDArray | float, b: NDArray | float) -> bool:
 
 
 def instruction_sets() -> list[str]:
-    """The sets that this processor runs."""
+    """The instruction sets that this processor supports."""
     names: list[str] = _core.show_config()["instruction_sets_supported"]
     return names
 

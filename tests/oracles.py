@@ -1,7 +1,4 @@
-"""Independent formulas: one line for each thing that the core has an entry for.
-
-An entry of the core that has no line here fails the tests.
-"""
+"""Independent formulas for every entry of the core's tables. An entry without a formula fails the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def erf(z: Array) -> Array:
-    """Of z / sqrt(2)."""
+    """The error function of z / sqrt(2)."""
     return np.vectorize(math.erf)(z / math.sqrt(2))
 
 
@@ -25,7 +22,7 @@ def tanh_of_gelu(z: Array) -> Array:
     return np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
 
 
-#: a = f(z) of elementwise activations, or of rows (B, O): (z, parameters by name) -> a.
+#: Activations, elementwise or by row: (z (B, O), parameters by name) -> a.
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "identity": lambda z: z,
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
@@ -39,7 +36,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "softsign": lambda z: z / (1 + abs(z)),
 }
 
-#: The loss of every sample: (prediction (B, O), target, parameters by name) -> (B,).
+#: Losses of each sample: (prediction (B, O), target, parameters by name) -> (B,).
 LOSSES: dict[str, Callable[..., Array]] = {
     "half_squared_error": lambda a, y: 0.5 * ((a - y) ** 2).sum(axis=1),
     "mean_squared_error": lambda a, y: ((a - y) ** 2).mean(axis=1),
@@ -57,9 +54,7 @@ LOSSES: dict[str, Callable[..., Array]] = {
     ),
 }
 
-Kept = dict[
-    str, Any
-]  # what an optimizer keeps from step to step; all of it starts at 0 unless `keep` was told
+Kept = dict[str, Any]  # an optimizer's state by name; missing entries count as 0
 
 
 def keep(kept: Kept, name: str, value: Array) -> Array:
@@ -73,7 +68,7 @@ def mean(kept: Kept, name: str, decay: float, value: Array) -> Array:
 
 
 def add(kept: Kept, name: str, decay: float, value: Array) -> Array:
-    """A sum that decays, as momentum is."""
+    """A decaying sum, such as momentum."""
     return keep(kept, name, decay * kept.get(name, 0.0) + value)
 
 
@@ -82,7 +77,7 @@ def nesterov(o: SimpleNamespace, g: Array, kept: Kept) -> Array:
 
 
 def spread(o: SimpleNamespace, g: Array, kept: Kept) -> Array:
-    """What RMSprop divides by."""
+    """The divisor of RMSprop."""
     square = mean(kept, "v", o.alpha, g * g)
     if o.centered:
         square = np.maximum(square - mean(kept, "a", o.alpha, g) ** 2, 0.0)
@@ -94,8 +89,8 @@ def adam(o: SimpleNamespace, t: int, g: Array, kept: Kept) -> Array:
     return mean(kept, "m", o.beta1, g) / (1.0 - o.beta1**t) / root
 
 
-# What the learning rate multiplies in step t (from 1 on), of an optimizer's hyperparameters o, a gradient g
-# with l2 in it, and what the optimizer keeps.
+# The factor of the learning rate in step t = 1, 2, ..., from an optimizer's hyperparameters o, a gradient g
+# that includes l2, and the state s.
 OPTIMIZERS: dict[str, Callable[[SimpleNamespace, int, Array, Kept], Array]] = {
     "sgd": lambda o, t, g, s: nesterov(o, g, s) if o.nesterov else add(s, "m", o.momentum, g),
     "adam": adam,

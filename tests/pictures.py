@@ -1,4 +1,4 @@
-"""What is on a picture: its size, and how much of it has which colour."""
+"""Properties of a picture for tests: its size and the colors of its pixels."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Picture:
         self._counts = Counter(f"#{pixel.tobytes().hex()}" for pixel in pixels.reshape(-1, 3))
 
     def pixels(self, color: str) -> int:
-        """The number of pixels that have just this colour, such as "#1f77b4"."""
+        """The number of pixels of exactly this color, such as "#1f77b4"."""
         return self._counts[color]
 
     def colored(self) -> int:
-        """The number of pixels that are neither grey, black nor white."""
+        """The number of pixels that are not gray, black or white."""
         channels = ((bytes.fromhex(color[1:]), count) for color, count in self._counts.items())
         return sum(count for rgb, count in channels if max(rgb) - min(rgb) > 30)

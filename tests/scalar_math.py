@@ -1,4 +1,4 @@
-"""Scalar formulas as plain Python loops, central differences, and how close results must be. Float64."""
+"""Scalar formulas as plain Python loops, central differences, and error bounds, all in float64."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def draw(*shape: int, seed: int = 0) -> Array:
-    """Numbers in [-2, 2) that have nothing special about them."""
+    """Uniform random numbers in [-2, 2)."""
     return np.random.default_rng([seed, *shape]).uniform(-2.0, 2.0, shape)
 
 
 def assert_same(actual: object, expected: object, operations: int, scale: float = 1.0) -> None:
-    """Equal up to the rounding of `operations` operations on numbers up to `scale` (or up to the result)."""
+    """Asserts equality up to the rounding of `operations` operations on numbers up to `scale`."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     size = max(scale, float(np.max(np.abs(expected), initial=0.0)))
@@ -24,10 +24,10 @@ def assert_same(actual: object, expected: object, operations: int, scale: float 
 
 
 def central_differences(function: Callable[[], float], x: Array) -> tuple[Array, Array]:
-    """d function / d x for every entry of x, which is changed in place and put back; and its error bound.
+    """The derivative of the function by each entry of x, and an error bound. x is changed and restored.
 
-    The bound is the formula's own: truncation h^2/6 |f'''|, which the step 2h shows three times over, and the
-    rounding of the values, taken as that of about 30 operations, divided by 2h.
+    The bound is the difference from the result with step 2h, which is three times the truncation error
+    h^2/6 |f'''|, plus the rounding of the values, estimated as that of 30 operations, divided by 2h.
     """
     gradient, bound = np.empty(x.shape), np.empty(x.shape)
     for index in np.ndindex(x.shape):
@@ -50,7 +50,7 @@ def assert_gradient(function: Callable[[], float], x: Array, gradient: Array) ->
     expected, bound = central_differences(function, x)
     actual = np.asarray(gradient)
     assert actual.shape == expected.shape
-    # The bound must not be so wide that a wrong gradient would pass.
+    # A wider bound could accept a wrong gradient.
     assert np.all(bound < 1e-6 * max(1.0, float(np.max(np.abs(expected)))))
     assert np.all(np.abs(actual - expected) <= bound), f"{actual}\n{expected}\n{bound}"
 

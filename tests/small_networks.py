@@ -1,4 +1,4 @@
-"""Small networks made of nncore._core alone, for the tests of the bindings."""
+"""Small networks built directly on nncore._core, for the tests of the bindings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def of_dtype(base: str, dtype: DTypeLike) -> Any:
 def chain(
     widths: list[int], dtype: DTypeLike = np.float32, terms: list[Any] | None = None
 ) -> SimpleNamespace:
-    """Dense layers with tanh between them, an objective, and Adam with a state of its own."""
+    """Dense layers with tanh in between, an objective, and Adam with its own state."""
     segments, nodes = [], [_core.Node.input("x", widths[0])]
     for i, (inputs, outputs) in enumerate(pairwise(widths)):
         if i > 0:

@@ -1,4 +1,4 @@
-"""A small trainer with noisy data to fit and to validate on, for tests of callbacks."""
+"""A small trainer with noisy training and validation data, for tests of callbacks."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every activation of the core's table against an independent formula (tests/oracles.py) and differences."""
+"""Compares every activation of the core with an independent formula (tests/oracles.py) and differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Form = dict[str, Any]
 
 
 def forms(entry: dict[str, Any]) -> list[Form]:
-    """Parameters as they are where nobody sets them, and every other word, or other numbers, of each."""
+    """The default parameters; then for each parameter every other choice, or other numbers."""
     found: list[Form] = [{}]
     for p in entry["parameters"]:
         numbers = [p["default"] + 0.3, *([0.0] if p["range"]["low"] == 0.0 else [])]
@@ -50,7 +50,7 @@ for_every_parameter = pytest.mark.parametrize(
 
 
 def draw(name: str, shape: tuple[int, int] = (3, 7)) -> NDArray[np.float64]:
-    """Numbers of both signs, none so near to a kink that differences reach it."""
+    """Numbers of both signs, all too far from a kink for differences to reach it."""
     z = np.random.default_rng(0).normal(scale=2.0, size=shape)
     return z + np.copysign(0.01, z) if ENTRIES[name]["has_kink"] else z
 
@@ -62,7 +62,7 @@ def backward(name: str, form: Form, grad_output: NDArray[Any], z: NDArray[Any]) 
 
 
 def defaults(name: str) -> Form:
-    """As Python has them: words where there are some."""
+    """The defaults as Python values, with choices as strings."""
     return {
         p["name"]: p["choices"][int(p["default"])] if p["choices"] else p["default"]
         for p in ENTRIES[name]["parameters"]
@@ -132,7 +132,7 @@ def test_the_layer_computes_the_function(name: str, form: Form, dtype: DTypeLike
 
 @for_every_form
 def test_gradients_of_a_graph(name: str, form: Form) -> None:
-    """After a dense layer, of an output that is used twice, and twice in a row."""
+    """The activation after a dense layer, with an output that is used twice, and twice in a row."""
     x = nc.Input(4)
     hidden = CLASSES[name](**form)(nc.Dense(4, 5)(x))
     again = CLASSES[name](**form)(CLASSES[name](**form)(nc.Dense(5, 5)(hidden) + hidden))

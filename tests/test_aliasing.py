@@ -1,5 +1,5 @@
-"""What was checked is what is read: arrays that others change meanwhile, plans of other networks, objects
-that were never made, and what Python functions return.
+"""Checked data are the data that is read: arrays that change during a call, plans of other networks,
+uninitialized objects, and return values of Python functions.
 """
 
 import itertools
@@ -26,7 +26,7 @@ def test_rows_that_lie_in_the_store_are_read_before_it_changes(array: str) -> No
     model, expected = (chain([2, 2, 2], np.float64) for _ in range(2))
     x, y = draw(5, 2, dtype=np.float64), draw(5, 2, seed=1, dtype=np.float64)
     for each in (model, expected):
-        getattr(each.store, array)[:] = 0  # as int64: row 0, as many times as there are parameters
+        getattr(each.store, array)[:] = 0  # read as int64: row 0, once for each parameter
     rows = getattr(model.store, array).view(np.int64)
     count = len(rows)
     train_epoch(model, x, y, batch_size=1, rows=rows)
@@ -137,7 +137,7 @@ def test_labels_of_a_function_may_change_in_another_thread(dtype: DTypeLike) -> 
 
 
 def calls_with(model: SimpleNamespace, objective: _core.Objective) -> Iterator[Callable[[], object]]:
-    """Each call of the model's network that takes an objective."""
+    """Every method of the model's network that takes an objective."""
     network, optimizer, state = model.network, model.optimizer, model.state
     x, y = (draw(4, 3, seed=seed, dtype=model.store.values.dtype) for seed in (0, 1))
     yield lambda: network.loss(objective, x, y)
@@ -158,7 +158,7 @@ def test_a_plan_belongs_to_one_network_of_one_precision() -> None:
             call()
 
 
-# What Python functions return -----------------------------------------------------------------------------
+# Return values of Python functions ------------------------------------------------------------------------
 
 
 ANSWERS: dict[str, tuple[Any, type[Exception], str]] = {
@@ -238,7 +238,7 @@ def test_what_an_arrays_own_take_returns(answer: Any) -> None:
         model.network.train_step_with(loss, x, model.optimizer, model.state, np.array([0, 1]))
 
 
-# Objects that were never made -----------------------------------------------------------------------------
+# Uninitialized objects ------------------------------------------------------------------------------------
 
 UNMADE = """
 from nncore import _core

@@ -1,5 +1,5 @@
-"""Every argument of every public call, given things of every other kind: an error in our own words that names
-the argument, or what the call is for; and nothing has changed.
+"""Passes objects of every wrong kind as every argument of every public call. Each must raise an error in our
+own words that names the argument or the purpose of the call, and must change nothing.
 """
 
 import inspect
@@ -19,7 +19,7 @@ class Own:
     pass
 
 
-#: Made for each call: a generator can be used once.
+#: Factories, because a generator can be used only once.
 WRONG: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "text": lambda: "abc",
@@ -89,7 +89,7 @@ def stopped(**options: Any) -> object:
     return trainer().fit(X, Y, progress=False, callbacks=[stopping])
 
 
-#: What makes a call with some arguments of its own, and where the others are described.
+#: For each call a function that supplies default arguments, and the callable whose signature lists the rest.
 CALLS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
     "mlp": (lambda **k: nc.mlp(**{"sizes": [3, 2], **k}), nc.mlp),
     "Input": (lambda **k: nc.Input(**{"features": 2, **k}), nc.Input),
@@ -167,14 +167,14 @@ ARGUMENTS = [
     for name, parameter in inspect.signature(described).parameters.items()
     if name not in ("self", "_names") and parameter.kind is not parameter.VAR_POSITIONAL
 ]
-#: Words of Python, NumPy and pybind11 about what goes wrong inside.
+#: Words that indicate internal errors of Python, NumPy or pybind11.
 FOREIGN = re.compile(
     "incompatible|argument of type|object is not|has no attribute|unsupported operand|not supported between|"
     "can't|could not|unhashable|too large to convert|Python int|ambiguous|subscriptable|iterable|unpack"
 )
-#: What messages call an argument, where that is not its name.
+#: How messages call an argument, if not by its name.
 NAMES_IN_MESSAGES = {"validation_data": "validation", "outputs": "output"}
-#: Numbers that are too large, or none, among data that are of the right kind.
+#: Errors about values, such as overflow or NaN, in data of the right kind.
 ABOUT_VALUES = FloatingPointError, OSError
 
 
@@ -199,7 +199,7 @@ def test_arguments_of_other_kinds(call: str, argument: str, tmp_path: Any, monke
 
 def test_every_public_call_has_its_row() -> None:
     described = {getattr(described, "__name__", "") for _, described in CALLS.values()}
-    families = nc.Layer, nc.Loss, nc.Initializer, nc.Optimizer  # generated, with the parameters of their rows
+    families = nc.Layer, nc.Loss, nc.Initializer, nc.Optimizer  # generated from the core's entries
     others = {"num_threads", "show_config", "Value", "Callback", "GradientCheck", "History"}
     for name in nc.__all__:
         public = getattr(nc, name)
@@ -207,7 +207,7 @@ def test_every_public_call_has_its_row() -> None:
         assert not callable(public) or is_of_a_family or name in described | others, name
 
 
-#: Calls that pybind11 would answer with a list of what it takes.
+#: Calls for which pybind11 alone would list its signatures.
 COUNTS = {
     "num_threads": lambda: nc.num_threads(2),
     "show_config": lambda: nc.show_config("all"),

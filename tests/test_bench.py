@@ -1,6 +1,6 @@
-"""The benchmarks: whether both sides compute the same, what percentages count, how runs are compared.
+"""The benchmarks: that both sides compute the same, what percentages count, and how runs are compared.
 
-Nothing here depends on the time that something takes.
+No test here depends on timing.
 """
 
 import json
@@ -24,7 +24,7 @@ SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "images")]
 
 @pytest.fixture
 def suite(monkeypatch):
-    """The modules of bench/, which are not installed."""
+    """The modules of bench/, which is not installed."""
     monkeypatch.syspath_prepend(str(ROOT))
     from bench import __main__, baseline, check, functions, modes, picture, report, session, startup
 
@@ -46,7 +46,7 @@ def test_the_numpy_net_has_the_gradients_of_central_differences(workload):
             net.flat[index] += sign * step
             losses.append(net.step(x.astype(np.float64), y))
             net.flat[index] -= sign * step
-        # The loss is known to some units in the last place, the quotient to that over the step.
+        # The loss is accurate to a few units in the last place, the quotient to that divided by the step.
         np.testing.assert_allclose(
             gradient[index], (losses[0] - losses[1]) / (2 * step), rtol=1e-5, atol=2e-15 / step
         )
@@ -84,7 +84,7 @@ def test_the_command_prints_a_line_for_every_call(capfd):
         for call, rows in (("step", workload.batch), ("predict", 1), ("predict", 64))
     ]
     for *_, theirs, ours, ratio in table:
-        # Of rounded figures: a ratio has two decimals.
+        # Printed figures are rounded; a ratio has two decimals.
         assert float(ratio) == pytest.approx(float(theirs) / float(ours), rel=0.1, abs=0.005)
 
 
@@ -131,7 +131,7 @@ def result(peer, us, variant=(), threads=1):
 def test_the_ratio_is_that_of_the_best_peer_that_did_the_same(suite):
     results = [
         result("nncore", 2.0),
-        result("train_epoch", 1.0),  # nncore too
+        result("train_epoch", 1.0),  # also nncore
         result("NumPy", 9.0),
         result("JAX", 5.0),
         result("nn-engine-core", 3.0, {"activation": "relu"}),
@@ -184,7 +184,7 @@ def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
         assert picture.pixels(ours) > 150
     assert one.pixels(peer) == unprobed.pixels(peer) > 80
     assert alone.pixels(peer) == 0
-    letters = unprobed.pixels(roof)  # have that grey too
+    letters = unprobed.pixels(roof)  # labels have the same gray
     assert min(one.pixels(roof), alone.pixels(roof)) > 200 + letters
     with pytest.raises(SystemExit, match="needs the mode epoch"):
         suite["picture"].draw({"results": []}, tmp_path / "none.png")
@@ -214,7 +214,7 @@ def test_fit_of_scikit_learn_does_the_same(suite, name):
 
     with threadpool_limits(1):
         job = sklearn_peer.epoch(GRID[name])
-        with job.around():  # else it warns of what is an error here
+        with job.around():  # suppresses warnings, which are errors here
             job.run()
     assert set(job.check) == {"losses", "changes", "epoch loss"}
     assert suite["check"].compare("epoch", {"workload": name}, {}, job.check) == ""
@@ -242,7 +242,7 @@ def test_the_suite_measures_checks_and_compares_with_a_run_of_before(tmp_path):
     chosen = ("epoch", "step", "predict", "--only", "tiny", "--peers", "NumPy,train_epoch")
     first = run_suite(*chosen, "--json", str(file))
     assert first.returncode == 0, first.stderr
-    for mode in ("epoch", "step", "predict"):  # once, not for every case
+    for mode in ("epoch", "step", "predict"):  # reported once, not for every case
         assert first.stderr.count(f"train_epoch is left out of {mode}: has no {mode}\n") == 1
     report = json.loads(file.read_text())
     assert {result["peer"] for result in report["results"]} >= {"nncore", "NumPy", "probe fma"}
@@ -347,11 +347,11 @@ def test_the_suite_refuses_values_before_it_measures(suite, arguments, capsys):
     assert name in message
     assert value in message
     if name == "--cpus":
-        assert f"allowed are {', '.join(map(str, allowed))}" in message
+        assert f"distinct processors of {', '.join(map(str, allowed))}" in message
 
 
 def test_the_suite_refuses_names_that_it_does_not_know():
     for arguments in (["large"], ["epoch", "--only", "large"], ["epoch", "--peers", "Torch"]):
         answer = run_suite(*arguments)
         assert answer.returncode == 2
-        assert "there are" in answer.stderr
+        assert "must be some of" in answer.stderr

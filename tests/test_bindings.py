@@ -40,7 +40,7 @@ def test_tables_of_names() -> None:
 
 
 def test_random_numbers() -> None:
-    # Known answer of the authors' own test suite (Random123) for a counter and a key of zeros.
+    # The known answer of the authors' test suite (Random123) for a zero counter and a zero key.
     assert _core.philox((0, 0, 0, 0), (0, 0)) == (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
     assert sorted(_core.shuffled_rows(100, 1, 2)) == list(range(100))
     assert _core.shuffled_rows(0, 1, 2).shape == (0,)
@@ -76,7 +76,7 @@ def test_views_share_the_store(dtype: DTypeLike) -> None:
     bias[...] = [0.5, -0.5]
     assert values.tolist() == [1.0, 4.0, 2.0, 5.0, 3.0, 6.0, 0.5, -0.5]
     assert model.network.predict(x).tolist() == [[321.5, 653.5]]
-    values[:6] = 0.0  # through a view from before the last call
+    values[:6] = 0.0  # through a view taken before the last call
     assert model.network.predict(x).tolist() == [[0.5, -0.5]]
     model.store.gradient(0)[1, 2] = 9.0
     assert model.store.gradients[5] == 9.0
@@ -92,7 +92,7 @@ def test_views_keep_the_store_alive() -> None:
     moment = state.slots["first_moment"]
     del store, state
     gc.collect()
-    _ = [np.full(300 * 400, np.nan) for _ in range(4)]  # would land where the freed store was
+    _ = [np.full(300 * 400, np.nan) for _ in range(4)]  # would reuse the memory of a freed store
     assert all(np.all(view == 2.5) for view in views)
     assert not np.any(moment)
 

@@ -1,6 +1,6 @@
-"""The same bits: on every instruction set, for any number of threads, for a row alone or in a batch.
+"""Results have the same bits on every instruction set, for any number of threads, and in any batch.
 
-The hashes are part of the test: a change of bits is a decision, and changes them here and in the changelog.
+The hashes are fixed. A deliberate change of bits updates them here and is listed in the changelog.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ STEPS = 50
 
 
 def numbers(shape, dtype, stream):
-    """Uniform numbers in [-1, 1) that no library or processor changes."""
+    """Uniform numbers in [-1, 1), independent of libraries and processors."""
     out = np.empty(shape, dtype)
     _core.fill_uniform(out.reshape(-1), -1.0, 1.0, seed=7, index=stream)
     return out
@@ -43,7 +43,7 @@ def shared_layers(dtype):
 
 
 def robust_losses(dtype):
-    """Three outputs: huber with a distance for each column, mean_absolute_error and gaussian_nll."""
+    """Trains three outputs: huber with one delta per column, mean_absolute_error and gaussian_nll."""
     x = nc.Input(21)
     hidden = nc.Tanh()(nc.Dense(21, 40)(x))
     model = nc.Model(x, [nc.Dense(40, width)(hidden) for width in (3, 19, 6)], dtype=dtype, seed=4)
@@ -53,7 +53,7 @@ def robust_losses(dtype):
 
 
 def activations_with_parameters(dtype):
-    """leaky_relu, gelu in both forms and silu, fused with a product and by themselves."""
+    """Trains leaky_relu, both forms of gelu, and silu, each fused with a product and alone."""
     x = nc.Input(21)
     layers = [nc.LeakyReLU(0.2), nc.GELU(), nc.GELU(approximate="tanh"), nc.SiLU()]
     hidden = [layer(nc.Dense(21, 37)(x)) for layer in layers]
@@ -83,7 +83,7 @@ NETS = {
 
 
 def train(make, dtype):
-    """The hash of all parameters after 50 steps of Adam."""
+    """The hash of all parameters after 50 Adam steps."""
     model, loss, x, y = make(dtype)
     trainer = nc.Trainer(model, loss, nc.Adam(1e-3))
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""The build: what is in the kernels' object files, in the wheel, and how other projects use the library."""
+"""The build: contents of the kernels' object files and of the wheel, and use by other projects."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from builds import (
 
 SETS = expected_instruction_sets()
 
-#: All that kernels may call: compilers make copies into calls.
+#: Everything that kernels may call: compilers turn copies into calls.
 MAY_CALL = {"memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"}
 
-#: What a disassembly must and must not contain: {set: (must, must not)}. A mnemonic with v is AVX.
+#: Patterns that a disassembly must and must not contain: {set: (must, must not)}. AVX mnemonics start with v.
 INSTRUCTIONS = {
     "x86_64": {
         "baseline": (r"\tmulps ", r"\tv[a-z]|%[yz]mm|%k[0-7]"),
@@ -47,7 +47,7 @@ def kernel_object(name: str) -> Path:
 
 
 def symbols(path: Path) -> dict[str, str]:
-    """Name and nm's letter of each symbol."""
+    """The symbols of an object file and nm's letter for each."""
     lines = run("nm", "--no-demangle", path).splitlines()
     return {line.split()[-1]: line.split()[-2] for line in lines}
 
@@ -120,7 +120,7 @@ def test_source_tree_serves_add_subdirectory_without_threads(tmp_path: Path) -> 
 
 
 def test_wheel_is_small_and_holds_the_package_alone() -> None:
-    """The wheel, put together again from what pip installed."""
+    """Checks the wheel, reassembled from the files that pip installed."""
     distribution = metadata.distribution("nncore-cpu")
     files = [file for file in distribution.files or [] if file.suffix != ".pyc"]
     package = {file.as_posix() for file in files if not file.parts[0].endswith(".dist-info")}

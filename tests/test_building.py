@@ -1,4 +1,4 @@
-"""Models of many nodes: every step from a description to a model, its files and copies takes linear time."""
+"""Models of many nodes: building, saving, loading and copying take linear time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import nncore as nc
 
 
 def expression(n: int) -> nc.Model:
-    """Sums and products that nest."""
+    """A nested expression of sums and products."""
     x = value = nc.Input(2)
     for i in range(n):
         value = value + x if i % 2 else value * x
@@ -78,7 +78,7 @@ def use(model: nc.Model) -> Any:
 
 
 def calls(action: Callable[[], object]) -> int:
-    """How many functions of Python and C an action calls."""
+    """The number of Python and C functions that an action calls."""
     count = 0
 
     def note(*_: Any) -> None:
@@ -110,14 +110,14 @@ def test_twice_the_nodes_are_twice_the_calls(make: Callable[[int], nc.Model], tm
     assert calls(lambda: make(400)) < 2.5 * calls(lambda: make(200))
     few, many = make(200), make(400)
     for way in WAYS.values():
-        way(few, tmp_path / "file")  # what is imported and remembered is so now
+        way(few, tmp_path / "file")  # warms up imports and caches
         of_few, of_many = (calls(partial(way, model, tmp_path / "file")) for model in (few, many))
         assert of_many < 2.5 * of_few
 
 
 @pytest.mark.parametrize("make", [*QUICK, *(pytest.param(make, marks=pytest.mark.slow) for make in OTHERS)])
 def test_20000_nodes_are_a_matter_of_seconds(make: Callable[[int], nc.Model], tmp_path: Path) -> None:
-    """Quadratic time would be minutes; the limit leaves room for slow machines."""
+    """Quadratic time would take minutes; the limit allows for slow machines."""
     begin = time.thread_time()
     model = make(20_000)
     expected = use(model)

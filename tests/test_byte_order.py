@@ -1,4 +1,4 @@
-"""The byte order of this machine is native however a dtype says it; data of the other one are converted."""
+"""Any spelling of this machine's byte order counts as native; data in the other order are converted."""
 
 import sys
 from typing import Any
@@ -18,7 +18,7 @@ LABELS, WEIGHT = np.array([0, 1, 1, 0]), np.array([1.0, 2.0, 0.5, 1.0])
 
 
 def spelled_out(array: Any, order: str = OWN) -> NDArray:
-    """The same values with a dtype that names its byte order, as readers of files make it."""
+    """The same values with an explicit byte order in the dtype, as file readers produce it."""
     array = np.asarray(array)
     result = array.astype(array.dtype.newbyteorder(order))
     assert result.dtype.byteorder == order
@@ -32,7 +32,7 @@ def test_x_of_every_dtype(number: str) -> None:
     assert np.array_equal(model.predict(spelled_out(x)), expected)
     assert np.array_equal(model.predict(spelled_out(x)[0]), expected[:1])
     assert np.array_equal(model.predict([*spelled_out(x)]), expected)
-    assert np.array_equal(model.network.predict(spelled_out(x)), expected)  # without a conversion
+    assert np.array_equal(model.network.predict(spelled_out(x)), expected)  # needs no conversion
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -119,7 +119,7 @@ def test_x_of_the_other_order(number: str) -> None:
     for other in (given, np.asfortranarray(given), [*given], given[::-1][::-1], frame):
         assert np.array_equal(model.predict(other), expected)
     assert np.array_equal(model.predict(given[0]), expected[:1])
-    assert given.dtype.byteorder == OTHER  # it is what it was
+    assert given.dtype.byteorder == OTHER  # unchanged
     assert np.array_equal(given, x)
 
 

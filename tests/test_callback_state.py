@@ -1,4 +1,4 @@
-"""What callbacks know is in checkpoints, a resumed run goes on exactly, and what is lost is missed."""
+"""Checkpoints hold the state of callbacks; resumed runs continue exactly; missing state is an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Kept(nc.Callback):
-    """Keeps whatever it is given, and says what came back."""
+    """Saves any value and exposes the restored one."""
 
     def __init__(self, kept: Any = None) -> None:
         self.kept = kept
@@ -121,7 +121,7 @@ def test_a_state_that_holds_itself_is_named(path: Path) -> None:
 
 
 def test_saving_twice_gives_equal_bytes(path: Path, tmp_path: Path) -> None:
-    """What a restored trainer passes on is what the file had."""
+    """A restored trainer saves the same callback states that its file had."""
     other = tmp_path / "other"
     fit(make(), 3, Kept([1, {"a": np.ones(3)}]), nc.EarlyStopping(2), nc.Checkpoint(path, None), Kept())
     again = make(1)
@@ -138,7 +138,7 @@ def test_a_class_has_both_methods_or_neither(missing: str) -> None:
         fit(make(), 1, half())
 
 
-# Callbacks that change and do not say what they know -----------------------------------------------------
+# Callbacks that change but do not save their state -------------------------------------------------------
 
 
 @dataclasses.dataclass
@@ -157,7 +157,7 @@ class Slots(nc.Callback):
 
 
 class Stopping(nc.EarlyStopping):
-    """Knows more than its parent keeps."""
+    """Has more state than its parent class saves."""
 
     count = 0
 
@@ -232,12 +232,12 @@ def test_a_callback_that_changes_without_a_state_is_an_error_that_names_it(
         fit(again, 1, other)
     assert np.array_equal(again.model.parameters, before)
     assert again.history.epochs == 3
-    fit(again, 1)  # without it
+    fit(again, 1)  # without the callback
     assert again.history.epochs == 4
 
 
 class Quiet(nc.Callback):
-    """Holds much, but learns nothing."""
+    """Holds objects, but no state that training changes."""
 
     def __init__(self, model: nc.Model) -> None:
         self.model, self.data, self.options = model, X, {"a": [1]}
@@ -258,7 +258,7 @@ class Quiet(nc.Callback):
 def test_a_callback_that_learns_nothing_needs_no_state(path: Path) -> None:
     trainer = make()
     callback = Quiet(trainer.model)
-    for _ in range(2):  # the second one sets the time anew
+    for _ in range(2):  # the second fit resets the time
         fit(trainer, 2, callback, nc.Checkpoint(path, None))
     again = make()
     again.restore(path)
@@ -293,11 +293,11 @@ def test_other_arguments_are_no_change(path: Path) -> None:
     assert again.history.epochs == 5
 
 
-# A run goes on exactly, wherever in the list the file is written ----------------------------------------
+# A run continues exactly, wherever in the list the saving callback is -----------------------------------
 
 
 class Rate(nc.Callback):
-    """Lowers the learning rate where the loss fell for three epochs: counts, and acts on what it counted."""
+    """Counts successive epochs in which the loss fell, and lowers the learning rate after three."""
 
     def __init__(self) -> None:
         self.falls, self.last = 0, math.inf
@@ -317,7 +317,7 @@ class Rate(nc.Callback):
 
 
 class Patience(nc.Callback):
-    """Ends the fit by itself."""
+    """Ends the fit."""
 
     def __init__(self) -> None:
         self.epochs = 0
@@ -344,7 +344,7 @@ class Kill(nc.Callback):
 
 
 def end(trainer: nc.Trainer, folder: Path) -> tuple[Any, ...]:
-    """All that a run leaves."""
+    """Everything that a run leaves."""
     rows = [trainer.history[column] for column in trainer.history if column != "seconds"]
     return (
         trainer.history.epochs,
@@ -367,7 +367,7 @@ def test_a_run_goes_on_exactly_wherever_the_file_was_written(tmp_path: Path, lim
     expected = end(whole, tmp_path / "whole")
     for epoch in range(1, expected[0] + 1):
         folder = tmp_path / str(epoch)
-        for stop in (epoch, 99):  # interrupted once, and resumed
+        for stop in (epoch, 99):  # interrupted after `epoch` epochs, then resumed
             trainer = make()
             if (folder / "last").exists():
                 trainer.restore(folder / "last")
@@ -379,7 +379,7 @@ def test_a_run_goes_on_exactly_wherever_the_file_was_written(tmp_path: Path, lim
 
 
 def test_the_file_of_a_thread_is_of_a_moment_between_epochs(tmp_path: Path) -> None:
-    """However long the callbacks take, the file has what all of them made of one epoch."""
+    """However slow the callbacks are, the file holds the states of all of them after the same epoch."""
 
     class Slow(Kept):
         def on_epoch_end(self, trainer: nc.Trainer, logs: Any) -> None:
@@ -405,7 +405,7 @@ def test_the_file_of_a_thread_is_of_a_moment_between_epochs(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("own_thread", [False, True])
 def test_a_save_while_a_fit_ends_is_of_the_fit_only_to_other_threads(path: Path, own_thread: bool) -> None:
-    """A callback that ends its autosave thread may find that in a save. To itself the fit is over."""
+    """In on_fit_end, a save from another thread belongs to the fit; one from the callback does not."""
 
     class Last(nc.Callback):
         def on_fit_end(self, trainer: nc.Trainer, logs: Any) -> None:
@@ -424,7 +424,7 @@ def test_a_save_while_a_fit_ends_is_of_the_fit_only_to_other_threads(path: Path,
 
 
 def test_no_epochs_are_enough_for_a_fit_that_goes_on_only(path: Path) -> None:
-    """What the callbacks of a run that was killed after its last epoch had not done yet is done."""
+    """A run killed after its last epoch, when resumed, completes the pending callbacks."""
     stopping, trainer = nc.EarlyStopping(9), make()
     trainer.optimizer.learning_rate = 0.5
     fit(trainer, 5, nc.Checkpoint(path, None), stopping)

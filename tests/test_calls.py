@@ -1,4 +1,4 @@
-"""Calls from loops: what they take as it is, what they leave to others, and that they hold on to nothing."""
+"""Calls from loops: arguments that they use directly or convert, and that they keep no references."""
 
 import gc
 import inspect
@@ -44,7 +44,7 @@ def test_arrays_are_taken_as_those_of_a_converter_are(rows: int, number: str, ar
     )
     one, other = chain([3, 4, 2]), chain([3, 4, 2])
     expected = one.network.predict("x", None, lambda _: [x])
-    for _ in range(2):  # the second call finds the workspace laid out
+    for _ in range(2):  # the second call reuses the workspace
         assert np.array_equal(one.network.predict(x, None, unwanted), expected)
         out = np.full((rows, 2), np.nan, np.float32)
         assert one.network.predict(x, out, unwanted) is out
@@ -108,7 +108,7 @@ NOT_TAKEN: dict[str, Any] = {
 
 
 class ConverterError(Exception):
-    """Of a converter that refuses: with what it was given."""
+    """Raised by a converter, with its arguments."""
 
 
 def refuse(*given: Any) -> Any:
@@ -116,7 +116,7 @@ def refuse(*given: Any) -> Any:
 
 
 def check_asked(call: Callable[..., object], *arguments: Any, given: tuple[Any, ...]) -> None:
-    """The converter is given what the call was given, the very objects, and its error is that of the call."""
+    """Checks that the converter gets the identical arguments of the call, and that its error propagates."""
     with pytest.raises(ConverterError) as seen:
         call(*arguments, convert=refuse)
     assert len(seen.value.args) == len(given)
@@ -136,14 +136,14 @@ def test_what_is_not_taken_goes_to_the_converter(case: str) -> None:
         check_asked(network.backward, wrong, given=(wrong,))
         check_asked(network.loss_and_gradients, objective, wrong, Y, given=(wrong, Y, None))
         check_asked(network.train_step, objective, wrong, Y, *step, given=(wrong, Y, None))
-        if case != "another width":  # the loss decides how wide y is, and says so
+        if case != "another width":  # the loss checks the width of y
             check_asked(network.loss_and_gradients, objective, X, wrong, given=(X, wrong, None))
             check_asked(network.train_step, objective, X, wrong, *step, given=(X, wrong, None))
         if wrong is not None:
             for weight in (wrong, np.ones((4, 1))):
                 check_asked(network.train_step, objective, X, Y, *step, weight, given=(X, Y, weight))
     assert np.all(out == 7.0)
-    assert network.backward(Y).shape == (4, 3)  # the forward pass is still there
+    assert network.backward(Y).shape == (4, 3)  # the forward pass is still available
 
 
 @pytest.mark.parametrize("case", [case for case in NOT_TAKEN if not case.endswith("of arrays")])
@@ -195,7 +195,7 @@ def test_what_a_converter_returns_is_used_once() -> None:
 
 
 def test_converters_may_use_the_model() -> None:
-    """They are asked before the store is in use."""
+    """Converters are called before the store is in use."""
     model = chain([3, 2])
     step = (model.optimizer, model.state)
 
@@ -414,7 +414,7 @@ def test_functions_can_be_pickled(name: str) -> None:
 
 
 def test_calls_hold_on_to_nothing() -> None:
-    """Neither what is taken nor what is refused changes a reference count, whichever way a call ends."""
+    """Reference counts stay the same whether a call accepts or rejects its arguments, and however it ends."""
     model = chain([3, 2])
     network, objective, optimizer, state = model.network, model.objective, model.optimizer, model.state
     x, y, out, weight = draw(4, 3), draw(4, 2), np.zeros((4, 2), np.float32), np.ones(4)
@@ -429,7 +429,7 @@ def test_calls_hold_on_to_nothing() -> None:
         return batch
 
     def refused(function: Callable[..., object], *arguments: Any, **keywords: Any) -> None:
-        try:  # pytest.raises remembers what it has seen
+        try:  # pytest.raises would keep a reference
             function(*arguments, **keywords)
         except (TypeError, ValueError, RuntimeError):
             return

@@ -1,4 +1,4 @@
-"""A checkpoint that cannot be changes nothing before it is refused; optimizers saved without a trainer."""
+"""An invalid checkpoint is rejected and changes nothing; optimizers are saved without a trainer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Kept(nc.Callback):
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A checkpoint of three epochs, with all that one can have."""
+    """A checkpoint after three epochs with every optional part."""
     saved, path = trainer(), tmp_path / "run.safetensors"
     saved.model[0].trainable = False
     saved.model.metadata = {"a": 1}
@@ -58,13 +58,13 @@ def fields_of(path: Path) -> dict[str, Any]:
 
 
 def sign(path: Path, fields: dict[str, Any], tensors: dict[str, Any]) -> None:
-    """Writes a file whose checksum is right."""
+    """Writes a file with a valid checksum."""
     fields = {**fields, "sha256": _safetensors._digest(fields, tensors)}
     save_file(tensors, path, metadata={"nncore": json.dumps(fields)})
 
 
 def all_of(trainer: nc.Trainer) -> tuple[Any, ...]:
-    """All that a checkpoint could change."""
+    """Everything that a checkpoint could change."""
     mine, optimizer = trainer.model, trainer.optimizer
     state = optimizer.state(mine.store)
     return (
@@ -76,7 +76,7 @@ def all_of(trainer: nc.Trainer) -> tuple[Any, ...]:
     )
 
 
-# What a crafted file may hold ----------------------------------------------------------------------------
+# Crafted files -------------------------------------------------------------------------------------------
 
 
 def checkpoint(**changes: Any) -> Callable[[Any, Any], object]:
@@ -262,7 +262,7 @@ def test_another_optimizer_is_refused_and_not_changed(tmp_path: Path, name: str)
 
 
 def test_a_save_before_the_first_step_does_not_start_averages(tmp_path: Path) -> None:
-    """They start as the parameters are before the first step, which may change after the save."""
+    """Averages start from the parameters before the first step, which may change after the save."""
     run = trainer()
     run.save(tmp_path / "run")
     run.model.save(tmp_path / "model", optimizer=run.optimizer)

@@ -1,4 +1,4 @@
-"""The C++ tests on every instruction set; these and the Python tests under sanitizers and with OpenMP."""
+"""Runs the C++ tests on every instruction set, and C++ and Python tests under sanitizers and with OpenMP."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def source_of(program: str) -> str:
 
 
 def names_without(program: str, word: str) -> list[str]:
-    """Names of the program's tests, but for those with `word` in theirs."""
+    """The names of the program's tests that do not contain `word`."""
     names = re.findall(r"^TEST\((\w+)\)", source_of(program), flags=re.MULTILINE)
     chosen = [name for name in names if word not in name]
     assert chosen
     return chosen
 
 
-#: What is not about kernels, and takes minutes on a set without fma.
+#: Programs that do not test kernels and take minutes on a set without fma.
 ON_BEST_SET = ("test_interrupts",)
 
 
 def program_runs() -> list[tuple[str, str]]:
-    """Every program on every set, but once where it is of ON_BEST_SET or goes through the sets itself."""
+    """Every program on every set, or on the best set if it is in ON_BEST_SET or switches sets itself."""
     runs = []
     for program in PROGRAMS:
         once = program in ON_BEST_SET or any(
@@ -62,7 +62,7 @@ def test_program(program: str, instruction_set: str) -> None:
 
 @pytest.mark.slow
 def test_elementary_functions_over_all_float32() -> None:
-    """Every one of the 2^32 inputs. The set without fma sees a 16th of them, and by night all."""
+    """Tests all 2^32 inputs. The set without fma gets one in 16, and all of them in nightly runs."""
     every = os.environ.get("NNCORE_SWEEP_BASELINE", "16")
     sweep = {"NNCORE_SWEEP_STRIDE": "1", "NNCORE_SWEEP_BASELINE": every}
     run_program("release", "test_elementary", "float32_accuracy", timeout=7200, **sweep)
@@ -76,14 +76,14 @@ def test_elementary_functions_over_ten_million_float64() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
-    """All but the sweeps of millions of inputs, which take a minute where no element is special."""
+    """Runs all but the sweeps of millions of ordinary inputs, which take a minute."""
     run_program("address", program, *names_without(program, "accuracy"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", THREADED_PROGRAMS)
 def test_program_under_thread_sanitizer(program: str) -> None:
-    """All but the tests of fork: this sanitizer knows no threads in a forked child."""
+    """Runs all but the fork tests: this sanitizer does not support threads in a forked child."""
     run_program("thread", program, *names_without(program, "fork"), NNCORE_NUM_THREADS="3")
 
 
@@ -93,31 +93,31 @@ def test_program_with_openmp(program: str) -> None:
     run_program("openmp", program, NNCORE_NUM_THREADS="3")
 
 
-#: Tests of Python code, of speed, or of how soon long calls end, whose calls of the core others make too.
+#: Tests of Python code, of speed or of interrupts, whose calls of the core occur in other tests too.
 NOTHING_NEW = ("bench", "demo", "examples", "import", "interrupts", "progress")
 
 
 def python_tests() -> list[str]:
-    """The files of the others."""
+    """The other test files."""
     files = sorted((REPOSITORY / "tests").glob("test_*.py"))
     left_out = ("build", "cpp", *NOTHING_NEW)
     return [str(path) for path in files if path.stem.removeprefix("test_") not in left_out]
 
 
 def run_python_tests(*arguments: str, **environment: str) -> None:
-    """Run pytest in an environment that has the package of another build in place of the installed one."""
+    """Runs pytest with the package of another build in place of the installed one."""
     run(*(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments), timeout=1800, **environment)
 
 
 @pytest.mark.slow
 def test_python_under_address_and_undefined_sanitizers() -> None:
-    # Left out: the same bits, which the other builds compare.
+    # Without the tests of bits, which the other builds run.
     run_python_tests("-k", "not same_bits", *python_tests(), **sanitized_python())
 
 
 @pytest.mark.slow
 def test_python_with_openmp() -> None:
     environment = python_of("openmp", NNCORE_NUM_THREADS="3")
-    # Left out: daemon threads, which libgomp does not wait for when the process ends.
+    # Without daemon threads: libgomp does not wait for them when the process ends.
     chosen = "(fork or hash or bits or thread) and not daemon_thread"
     run_python_tests("-k", chosen, *python_tests(), **environment)

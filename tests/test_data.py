@@ -1,4 +1,4 @@
-"""What fit, predict and step accept, and that nothing but values matters."""
+"""Data that fit, predict and step accept; results depend only on the values."""
 
 import numpy as np
 import pandas as pd

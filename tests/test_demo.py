@@ -1,4 +1,4 @@
-"""The demo: what it promises about accuracy, and what it leaves behind."""
+"""The demo: its promised accuracy, and the files that it writes."""
 
 import sys
 
@@ -22,7 +22,7 @@ def test_held_out_accuracy_over_five_splits():
     assert min(results) >= 0.965
 
 
-@pytest.mark.slow  # of no meaning under sanitizers
+@pytest.mark.slow  # pointless under sanitizers
 def test_training_takes_less_than_ten_seconds():
     _, history = demo.train(demo.load_digits(0), seed=0, progress=False)
     assert history.epochs == demo.EPOCHS
@@ -84,7 +84,7 @@ def test_the_picture_shows_the_curves_the_confusion_matrix_and_mistakes(tmp_path
     picture = Picture(tmp_path / "digits.png")
     assert picture.size == (1430, 462)
     assert picture.pixels("#1f77b4") > 300  # curves
-    assert picture.colored() > 8000  # fields of the matrix
+    assert picture.colored() > 8000  # cells of the matrix
 
 
 def test_held_out_images_are_not_trained_on():
@@ -124,7 +124,7 @@ def test_config_prints_what_show_config_knows(capsys):
 def test_without_a_command_the_help_is_shown(arguments, capsys):
     try:
         status = main(arguments)
-    except SystemExit as stop:  # as argparse ends --help
+    except SystemExit as stop:  # argparse ends --help so
         status = stop.code
     assert status == 0
     said = capsys.readouterr()

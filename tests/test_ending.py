@@ -1,4 +1,4 @@
-"""How a process ends while threads compute, and where nncore cannot be imported."""
+"""How a process ends while threads compute, and when nncore cannot be imported."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def test_a_program_ends_while_several_daemon_threads_are_at_work() -> None:
     assert status_of(WORK["predict"], 2, workers=3) == (7, "ends\n")
 
 
-#: The C library calls usleep after the interpreter has ended, while the threads go on and ask for its lock.
+#: The C library calls usleep after the interpreter has ended, while threads still request its lock.
 ENDS_LATE = """
 import ctypes
 libc = ctypes.CDLL(None)
@@ -74,7 +74,7 @@ print("ends")
 
 @pytest.mark.slow
 def test_a_thread_that_asks_for_the_lock_after_the_interpreter_has_ended_waits() -> None:
-    """One such process in three ended by SIGSEGV, one after the other: side by side they ask less often."""
+    """One in three of these used to crash. Not run in parallel, which makes lock requests rarer."""
     new = "nc.Trainer(nc.mlp([3, 16, 2], output='softmax', seed=0), 'cross_entropy')"
     work = f"{new}.fit(X, Y, epochs=50, batch_size=4, progress=False)"
     code = SETUP.format(work=work, threads=1, workers=6).replace('print("ends")', ENDS_LATE)

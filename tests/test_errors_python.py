@@ -1,4 +1,4 @@
-"""Bad input of the Python layer: a clear error, and everything as it was."""
+"""Bad input to the Python layer raises a clear error and changes nothing."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ DESCRIBING = {
     "bias by sizes of a weight": (
         lambda: nc.Dense(2, 2, bias_initializer="he_normal"),
         ValueError,
-        "bias_initializer must be one that does not depend on the sizes of a weight; got 'he_normal'",
+        "bias_initializer must not depend on fan-in or fan-out; got 'he_normal'",
     ),
     "name with a dot": (
         lambda: nc.Dense(2, 2, name="a.b"),
@@ -177,7 +177,7 @@ def test_a_model_that_cannot_be_built_binds_nothing():
     with pytest.raises(ValueError, match="unused"):
         nc.Model([x, other], layer(x))
     assert layer.store is None
-    with pytest.raises(RuntimeError, match="has no parameters yet"):
+    with pytest.raises(RuntimeError, match="has no parameters until a model is built"):
         layer.weight  # noqa: B018 - reading it is what raises
     nc.Sequential(layer)
     assert layer.weight.shape == (2, 2)

@@ -1,4 +1,4 @@
-"""Bad input of training: a clear error, and everything as it was."""
+"""Bad input to training raises a clear error and changes nothing."""
 
 import numpy as np
 import pandas as pd
@@ -331,4 +331,4 @@ def test_a_python_loss_cannot_use_the_model_inside_a_step(use):
     with pytest.raises(RuntimeError, match="model"):
         trainer.step(X, Y)
     assert np.array_equal(model.parameters, before)
-    assert model.predict(X).shape == (4, 2)  # and it is free again
+    assert model.predict(X).shape == (4, 2)  # the model is free again

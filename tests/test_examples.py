@@ -1,4 +1,4 @@
-"""What people copy first runs as it stands: the code of README and docs, of docstrings, and the examples."""
+"""The code in README, docs, docstrings and examples runs as printed."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ MODULES = [
     *(module.name for module in pkgutil.walk_packages(nncore.__path__, "nncore.", cannot_be_imported)),
 ]
 
-#: What each example says it reached: a number that its docstring promises at most; with --quick, one at least
-#: that shows learning. Of the pole: steps of 500 until it falls or leaves the track. Chance gives about 20. A
-#: network that learned and then lost it leaves the track after 100 to 300.
+#: The pattern of each example's result and the check that it must pass: the promise of its docstring, or with
+#: --quick a value that shows learning. For the pole, the result is steps of 500: chance gives about 20, and a
+#: network that learned and then forgot leaves the track after 100 to 300.
 EXAMPLES = {
     "square_function": (r"largest error on \[-1, 1\]: ([\d.]+);", lambda error: error <= 0.01, ()),
     "sphere_points": (r"mean distance on the sphere: ([\d.]+);", lambda distance: distance <= 0.02, ()),
@@ -52,7 +52,7 @@ EXAMPLES = {
 }
 
 BLUE, ORANGE, GREEN, RED, GREY = "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#bfbfbf"
-#: The size of each example's picture, the colours of lines in it, and how many pixels have any colour.
+#: The size of each example's picture, the colors of its lines, and the minimum number of colored pixels.
 PICTURES = {
     "square_function": ((720, 600), (GREY, BLUE, RED), 2000),
     "sphere_points": ((780, 660), (), 30000),
@@ -62,7 +62,7 @@ PICTURES = {
 
 
 def code_blocks(page: str, language: str) -> list[str]:
-    """The blocks of one language, each at the line where the page has it, so that errors name that line."""
+    """The code blocks of one language, padded so that errors name the line in the page."""
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     return ["\n" * (text[: block.start()].count("\n") + 1) + block[1] for block in found]
@@ -111,7 +111,7 @@ def test_every_example_is_listed_and_short() -> None:
 
 
 def test_the_agent_of_the_pole_plays_and_learns() -> None:
-    """A hundredth of the example, which is a slow test: attempts end, and each is counted."""
+    """Runs a hundredth of the example (a slow test): attempts end, and each is counted."""
     example = runpy.run_path(str(REPOSITORY / "examples" / "cartpole_dqn.py"))
     lasted = example["learn"](80, 0)
     assert len(lasted) >= 8

@@ -1,4 +1,4 @@
-"""Column names: the first fit remembers them, and later tables are put in their order or refused."""
+"""Column names: the first fit stores them; later tables are reordered to match or rejected."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def fitted() -> nc.Trainer:
 
 
 class Polars:
-    """A table as polars has it: no `ndim`, and `columns` are the names."""
+    """A table like polars's: no `ndim`, and `columns` are names."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.columns, self.dtypes, self.array = (
@@ -54,7 +54,7 @@ class Polars:
 
 
 class Arrow:
-    """A table as pyarrow has it: `columns` are the data."""
+    """A table like pyarrow's: `columns` are data."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.column_names, self.array = [str(name) for name in frame], frame.to_numpy()
@@ -73,7 +73,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], Any]] = {
 }
 
 
-# What is remembered ------------------------------------------------------------------------------------
+# Stored names ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -89,7 +89,7 @@ def test_training_remembers(train: str, table: str) -> None:
     assert trainer.model.feature_names == {"input": tuple(TURNED.columns)}
     predicted = trainer.model.predict(make(TABLE))
     assert np.array_equal(predicted, trainer.model.predict(make(TURNED)))
-    trainer.fit(make(TABLE), Y, progress=False)  # the first names stay
+    trainer.fit(make(TABLE), Y, progress=False)  # keeps the first names
     trainer.step(make(TABLE), Y)
     assert trainer.model.feature_names == {"input": tuple(TURNED.columns)}
 
@@ -215,7 +215,7 @@ def test_an_interrupted_fit_remembers_if_it_made_a_step(steps: int) -> None:
     assert trainer.model.feature_names == ({"input": NAMES} if steps else {})
 
 
-# What later calls make of them -------------------------------------------------------------------------
+# Later calls -------------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[nc.Trainer, Any], Any]] = {
     "predict": lambda t, x: t.model.predict(x),
@@ -239,7 +239,7 @@ def test_another_order_is_put_right(call: str, table: str) -> None:
         trainer, given = fitted(), x if x is VALUES else TABLES[table](x)
         answer = CALLS[call](trainer, given)
         results.append((np.array(answer), trainer.model.parameters.copy(), trainer.model.gradients.copy()))
-    reference = results[1 if table == "pandas of several dtypes" else 0]  # whose first column is rounded
+    reference = results[1 if table == "pandas of several dtypes" else 0]  # which rounds the first column
     for result in results[1:]:
         for ours, theirs in zip(result, reference, strict=True):
             assert np.array_equal(ours, theirs)
@@ -297,7 +297,7 @@ def test_validation_data_of_the_first_fit() -> None:
 
 
 def test_validation_data_in_the_order_of_x() -> None:
-    """Of the x of the same call: what was remembered may have another order."""
+    """Validation data follow the x of the same call, not the stored order."""
     results = []
     for x in (TABLE, TURNED):
         trainer = fitted()
@@ -464,7 +464,7 @@ def test_a_checkpoint_of_the_first_epoch(tmp_path: Path) -> None:
 
 
 def rewrite(path: Path, **changes: Any) -> None:
-    """The file with some of its fields changed (None: removed), signed anew."""
+    """Rewrites the file with some fields changed (None: removed) and a new checksum."""
     with safe_open(path, framework="numpy") as file:
         fields = json.loads(file.metadata()["nncore"])
     fields = {name: value for name, value in {**fields, **changes}.items() if value is not None}
@@ -524,7 +524,7 @@ def test_names_set_by_hand() -> None:
         model.feature_names = {"input": names}
         assert model.feature_names == {"input": NAMES}
         assert np.array_equal(model.predict(TURNED), model.predict(VALUES))
-    model.feature_names.clear()  # of a copy
+    model.feature_names.clear()  # changes a copy
     assert model.feature_names == {"input": NAMES}
     model.feature_names = {}
     trainer.fit(OTHER, Y, progress=False)

@@ -1,4 +1,4 @@
-"""Files: what comes back, what is refused, and what a failure leaves."""
+"""Files: round trips, rejected files, and the state after a failure."""
 
 import errno
 import json
@@ -48,7 +48,7 @@ def fields_of(path):
 
 
 def rewrite(path, *, resign=True, tensors=None, **changes):
-    """The file with some of its fields changed (None: removed), signed anew or not."""
+    """Rewrites the file with some fields changed (None: removed), with or without a new checksum."""
     fields = {**fields_of(path), **changes}
     fields = {name: value for name, value in fields.items() if value is not None}
     tensors = load_file(path) if tensors is None else tensors
@@ -150,7 +150,7 @@ def test_files_of_every_format_version_can_be_read(name):
     assert model.predict([1.0, 1.0]).tolist() == [[0.0, 2.5]]
 
 
-# What is refused ----------------------------------------------------------------------------------------
+# Rejected files -----------------------------------------------------------------------------------------
 
 
 def test_a_missing_file(path):
@@ -160,11 +160,11 @@ def test_a_missing_file(path):
 
 def make_socket(path):
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(path))  # the name of a socket must be short
+        server.bind(os.path.relpath(path))  # the path of a socket must be short
 
 
 def make_link(make):
-    """Makes a link to what another function makes."""
+    """A function that makes a link to what `make` creates."""
 
     def linked(path):
         target = path.with_name(f"{path.name}.target")
@@ -174,7 +174,7 @@ def make_link(make):
     return linked
 
 
-# What is there and is no regular file: how it is made, the error, and what the message calls it.
+# Paths that are not regular files: how to make one, the error, and its name in the message.
 IRREGULAR = {
     "folder": (pathlib.Path.mkdir, IsADirectoryError, "a folder"),
     "FIFO": (os.mkfifo, shutil.SpecialFileError, "a FIFO"),
@@ -189,7 +189,7 @@ IRREGULAR = {
 
 
 def irregular(path, name):
-    """Makes one of them; the path to use, the error, and what its message must match."""
+    """Makes one of them. Returns the path to use, the error and the pattern of its message."""
     make, error, kind = IRREGULAR[name]
     make(path)
     if name == "file as a folder":
@@ -199,7 +199,7 @@ def irregular(path, name):
 
 
 def listing(folder):
-    """What the folder holds, and of which type it is."""
+    """The names in a folder and the file type of each."""
     return {entry.name: stat.S_IFMT(entry.lstat().st_mode) for entry in folder.iterdir()}
 
 
@@ -233,7 +233,7 @@ def test_only_regular_files_are_read(path, name, way, monkeypatch):
 
 
 def test_devices_are_named():
-    """They are only read here: for root, a file that is saved could take the place of the device."""
+    """Only reads the device: when run as root, a save could replace it."""
     with pytest.raises(shutil.SpecialFileError, match=r"got a character device: /dev/null$"):
         nc.load("/dev/null")
 
@@ -242,7 +242,7 @@ def test_saving_through_a_link_makes_the_file_that_it_names(path, tmp_path):
     target = tmp_path / "elsewhere" / "new.safetensors"
     path.symlink_to(target)
     with pytest.raises(FileNotFoundError):
-        small().save(path)  # its folder is not there
+        small().save(path)  # the folder does not exist
     with pytest.raises(FileNotFoundError):
         nc.load(path)
     target.parent.mkdir()
@@ -382,7 +382,7 @@ def test_metadata_that_json_cannot_hold(path):
     assert list(path.parent.iterdir()) == []
 
 
-# What a failure leaves ----------------------------------------------------------------------------------
+# After a failure ----------------------------------------------------------------------------------------
 
 
 def failing(*_, **__):
@@ -419,7 +419,7 @@ except OSError as error:
 
 
 def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(path):
-    """A limit on the size of files stops a write in its middle, as a full disk does."""
+    """A file size limit stops a write halfway, like a full disk."""
     arguments = [sys.executable, "-c", FULL_DISK, str(path)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout == f"kept {errno.EFBIG}\n"
@@ -492,7 +492,7 @@ def test_checkpoints_are_equal_bytes_too(path, tmp_path):
     saved, other = trained(), tmp_path / "other.safetensors"
     saved.model.metadata = {"classes": ["cat", "dog"]}
     saved.save(path)
-    again = trainer(small(seed=9))  # of another seed: what the file says counts
+    again = trainer(small(seed=9))  # another seed: the file's seed replaces it
     again.restore(path)
     again.save(other)
     assert path.read_bytes() == other.read_bytes()

@@ -1,4 +1,4 @@
-"""nncore.functional: values against a wider precision, layouts, out, accumulate, the same bits everywhere."""
+"""nncore.functional: values against a wider precision, layouts, out, accumulate and equal bits."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ LOSSES = [
     "sigmoid_cross_entropy",
 ]
 
-# (batch, inputs, outputs): single elements, odd widths, more than one block or chain of a sum, no rows
+# (batch, inputs, outputs): single elements, odd widths, sums of several blocks or chains, no rows
 DENSE_SHAPES = [
     (1, 1, 1),
     (2, 3, 4),
@@ -92,7 +92,7 @@ def test_dense_shapes(batch: int, inputs: int, outputs: int, dtype: DTypeLike) -
     check_dense_forward(x, weight, bias)
     check_dense_forward(x, weight, None)
     check_dense_backward(delta, x, weight)
-    # The other order, in which weights lie in a model.
+    # The other order, which models use for weights.
     check_dense_forward(arranged(x, "F padded"), arranged(weight, "F"), bias)
     check_dense_backward(arranged(delta, "F"), arranged(x, "F padded"), arranged(weight, "F"))
 
@@ -122,7 +122,7 @@ def test_dense_layouts(x_layout: str, weight_layout: str, dtype: DTypeLike) -> N
         for array, expected in zip(gradients, plain_gradients, strict=True):
             assert same_bits(array, expected), "a layout changes bits"
         written = [grad_x, grad_weight]
-        if out_layout.startswith("C"):  # z is made row by row
+        if out_layout.startswith("C"):  # z is computed row by row
             check_dense_forward(x, weight, bias, z)
             assert same_bits(z, F.dense_forward(plain_x, plain_weight, bias)), "a layout changes bits"
             written.append(z)
@@ -150,7 +150,7 @@ def test_dense_backward_accumulates(dtype: DTypeLike) -> None:
     assert F.dense_backward(delta, x, weight, out=out, accumulate=True)[1] is out[1]
     sizes = (np.abs(delta) @ np.abs(weight), np.abs(delta).T @ np.abs(x), np.abs(delta).sum(axis=0))
     for result, before, gradient, size in zip(out, start, gradients, sizes, strict=True):
-        # The sum may start from what is there, or be added to it.
+        # The sum may start from the present value or be added to it.
         assert_within(result, wider(before) + wider(gradient), gamma(20, dtype) * (np.abs(before) + size))
 
 
@@ -167,7 +167,7 @@ def test_a_row_does_not_depend_on_its_batch(dtype: DTypeLike) -> None:
 
 
 def sample_points(dtype: DTypeLike) -> NDArray:
-    """Values of every size and both signs, and enough of them for whole vectors and a rest."""
+    """Values of every magnitude and both signs, enough for whole vectors and a remainder."""
     sizes = np.logspace(-30, 1.9, 451)
     return np.concatenate([-sizes, [0.0, -0.0], sizes]).astype(dtype)
 
@@ -185,7 +185,7 @@ EXACT: dict[str, Callable[[NDArray], NDArray]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", EXACT)
 def test_elementwise_values(name: str, dtype: DTypeLike) -> None:
-    """Within two units in the last place."""
+    """Errors are at most two units in the last place."""
     z = sample_points(dtype)
     z = z[z > 0] if name == "log" else z
     with np.errstate(over="ignore", under="ignore"):
@@ -221,7 +221,7 @@ def test_softmax_values(rows: int, columns: int, dtype: DTypeLike) -> None:
     shifted = wider(z) - wider(z).max(axis=1, keepdims=True)
     total = np.exp(shifted).sum(axis=1, keepdims=True)
     exact = np.exp(shifted) / total
-    # Rounding z - max by u |z - max| changes its exponential by that factor.
+    # Rounding z - max by u |z - max| changes its exponential by that relative amount.
     relative = gamma(columns + 12, dtype) + gamma(4, dtype) * np.abs(shifted)
     y, logs = F.softmax(z), F.log_softmax(z)
     assert_within(y, exact, relative * exact + gamma(4, dtype) * np.max(np.abs(shifted)) * exact)
@@ -263,7 +263,7 @@ def test_activation_out_and_layout(name: str, dtype: DTypeLike) -> None:
 
 
 def exact_loss(name: str, a: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Loss of every sample and its gradient; and the sizes that their rounding errors are relative to."""
+    """The loss of each sample, its gradient, and the magnitudes that scale their rounding errors."""
     columns = a.shape[1]
     if name.endswith("squared_error"):
         factor = 0.5 if name.startswith("half") else 1 / columns
@@ -370,7 +370,7 @@ def test_a_sample_of_weight_zero_counts_for_nothing() -> None:
     w = np.array([1.0, 0.0, 2.0, 0.0])
     kept = F.half_squared_error(prediction[::2].copy(), target[::2].copy(), sample_weight=w[::2].copy())
     value, gradient = F.half_squared_error_and_gradient(prediction, target, sample_weight=w)
-    assert abs(value - kept) <= gamma(target.size, np.float64) * kept  # added in another order
+    assert abs(value - kept) <= gamma(target.size, np.float64) * kept  # summed in another order
     assert not np.any(gradient[1::2])
 
 
@@ -433,7 +433,7 @@ def test_nan_stays_in_its_row(dtype: DTypeLike) -> None:
 
 
 def everything(dtype: DTypeLike) -> dict[str, NDArray]:
-    """Results of every function, on sizes that no vector length divides."""
+    """The results of every function for sizes that are no multiple of a vector length."""
     x, weight, bias = draw((70, 1031), dtype, 1), draw((45, 1031), dtype, 2), draw(45, dtype, 3)
     delta = draw((70, 45), dtype, 4)
     results = {"dense_forward": F.dense_forward(x, weight, bias)}

@@ -1,4 +1,4 @@
-"""nncore.functional refuses arrays that do not fit, says which, and has then written nothing."""
+"""nncore.functional rejects arrays that do not fit, names them, and writes nothing."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from nncore import functional as F
 
 BATCH, INPUTS, OUTPUTS = 4, 5, 6
 DTYPES = [np.float32, np.float64]
-#: What the derivative of each activation is computed from.
+#: The argument from which the derivative of each activation is computed.
 ACTIVATIONS = {
     entry["name"]: "z" if entry["derivative_reads"] == "input" else "output"
     for entry in _core.entries["activations"]
@@ -33,7 +33,7 @@ def loss_shapes(name: str) -> Shapes:
     return {"prediction": ROWS, "target": target, "sample_weight": (BATCH,)}
 
 
-#: Every function and the shapes of its array arguments. "out[i]" are the members of a tuple.
+#: Every function and the shapes of its array arguments. "out[i]" is a member of a tuple.
 SIGNATURES: dict[str, Shapes] = {
     "exp": {"x": ROWS, "out": ROWS},
     "log": {"x": ROWS, "out": ROWS},
@@ -77,7 +77,7 @@ def test_every_function_is_covered() -> None:
 
 
 def arguments(function: str, dtype: DTypeLike = np.float64) -> dict[str, Any]:
-    """Arrays in (0, 1) that the function takes: good as probabilities, targets and weights."""
+    """Valid arrays in (0, 1), which suit probabilities, targets and weights."""
     rng = np.random.default_rng(0)
     return {name: rng.uniform(0.1, 0.9, shape).astype(dtype) for name, shape in SIGNATURES[function].items()}
 
@@ -91,7 +91,7 @@ def call(function: str, given: dict[str, Any], **options: Any) -> Any:
 
 
 def memory(given: Any) -> bytes:
-    """All bytes that an array lives in, also those between and around its elements."""
+    """All bytes of an array's memory, including those between and around its elements."""
     if not isinstance(given, np.ndarray):
         return repr(given).encode()
     while isinstance(given.base, np.ndarray):
@@ -116,7 +116,7 @@ def assert_refused(
 
 
 def each_argument(function: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Good arguments, once for every one of them that is to be spoilt."""
+    """Valid arguments, once for each argument to be made invalid."""
     for argument in SIGNATURES[function]:
         yield argument, arguments(function)
 
@@ -176,7 +176,7 @@ def test_masked_arrays(function: str) -> None:
 
 @pytest.mark.parametrize("function", SIGNATURES)
 def test_mixed_precisions(function: str) -> None:
-    """The first array decides, so it may be another one that is called wrong."""
+    """The first array sets the precision, so the message may name another array."""
     for argument, given in each_argument(function):
         if len(given) > 1:
             given[argument] = given[argument].astype(np.float32)
@@ -185,7 +185,7 @@ def test_mixed_precisions(function: str) -> None:
 
 @pytest.mark.parametrize("function", SIGNATURES)
 def test_what_is_no_array(function: str) -> None:
-    """Nothing is converted, lists neither."""
+    """Nothing is converted, not even lists."""
     for argument, given in each_argument(function):
         for wrong in (given[argument].tolist(), 0.5, "x"):
             given[argument] = wrong
@@ -203,7 +203,7 @@ def test_wrong_rank(function: str) -> None:
 
 @pytest.mark.parametrize("function", SIGNATURES)
 def test_a_vector_is_no_matrix(function: str) -> None:
-    """Elementwise functions take vectors, but only if all are vectors."""
+    """Elementwise functions accept vectors only if all arrays are vectors."""
     for argument, given in each_argument(function):
         if given[argument].ndim == 2:
             given[argument] = given[argument].ravel()
@@ -212,7 +212,7 @@ def test_a_vector_is_no_matrix(function: str) -> None:
 
 @pytest.mark.parametrize("function", SIGNATURES)
 def test_wrong_shape(function: str) -> None:
-    """Either of two arrays that do not fit each other may be called wrong."""
+    """The message may name either of two arrays that do not fit each other."""
     for argument, given in each_argument(function):
         shape = given[argument].shape
         for axis, extent in enumerate(shape):
@@ -266,7 +266,7 @@ def test_out_overlaps_an_input(function: str, given_name: str, out_name: str) ->
     given_shape, out_shape = SIGNATURES[function][given_name], SIGNATURES[function][out_name]
     sizes = int(np.prod(given_shape)), int(np.prod(out_shape))
     shared = np.full(sum(sizes), 0.5)
-    # They share one element: the last of the input is the first of out.
+    # The last element of the input is the first element of out.
     given[given_name] = shared[: sizes[0]].reshape(given_shape)
     given[out_name] = shared[sizes[0] - 1 : sizes[0] - 1 + sizes[1]].reshape(out_shape)
     assert_refused(function, out_name, given, ValueError)
@@ -274,7 +274,7 @@ def test_out_overlaps_an_input(function: str, given_name: str, out_name: str) ->
 
 @pytest.mark.parametrize("function", [name for name, shapes in SIGNATURES.items() if "out" in shapes])
 def test_out_beside_an_input_in_one_array_is_no_overlap(function: str) -> None:
-    """Columns of one array interleave in memory without sharing any of it."""
+    """Columns of one array interleave in memory but do not overlap."""
     given = arguments(function)
     first = next(iter(SIGNATURES[function]))
     columns = given[first].shape[1]
@@ -299,7 +299,7 @@ def test_outs_overlap_each_other() -> None:
 
 
 def test_backward_may_not_write_over_its_output() -> None:
-    """In place of the gradient, yes; in place of f(z) or z, which is still read, no."""
+    """out may be grad_output, but not f(z) or z, which are still read."""
     for name, kept in ACTIVATIONS.items():
         given = arguments(f"{name}_backward")
         given["out"] = given[kept]

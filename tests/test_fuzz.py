@@ -1,4 +1,4 @@
-"""The fuzzers of tests/fuzz, under sanitizers: a minute each, or as long as .ci/nightly says."""
+"""Runs the fuzzers of tests/fuzz under sanitizers: a minute each, or longer in .ci/nightly."""
 
 from __future__ import annotations
 

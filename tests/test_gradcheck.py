@@ -1,4 +1,4 @@
-"""check_gradients: what it reports, and how it behaves at its limits."""
+"""check_gradients: its reports and its behavior at its limits."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_a_gradient_that_is_missing_is_no_kink(size):
 
 def test_entries_at_a_kink_are_counted_and_left_out():
     model = nc.mlp([2, 3, 1], activation="relu", dtype=np.float64, seed=0)
-    model[0].bias[0] = 0  # and the first weights too: the relu of this unit is at 0 for every sample
+    model[0].bias[0] = 0  # with zero weights too, this unit's ReLU is at 0 for every sample
     model[0].weight[0] = 0
     result = nc.check_gradients(model, RNG.standard_normal((5, 2)), RNG.random((5, 1)), "half_squared_error")
     kinks = {block.name: block.kinks for block in result.blocks}
@@ -85,8 +85,8 @@ def test_a_step_near_a_kink_is_shortened():
     assert result.kinks == 0
 
 
-#: Losses of one output with a kink, or with a slope that has one: the loss, its derivative, and the target
-#: that puts the kink where the output is.
+#: Losses of one output whose value or slope has a kink: the loss, its derivative, and the target that puts
+#: the kink at the output.
 KINKED = {
     "absolute error": (lambda p, y: abs(p - y), lambda p, y: np.sign(p - y), lambda p: p),
     "quantile": (
@@ -113,7 +113,7 @@ KINKED = {
 
 
 def kinked_problem(name):
-    """A model, inputs, targets beside the kinks, a loss whose gradient can be wrong, and where kinks are."""
+    """A model, inputs, targets away from kinks, a loss with a scalable gradient, and targets at kinks."""
     value, derivative, target = KINKED[name]
     random = np.random.default_rng(0)
     model = nc.mlp([3, 2], dtype=np.float64, seed=0)
@@ -144,7 +144,7 @@ def test_entries_are_left_out_where_the_loss_has_a_kink(name):
     result = nc.check_gradients(model, x, y, loss)
     kinks = {(block.name, *place) for block in result.blocks for place in block.kinks}
     at_kink = {("0.weight", 0, 0), ("0.weight", 0, 1), ("0.weight", 0, 2), ("0.bias", 0)}
-    assert kinks <= at_kink if name == "huber" else kinks == at_kink  # whose slope alone has a kink
+    assert kinks <= at_kink if name == "huber" else kinks == at_kink  # only huber's slope has a kink
     wrong = nc.check_gradients(model, x, y, lambda p, y: loss(p, y, 1.00001), raise_error=False)
     assert wrong.kinks == result.kinks
     assert not any(block.ok for block in wrong.blocks)
@@ -153,7 +153,7 @@ def test_entries_are_left_out_where_the_loss_has_a_kink(name):
 @pytest.mark.parametrize("jump", [1.0, 1e-3, 1e-6, 1e-7, 1e-8, 1e-10])
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_kink_in_reach_of_the_shortest_step_is_no_mistake(order, jump):
-    """Wherever it is, however small: it is either left out or within the errors that are seen."""
+    """Wherever the kink is and however small: it is left out or stays within the error bound."""
     model = nc.Sequential(nc.Dense(1, 1, bias=False), dtype=np.float64)
     model.parameters[:] = 0.75
     left_out = []

@@ -1,4 +1,4 @@
-"""Gradients of whole models against central differences, and whether that check would notice a mistake."""
+"""Gradients of whole models against central differences, and whether that check detects errors."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ ENDINGS = {
 
 
 def grow(draw, value, width, shared):
-    """One more storey: a new layer, a layer used before, or two branches that meet again."""
+    """Adds a new layer, a layer used before, or two branches that join again."""
     kind = draw(st.sampled_from(["dense", "shared", "sum", "product", "concatenation"]))
     out = width if kind == "shared" else draw(st.integers(1, 65))
     names = [name for name in sorted(ACTIVATIONS) if out > 1 or "softmax" not in name]
@@ -47,7 +47,7 @@ def grow(draw, value, width, shared):
 
 @st.composite
 def problems(draw):
-    """A random graph in float64 with a batch, targets, a loss, and perhaps sample weights."""
+    """A random float64 graph with a batch, targets, a loss and perhaps sample weights."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     width = draw(st.integers(1, 65))
     x = value = nc.Input(width)
@@ -60,7 +60,7 @@ def problems(draw):
     if ENDINGS[loss] is not None:
         value = ENDINGS[loss]()(value)
     model = nc.Model(x, value, dtype=np.float64, seed=draw(st.integers(0, 1000)))
-    model.parameters[:] += 0.1 * random.standard_normal(model.parameters.size)  # biases too
+    model.parameters[:] += 0.1 * random.standard_normal(model.parameters.size)  # moves biases away from 0 too
     rows = draw(st.integers(1, 33))
     if loss.endswith("cross_entropy") and loss.split("_")[0] in ("cross", "softmax") and draw(st.booleans()):
         y = random.integers(0, classes, rows)
@@ -92,7 +92,7 @@ def test_gradients_of_random_graphs():
 
 class Backpropagation:
     """A network by hand: two uses of one layer, a sum of two branches, softmax cross-entropy with sample
-    weights. `mistake` names the one thing that `gradients` does wrong; None: nothing."""
+    weights. `mistake` names the error that `gradients` makes, or is None."""
 
     def __init__(self, mistake=None):
         self.mistake = mistake
@@ -162,7 +162,7 @@ class Backpropagation:
         return grad_w, grad_b, grad_v, grad_c
 
     def check(self, monkeypatch):
-        """check_gradients, with the gradients by hand in place of the library's."""
+        """Runs check_gradients with the manual gradients in place of the library's."""
         make_objective = gradcheck.make_objective
 
         def with_own_gradients(model, *arguments):
@@ -292,7 +292,7 @@ def test_another_call_ends_what_backward_may_use():
         with pytest.raises(RuntimeError, match="backward needs the values of a forward pass"):
             model.backward(gradient)
     model.forward(x)
-    for _ in range(2):  # predictions and evaluations have their own memory
+    for _ in range(2):  # predictions and evaluations use separate memory
         model.predict(x[:1])
         trainer.evaluate(x, gradient)
         model.backward(gradient)

@@ -1,4 +1,4 @@
-"""Errors lead to what is wrong: the loss that fits an output, the column that lacks, the nearest name."""
+"""Errors help: they name the loss that fits an output, the missing column, or the nearest name."""
 
 import re
 from pathlib import Path

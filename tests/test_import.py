@@ -1,4 +1,4 @@
-"""What an import costs: in time, and in what else it brings in."""
+"""The cost of an import: its time and the modules that it loads."""
 
 import json
 import os
@@ -32,4 +32,4 @@ def test_import_brings_in_nothing_heavy():
 
 def test_import_takes_less_than_30_ms_beyond_numpy():
     measure()  # compiles the bytecode
-    assert min(measure()["seconds"] for _ in range(9)) < 0.030  # of this thread: NumPy's others wait busily
+    assert min(measure()["seconds"] for _ in range(9)) < 0.030  # of this thread: NumPy's others spin

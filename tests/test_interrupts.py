@@ -1,4 +1,4 @@
-"""Ctrl-C: every call that goes through many samples ends within 100 ms, and leaves the model as it was."""
+"""Ctrl-C ends every call over many samples within 100 ms and leaves the model valid."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ import nncore as nc
 from nncore import functional as F
 
 ROWS, FEATURES, WIDTH = 12_000, 64, 2000  # a forward pass takes about a second
-DELAY = 0.3  # seconds of the call until the signal comes
-LIMIT = 0.1 + 0.05  # seconds of the main thread's own time; others may have the processor
+DELAY = 0.3  # seconds into the call before the signal
+LIMIT = 0.1 + 0.05  # processor seconds of the main thread, as others may have the processor
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def one_thread() -> Iterator[None]:
 
 
 class Interrupt:
-    """Sends a signal after DELAY, and knows how much the main thread has computed since."""
+    """Sends a signal after DELAY and measures the main thread's processor time since."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         self.sent = 0.0
@@ -51,7 +51,7 @@ def time_to_end(call: Callable[[], object]) -> float:
 
     def run() -> None:
         call()
-        time.sleep(60)  # the signal is on its way
+        time.sleep(60)  # waits for the signal
 
     interrupt = Interrupt()
     with pytest.raises(KeyboardInterrupt):
@@ -60,7 +60,7 @@ def time_to_end(call: Callable[[], object]) -> float:
 
 
 class Case:
-    """A model wide enough, and its samples: one row, again and again."""
+    """A wide model, and samples that repeat one row."""
 
     def __init__(self) -> None:
         self.model = nc.mlp([FEATURES, WIDTH, WIDTH, 4], activation="tanh", output="softmax", seed=0)
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_a_call_and_changes_nothing(name: str) -> None:
     before, gradients = case.numbers(), case.model.gradients.copy()
     assert time_to_end(lambda: CALLS[name](case)) < LIMIT
     steps = case.trainer.optimizer.state(case.model.store).steps
-    if steps == 1:  # no step of a fit was whole
+    if steps == 1:  # no step of the fit was complete
         assert case.numbers() == before
     if "gradients" in name:
         assert np.array_equal(case.model.gradients, gradients)
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_a_call_and_changes_nothing(name: str) -> None:
     for _ in range(steps - 1):
         expected.trainer.step(case.x[:4000], case.y[:4000])
     if "fit" not in name:
-        case.trainer.step(case.x[:4], case.y[:4])  # and can be used as if nothing had been
+        case.trainer.step(case.x[:4], case.y[:4])  # and remains usable
         expected.trainer.step(case.x[:4], case.y[:4])
         assert case.numbers() == expected.numbers()
 

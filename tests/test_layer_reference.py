@@ -1,4 +1,4 @@
-"""Layers with parameters or state against PyTorch in float64, which record_layers.py recorded."""
+"""Layers with parameters or state against PyTorch in float64, as recorded by record_layers.py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 import nncore as nc
 
 TOLERANCE = 1e-12
-FLOOR = 1e-14  # of the largest of its array: what sums that nearly cancel may be off by
+FLOOR = 1e-14  # relative to the array's largest element, for sums that nearly cancel
 
 with np.load(Path(__file__).parent / "reference" / "layers.npz") as file:
     RECORDED: dict[str, NDArray[Any]] = dict(file)

@@ -1,4 +1,4 @@
-"""Layers and symbolic values: what they describe, which parameters they get, and when."""
+"""Layers and symbolic values: descriptions, parameters, and when parameters are created."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_dense_without_bias():
     assert layer.bias is None
     assert layer.grad_bias is None
     assert model.parameters.size == 6
-    with pytest.raises(ValueError, match="bias must be set where there is one"):
+    with pytest.raises(ValueError, match="bias must belong to a layer with bias=True"):
         layer.bias = np.zeros(2)
 
 
@@ -68,7 +68,7 @@ def test_initializers_have_their_standard_deviation(initializer, spread):
     layer = nc.Dense(300, 200, weight_initializer=initializer)
     nc.Sequential(layer, seed=1)
     count = layer.weight.size
-    assert abs(layer.weight.std() / spread - 1) < 5 / np.sqrt(count)  # five standard errors and more
+    assert abs(layer.weight.std() / spread - 1) < 5 / np.sqrt(count)  # at least five standard errors
     assert abs(layer.weight.mean()) < 5 * spread / np.sqrt(count)
     assert not layer.bias.any()
 
@@ -105,7 +105,7 @@ def test_weight_decay_is_for_weights():
     layer = nc.Dense(2, 2, bias_initializer=nc.Constant(1))
     model = nc.Sequential(layer, seed=0)
     before = layer.weight.copy()
-    nc.AdamW(0.1, weight_decay=0.5).step(model)  # all gradients are 0: only the decay moves anything
+    nc.AdamW(0.1, weight_decay=0.5).step(model)  # all gradients are 0: only the decay has an effect
     np.testing.assert_allclose(layer.weight, before * 0.95, rtol=2e-7)
     assert (layer.bias == 1).all()
 

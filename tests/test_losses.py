@@ -1,4 +1,4 @@
-"""Every loss of the core's table, against the formulas of oracles.py and through models."""
+"""Every loss of the core against the formulas in oracles.py, alone and in models."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from oracles import LOSSES
 ENTRIES = _core.entries["losses"]
 NAMES = [entry["name"] for entry in ENTRIES]
 ROWS = 7
-OUTPUTS = 6  # even: gaussian_nll takes no others
+OUTPUTS = 6  # even, as gaussian_nll requires
 STEP = 1e-3
 
 for_every_loss = pytest.mark.parametrize("entry", ENTRIES, ids=NAMES)
@@ -37,7 +37,7 @@ def test_every_entry_has_an_oracle_and_a_class_and_functions() -> None:
 
 
 def parameters_of(entry: dict[str, Any], width: int = OUTPUTS) -> list[dict[str, Any]]:
-    """The entry's own, and others: a number, and a number for each column where that is allowed."""
+    """The defaults and other parameters: one number, and one for each column where allowed."""
     choices: list[dict[str, Any]] = [{p["name"]: p["default"] for p in entry["parameters"]}]
     for p in entry["parameters"]:
         other = 0.7 * p["default"] + 0.1 * min(p["range"]["high"], 1.0)
@@ -48,7 +48,7 @@ def parameters_of(entry: dict[str, Any], width: int = OUTPUTS) -> list[dict[str,
 
 
 def draw(entry: dict[str, Any], rows: int = ROWS, outputs: int = OUTPUTS) -> tuple[NDArray, NDArray]:
-    """Prediction and target that the loss takes, no difference nearer to a kink than differences reach."""
+    """A valid prediction and target, too far from kinks for differences to reach them."""
     rng = np.random.default_rng(rows)
     width = _core.Loss(entry["name"]).target_features(outputs)
     low, high = (0.2, 0.8) if entry["activation"] else (-3.0, 3.0)
@@ -65,7 +65,7 @@ def draw(entry: dict[str, Any], rows: int = ROWS, outputs: int = OUTPUTS) -> tup
 
 
 def slopes(entry: dict[str, Any], prediction: NDArray, target: NDArray, parameters: dict) -> NDArray:
-    """The oracle's gradient by differences, whose own error is of the fifth derivative and STEP^4."""
+    """The oracle's gradient by differences, with an error of order STEP^4 times the fifth derivative."""
     gradient = np.empty_like(prediction)
     for column in range(prediction.shape[1]):
 

@@ -1,4 +1,4 @@
-"""Masked arrays of numpy.ma: used as their data where nothing is masked, and refused where something is."""
+"""numpy.ma arrays count as plain data if nothing is masked, and are rejected otherwise."""
 
 import re
 import subprocess
@@ -17,11 +17,11 @@ from nncore import _core
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 Y, LABELS, WEIGHT = X[:, :2].copy(), np.array([0, 1, 1, 0]), np.array([1.0, 2.0, 0.5, 1.0])
-FILL = 1e20  # what lies under a mask
+FILL = 1e20  # the value under a mask
 
 
 def masked(array: Any, *places: Any) -> Any:
-    """A masked array with a mask of its own, and FILL where it is set."""
+    """A masked array with its own mask and FILL under it."""
     result = np.ma.masked_array(array, mask=np.zeros(np.shape(array), bool), copy=True)
     for place in places:
         result.data[place] = FILL if result.dtype.kind == "f" else 1
@@ -40,7 +40,7 @@ def snapshot(trainer: nc.Trainer) -> list[Any]:
 
 
 class Variable:
-    """What makes an array of itself, as the variables of netCDF4 do."""
+    """An object that converts itself to an array, like netCDF4 variables."""
 
     def __init__(self, array: NDArray) -> None:
         self.array = array
@@ -174,7 +174,7 @@ def test_the_gradient_of_backward() -> None:
         with pytest.raises(ValueError, match=rf"^grad_output must have no masked entries; got {SECOND}"):
             model.backward(given)
         assert np.array_equal(model.gradients, before)
-    model.backward(masked(Y))  # the forward pass is still there
+    model.backward(masked(Y))  # the forward pass is still available
     assert model.gradients.any()
 
 
@@ -209,7 +209,7 @@ FORMS: dict[str, Callable[[NDArray], Any]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_without_masked_entries_they_are_data(form: str) -> None:
-    seen: list[type] = []  # by a metric
+    seen: list[type] = []  # the types seen by a metric
 
     def metric(y_true: Any, y_pred: Any) -> float:
         seen.extend((type(y_true), type(y_pred)))

@@ -1,6 +1,6 @@
-"""docs/math.md, rows that are functions: each formula as plain Python loops, and against central differences.
+"""The functions of docs/math.md, against plain Python loops and central differences.
 
-One test is named after each heading under "Rows" of that page, here or in test_math_models.py.
+For each heading under "Rows" of that page there is one test, here or in test_math_models.py.
 """
 
 import math
@@ -49,7 +49,7 @@ def test_layer_jacobians() -> None:
         for array, gradient in ((x, grad_x), (weight, grad_weight), (bias, grad_bias)):
             assert_gradient(u_k, array, gradient)
 
-        # The fourth: of W_k f(x) + b_k.
+        # The fourth derivative: of W_k f(x) + b_k.
         grad_inner, _, _ = F.dense_backward(e_k, inner, weight)
         grad_x = F.sigmoid_backward(grad_inner, inner)
         for j in range(4):
@@ -149,7 +149,7 @@ def test_softmax() -> None:
         assert_same(logs[n], [math.log(v) for v in expected], operations=20)
         assert_same(math.fsum(y[n]), 1.0, operations=12)
 
-    # The Jacobian a row at a time: row k is the backward of e_k.
+    # The Jacobian row by row: row k is the backward pass of e_k.
     for k in range(5):
         e_k = np.zeros((3, 5))
         e_k[:, k] = 1.0
@@ -174,7 +174,7 @@ ELEMENTWISE: dict[str, tuple[Callable[[float], float], Callable[[float], float]]
     "relu": (lambda z: max(z, 0.0), lambda z: 1.0 if z > 0 else 0.0),
 }
 
-#: Where an elementwise activation has no derivative; the others have one everywhere.
+#: The points without a derivative; other elementwise activations have none.
 KINKS: dict[str, tuple[float, ...]] = {"relu": (0.0,)}
 
 
@@ -264,7 +264,7 @@ def test_gaussian_nll() -> None:
         sample = 0.0
         for k in range(2):
             mean, variance = a[n, k], math.exp(a[n, 2 + k])
-            # Minus the logarithm of the density, but for log(2 pi) / 2.
+            # Minus the logarithm of the density, without log(2 pi) / 2.
             density = math.exp(-((mean - y[n, k]) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
             sample += -math.log(density) - math.log(2 * math.pi) / 2
             expected[n, k] = (mean - y[n, k]) / variance
@@ -293,7 +293,7 @@ def test_cross_entropy() -> None:
     assert_same(from_labels, from_one_hot, operations=4)
     assert_same(label_gradient, gradient, operations=4)
 
-    # y_k = 0 contributes 0, also where the probability is 0.
+    # y_k = 0 contributes 0, even if the probability is 0.
     value, gradient = F.cross_entropy_and_gradient(np.array([[0.0, 0.25, 0.75]]), np.array([[0.0, 1.0, 0.0]]))
     assert_same(value, math.log(4.0), operations=4)
     assert_same(gradient, [[0.0, -4.0, 0.0]], operations=4)
@@ -320,7 +320,7 @@ def test_softmax_cross_entropy() -> None:
             p = softmax(z[n].tolist())
             samples.append(-sum(y[n, k] * math.log(p[k]) for k in range(5)))
             for i in range(5):
-                # Through the full Jacobian, and in closed form.
+                # From the full Jacobian, and in closed form.
                 for k in range(5):
                     expected[n, i] += -y[n, k] / p[k] * p[i] * ((1.0 if i == k else 0.0) - p[k])
                 assert_same(p[i] * sum(y[n]) - y[n, i], expected[n, i], operations=60, scale=4.0)
@@ -330,7 +330,7 @@ def test_softmax_cross_entropy() -> None:
         assert_same(gradient, expected, operations=60, scale=4.0)
         assert_gradient(lambda y=y: F.softmax_cross_entropy(z, y, reduction="sum"), z, gradient)
 
-        # The same by the separate steps.
+        # The same in separate steps.
         a = F.softmax(z)
         _, grad_a = F.cross_entropy_and_gradient(a, y, reduction="sum")
         assert_same(F.softmax_backward(grad_a, a), expected, operations=60, scale=4.0)
@@ -366,7 +366,7 @@ def test_sigmoid_cross_entropy() -> None:
     assert F.sigmoid_cross_entropy(far, np.array([[1.0, 0.0]])) == 0.0
 
 
-# The page and this file name the same things ---------------------------------------------------------------
+# The page and this file name the same rows -----------------------------------------------------------------
 
 
 def rows_of_the_page() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""docs/math.md, rows that are models: each formula as plain Python loops, and against central differences."""
+"""The models of docs/math.md, against plain Python loops and central differences."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ def dense(in_features: int, out_features: int, seed: int) -> nc.Dense:
 
 
 def set_parameters(*layers: nc.Dense) -> None:
-    """Weights and biases with nothing special about them; layers own arrays once a model is made of them."""
+    """Sets random weights and biases. Layers have arrays only once a model is built from them."""
     for seed, one in enumerate(layers):
         one.weight[...] = draw(*one.weight.shape, seed=seed) / math.sqrt(one.weight.shape[1])
         one.bias[...] = draw(*one.bias.shape, seed=100 + seed) / 2
@@ -43,7 +43,7 @@ def graph(x: object, y: object) -> nc.Model:
 
 
 def assert_model_gradients(model: nc.Model, x: Array, y: Array, loss: str) -> None:
-    """All of model.gradients against central differences of the loss computed from predictions alone."""
+    """Compares all of model.gradients with central differences of the loss of predictions."""
     value = model.loss_and_gradients(x, y, loss)
     gradients = model.gradients.copy()
 
@@ -92,7 +92,7 @@ def test_delta_recursion() -> None:
 
     model.loss_and_gradients(x, t, "half_squared_error")
     for one, expected in zip(layers, deltas, strict=True):
-        assert_same(one.grad_bias, expected, operations=100)  # a batch of one: the gradient is delta itself
+        assert_same(one.grad_bias, expected, operations=100)  # for one sample the gradient is delta itself
     assert_model_gradients(model, x, t, "half_squared_error")
 
 
@@ -111,7 +111,7 @@ def test_two_layer_linear() -> None:
     assert first.grad_weight.tolist() == [[3.5, 7.0], [-8.5, -17.0]]
     assert_model_gradients(model, x, y, "half_squared_error")
 
-    # Any number of layers: delta of each is delta of the next through its weights.
+    # For any number of layers, each delta follows from the next layer's delta and weights.
     layers = [dense(3, 4, 0), dense(4, 2, 1), dense(2, 5, 2), dense(5, 3, 3)]
     model = sequential(*layers)
     set_parameters(*layers)
@@ -174,7 +174,7 @@ def test_shared_weights() -> None:
             for j in (1, 2):
                 assert_same(shared.grad_weight[i - 1, j - 1], terms[k, i, j], operations=16, scale=4.0)
 
-    # All of it for a batch: dL/dW = delta2^T z1 + delta1^T x, dL/db = sum (delta2 + delta1).
+    # For a whole batch: dL/dW = delta2^T z1 + delta1^T x, dL/db = sum (delta2 + delta1).
     x, y = draw(3, 2, seed=5), draw(3, 2, seed=6)
     model.loss_and_gradients(x, y, "half_squared_error")
     grad_weight, grad_bias = np.zeros((2, 2)), np.zeros(2)
@@ -194,7 +194,7 @@ def test_shared_weights() -> None:
 
 @pytest.mark.parametrize("pattern", ["s", "sss", "ssss", "sssss", "so", "os", "sos", "soso", "ossos"])
 def test_shared_weights_at_any_depth(pattern: str) -> None:
-    """s: the shared layer, o: an own one; tanh between."""
+    """s is the shared layer, o another one, with tanh in between."""
     source = nc.Input(3)
     shared, own, value = dense(3, 3, 99), [], source
     for position, kind in enumerate(pattern):
@@ -233,7 +233,7 @@ JOINS = {"add": nc.Add, "subtract": nc.Subtract, "multiply": nc.Multiply, "conca
 
 @pytest.mark.parametrize("join", JOINS)
 def test_computational_graph(join: str) -> None:
-    """A diamond: h = tanh(first x) feeds left and right, whose results meet; then a last layer."""
+    """A diamond: h = tanh(first x) feeds left and right, whose results join before a last layer."""
     joined = JOINS[join]()
     width = 6 if join == "concatenate" else 3
     first, left, right, last = dense(2, 4, 0), dense(4, 3, 1), dense(4, 3, 2), dense(width, 2, 3)
@@ -397,7 +397,7 @@ def test_sigmoid_mlp() -> None:
 
 
 def train(model: nc.Model, x: Array, y: Array, epochs: dict[float, int]) -> None:
-    """Full batches of Adam, at falling learning rates."""
+    """Trains with Adam on full batches, at falling learning rates."""
     for rate, count in epochs.items():
         trainer = nc.Trainer(model, loss="mean_squared_error", optimizer=nc.Adam(rate), seed=0)
         trainer.fit(x, y, epochs=count, batch_size=len(x), shuffle=False, progress=False)
@@ -405,9 +405,7 @@ def train(model: nc.Model, x: Array, y: Array, epochs: dict[float, int]) -> None
 
 def test_square_function() -> None:
     model = nc.mlp([1, 16, 1], activation="tanh", dtype=np.float64, seed=0)
-    x = -np.cos(np.linspace(0.0, np.pi, 64))[
-        :, None
-    ]  # closer together towards the ends, where fits are worst
+    x = -np.cos(np.linspace(0.0, np.pi, 64))[:, None]  # denser towards the ends, where fits are worst
     train(model, x, x**2, {2e-2: 2000, 5e-3: 2000, 1e-3: 1000})
     between = np.linspace(-1.0, 1.0, 1001)[:, None]
     assert np.max(np.abs(model.predict(between) - between**2)) <= 0.01

@@ -1,4 +1,4 @@
-"""Metrics: their names, and that those of the library go through their samples in chunks."""
+"""Metrics: their names, and that the library's metrics process samples in chunks."""
 
 import tracemalloc
 from typing import Any

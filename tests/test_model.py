@@ -1,4 +1,4 @@
-"""Models: building, names, stores, computing, copies."""
+"""Models: construction, names, stores, computation and copies."""
 
 import copy
 import gc
@@ -94,7 +94,7 @@ def test_layers_of_different_stores_do_not_mix():
     nc.Sequential(old)
     with pytest.raises(ValueError, match="Build the largest model first"):
         nc.Sequential(old, new)
-    assert new.store is None  # nothing was bound on the way
+    assert new.store is None  # the failed build bound nothing
 
 
 def test_a_store_keeps_its_dtype_and_seed():
@@ -219,7 +219,7 @@ def test_soft_update_moves_a_fraction_of_the_way():
 def test_a_copy_of_a_part_pairs_arrays_by_name():
     x = RNG.standard_normal((4, 2))
     first, second = nc.Dense(2, 2), nc.Dense(2, 2)
-    part = nc.Sequential(first, second, first, seed=0)[1:]  # reads its layers in another order than the store
+    part = nc.Sequential(first, second, first, seed=0)[1:]  # its layers have another order than in the store
     twin = part.copy()
     assert np.array_equal(twin.predict(x), part.predict(x))
     twin.parameters[:] = 0
@@ -315,4 +315,4 @@ def test_a_model_goes_when_it_is_not_needed():
     store = weakref.ref(model.store)
     del model
     gc.collect()
-    assert store() is None  # the optimizer's state does not hold it
+    assert store() is None  # the optimizer's state does not keep it alive

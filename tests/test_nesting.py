@@ -1,4 +1,4 @@
-"""Models as layers: names, shared parameters, gradients, files, and stores that become one."""
+"""Models as layers: names, shared parameters, gradients, files and merged stores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nested(**options):
 
 
 def heads(x, **options):
-    """A model of two outputs applied to a value."""
+    """Applies a model with two outputs to a value."""
     z = nc.Input(4)
     hidden = nc.Tanh()(nc.Dense(4, 3)(z))
     outputs = [nc.Dense(3, 2)(hidden), nc.Dense(3, 1, name="value")(hidden)]
@@ -37,7 +37,7 @@ def two_heads(**options):
 
 
 def twice(**options):
-    """One model used twice, and what it makes of both values joined."""
+    """A model that uses another one twice and joins the results."""
     shared = encoder(name="shared")
     a, b = nc.Input(4, name="a"), nc.Input(4, name="b")
     return nc.Model([a, b], nc.Dense(3, 1)(shared(a) - shared(b)), **options)
@@ -49,7 +49,7 @@ def deep(**options):
 
 
 def sharing(**options):
-    """Two models of one trunk, built after the one that holds all."""
+    """Two models with a common trunk, built after the model that holds all layers."""
     x = nc.Input(4)
     trunk, policy, value = nc.Dense(4, 3, name="trunk"), nc.Dense(3, 2), nc.Dense(3, 1)
     hidden = trunk(x)
@@ -196,7 +196,7 @@ def test_outputs_that_nobody_uses_are_left_out():
     model = nc.Model(x, value)
     assert [node.name for node in model.graph.nodes] == ["input", "heads.0", "heads.1", "heads.value"]
     assert model.predict(X).shape == (7, 1)
-    assert "heads.2.weight" in model.named_parameters()  # a part of the model all the same
+    assert "heads.2.weight" in model.named_parameters()  # still a part of the model
     trainer = nc.Trainer(model, "mean_squared_error", nc.SGD(0.1))
     unused = model["heads"][2].weight.copy()
     trainer.step(X, Y[:, :1])
@@ -301,7 +301,7 @@ def test_a_checkpoint_of_a_nested_model_goes_on_with_equal_bits(tmp_path):
     assert np.array_equal(first.model.parameters, second.model.parameters)
 
 
-# What is refused ------------------------------------------------------------------------------------------
+# Rejected models ------------------------------------------------------------------------------------------
 
 
 def test_trainers_of_before_are_refused():

@@ -1,4 +1,4 @@
-"""nncore._core: what networks take, return, hold and release."""
+"""nncore._core: arguments and results of networks, and references that they hold."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from nncore import _core
 from small_networks import CROSS_ENTROPY, DTYPES, chain, draw, snapshot, train_epoch, train_step, unchanged
 
-# What networks take ------------------------------------------------------------------------------------
+# Arguments ---------------------------------------------------------------------------------------------
 
 
 NUMBERS = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g"]
@@ -131,7 +131,7 @@ def test_values_that_cannot_be_learned_from() -> None:
                     call(model, x, y, sample_weight=np.array([1.0, weight, 1.0, 1.0]))
             with pytest.raises(ValueError, match="sample_weight must be positive for at least one sample"):
                 call(model, x, y, sample_weight=np.zeros(4))
-    # Rows that are not asked for do not matter.
+    # Unused rows do not matter.
     assert np.isfinite(train_epoch(model, x, nan, rows=np.array([0, 1, 3])).mean_loss)
     weight = np.array([1.0, np.nan, 1.0, 1.0])
     assert np.isfinite(train_epoch(model, x, y, rows=np.array([0, 2]), sample_weight=weight).mean_loss)
@@ -181,7 +181,7 @@ def test_several_inputs() -> None:
     assert not np.any(shared)
 
 
-# What predict returns ----------------------------------------------------------------------------------
+# Results of predict ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -197,13 +197,13 @@ def test_predict_into_out(dtype: DTypeLike) -> None:
 
 
 def test_what_one_call_filled_the_next_leaves_alone() -> None:
-    """Calls of one size share a workspace, which computes results in the caller's arrays where it can."""
+    """Calls of one size share a workspace, which computes results in the caller's array if possible."""
     model, x, other = chain([3, 4, 2]), draw(5, 3), draw(5, 3, seed=1)
     expected = model.network.predict(x)
     expected_other = model.network.predict(other)
     first, base = np.zeros((5, 2), np.float32), np.zeros((5, 3), np.float32)
     model.network.predict(x, first)
-    model.network.predict(other, base[:, :2])  # with gaps: not computed there
+    model.network.predict(other, base[:, :2])  # has gaps, so not computed in place
     assert np.array_equal(first, expected)
     assert np.array_equal(base[:, :2], expected_other)
     assert not np.any(base[:, 2])
@@ -319,9 +319,9 @@ def test_backward() -> None:
         ):
             with pytest.raises(error, match=r"^grad_output must have"):
                 model.network.backward(wrong)
-    model.network.backward(grad)  # what was wrong could be put right
+    model.network.backward(grad)  # after rejected gradients, a valid one still works
     assert np.array_equal(model.store.gradients, expected)
-    model.network.backward(2 * grad)  # as often as there are gradients for one forward pass
+    model.network.backward(2 * grad)  # and backward may run repeatedly after one forward pass
     assert np.array_equal(model.store.gradients, 2 * expected)
 
 

@@ -1,4 +1,4 @@
-"""nncore._core: who may use a network at the same time, and what goes on meanwhile."""
+"""nncore._core: concurrent use of a network, and other threads during a call."""
 
 import signal
 import threading
@@ -34,8 +34,8 @@ def test_calls_into_a_model_inside_its_step() -> None:
         steps = model.state.steps
         with pytest.raises(RuntimeError, match="another call"):
             train_epoch(model, x, y, tick=lambda *_, call=call: call())
-        assert model.state.steps == steps + 1  # the step before the tick is whole
-    model.network.predict(x)  # and the model is free again
+        assert model.state.steps == steps + 1  # the step before the tick is complete
+    model.network.predict(x)  # the model is free again
 
 
 def test_a_thread_cannot_predict_while_another_trains() -> None:
@@ -133,7 +133,7 @@ def test_a_signal_ends_an_epoch_after_a_whole_step() -> None:
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with pytest.raises(KeyboardInterrupt):  # once there were steps
+        with pytest.raises(KeyboardInterrupt):  # after some steps
             train_epoch(
                 model,
                 x,

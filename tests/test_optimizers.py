@@ -1,4 +1,4 @@
-"""Every optimizer of the core's table against an independent formula (tests/oracles.py) and PyTorch."""
+"""Compares every optimizer of the core with an independent formula (tests/oracles.py) and PyTorch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +22,11 @@ with np.load(Path(__file__).parent / "reference" / "optimizers.npz") as file:
 
 
 def forms(kind: str) -> list[dict[str, Any]]:
-    """Hyperparameters with and without what is off by default, and with all others changed."""
+    """Hyperparameters with each default-off option on and off, and all other values changed."""
     found: list[dict[str, Any]] = [{}]
     for parameter in ENTRIES[kind]["parameters"]:
         name, default = parameter["name"], parameter["default"]
-        if default != 0.0:  # a fraction stays one
+        if default != 0.0:  # a fraction stays a fraction
             found = [{**form, name: default * 0.75} for form in found]
         else:
             found += [{**form, name: True if parameter["choices"] else 0.25} for form in found]

@@ -1,4 +1,4 @@
-"""Pickles and deep copies: of each object, what is shared within one, and that it goes on with equal bits."""
+"""Pickles and deep copies: of each object, shared objects within a pickle, and equal bits afterwards."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Best(nc.Callback):
 
 @ways
 def test_a_callback_may_copy_the_trainer(way: Callable[[Any], Any]) -> None:
-    """The copy goes on as the fit would have, callbacks that wait included."""
+    """The copy continues like the original fit, including callbacks that are still pending."""
     trainer, best = regressor(), Best(way)
     trainer.fit(X, Y, epochs=4, progress=False, callbacks=[nc.EarlyStopping(9, "loss", False), best])
     again, stopping = best.kept, nc.EarlyStopping(9, "loss", False)
@@ -183,7 +183,7 @@ sys.stdout.write(trainer.model.parameters.tobytes().hex())
     assert done.stdout.decode() == trainer.model.parameters.tobytes().hex()
 
 
-# What is shared within one pickle ------------------------------------------------------------------------
+# Shared objects within a pickle --------------------------------------------------------------------------
 
 
 def agent() -> dict[str, nc.Model]:
@@ -338,7 +338,7 @@ def test_a_layer_keeps_its_options_and_arrays(name: str, way: Callable[[Any], An
         assert np.array_equal(getattr(bound, key), getattr(layer, key))
         assert not np.shares_memory(getattr(bound, key), getattr(layer, key))
     if layer.has_arrays:
-        twin = nc.Sequential(bound, in_features=3)  # goes on working on the copied store
+        twin = nc.Sequential(bound, in_features=3)  # keeps using the copied store
         assert twin.store is bound.store
         assert np.array_equal(twin.predict(X), nc.Sequential(layer, in_features=3).predict(X))
 
@@ -475,7 +475,7 @@ def test_epochs_are_whole_for_who_reads_meanwhile() -> None:
 
     def read() -> None:
         while not done.is_set():
-            lengths = list(map(len, dict.values(found)))  # of one moment
+            lengths = list(map(len, dict.values(found)))  # a consistent snapshot
             if len(set(lengths)) > 1:
                 wrong.append(lengths)
 

@@ -1,4 +1,4 @@
-"""Forks, threads and interrupts: what a long-lived process does to a library that has threads of its own."""
+"""Forks, threads and interrupts in a long-lived process, for a library that has its own threads."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ def two_threads():
 
 
 def run_forked(work):
-    """What work() returns (a string) in a forked child; fails after a time-out."""
+    """The string that work() returns in a forked child. Fails after a timeout."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -133,8 +133,8 @@ def test_training_a_model_that_is_in_use_is_an_error():
     nc.Trainer(trainer.model, loss, nc.SGD(0.1)).step(x, y)
     assert [name for name, _ in errors] == ["thread", "predict", "step", "copy"]
     assert all("model" in text for _, text in errors)
-    assert digest(trainer.model) == before  # the gradient was zero
-    trainer.model.predict(x)  # and the model is free again
+    assert digest(trainer.model) == before  # as the gradient was zero
+    trainer.model.predict(x)  # the model is free again
 
 
 def test_a_callback_inside_an_epoch_cannot_use_the_model():
@@ -152,7 +152,7 @@ def test_a_callback_inside_an_epoch_cannot_use_the_model():
 
 
 def per_step_digests(epochs, batch_size):
-    """The hash after 0, 1, 2, ... steps, made one at a time."""
+    """The hashes after 0, 1, 2, ... single steps."""
     trainer = make_trainer()
     x, y = problem()
     digests = [digest(trainer.model)]
@@ -184,11 +184,11 @@ def test_ctrl_c_leaves_the_model_after_a_whole_step():
             trainer.fit(x, y, epochs=epochs, batch_size=batch_size, progress=False)
             finished = True
             timer.join(TIMEOUT)
-            time.sleep(TIMEOUT)  # the signal is on its way
+            time.sleep(TIMEOUT)  # waits for the signal
             pytest.fail("no interrupt came")
         except KeyboardInterrupt:
             interrupted += not finished
         steps = trainer.optimizer.state(trainer.model.store).steps
         assert digest(trainer.model) == expected[steps]
         assert trainer.history.epochs <= steps // steps_an_epoch <= trainer.history.epochs + 1
-    assert interrupted >= 20  # the moments were spread over the run
+    assert interrupted >= 20  # the interrupts were spread over the run

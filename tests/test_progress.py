@@ -1,4 +1,4 @@
-"""Progress: what a fit writes to stderr, how often, and that no fault of stderr or tqdm ends it."""
+"""Progress: the output of a fit on stderr, its frequency, and that faults of stderr and tqdm end no fit."""
 
 import errno
 import io
@@ -18,11 +18,11 @@ import nncore as nc
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4))
 Y = RNG.standard_normal((50, 2))
-STEPS = 5  # of an epoch
+STEPS = 5  # per epoch
 
 
 def half_squared(output, y):
-    """A loss in Python: the display is told of every step."""
+    """A Python loss, with which the display is updated at every step."""
     return 0.5 * float(((output - y) ** 2).sum()) / len(y), (output - y) / len(y)
 
 
@@ -38,7 +38,7 @@ def fit(epochs=3, *, of=None, **options):
 
 
 class Terminal(io.StringIO):
-    """Shows bars."""
+    """A terminal, which shows bars."""
 
     encoding = "utf-8"
 
@@ -47,7 +47,7 @@ class Terminal(io.StringIO):
 
 
 class Log:
-    """A replacement for stderr in programs without a console. It has `write` alone."""
+    """A replacement for stderr in programs without a console, with only `write`."""
 
     def __init__(self):
         self.text = ""
@@ -57,7 +57,7 @@ class Log:
 
 
 class Broken(Terminal):
-    """Works for some writes; from then on one method raises."""
+    """Works for some writes; after that, one method raises."""
 
     def __init__(self, error, *, writes=0, method="write", terminal=True):
         super().__init__()
@@ -87,7 +87,7 @@ def closed():
 
 
 def ascii_in_disguise():
-    """Says utf-8, so that bars have their characters, and can take no more than ASCII."""
+    """Claims utf-8, so that bars use Unicode, but accepts only ASCII."""
 
     class Disguised(io.TextIOWrapper):
         encoding = "utf-8"
@@ -117,7 +117,7 @@ FAULTS = {
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes where a test says so."""
+    """A clock that tests advance."""
 
     class Clock:
         now = 1000.0
@@ -126,7 +126,7 @@ def clock(monkeypatch):
             return self.now
 
         def after_epochs_of(self, seconds):
-            """A metric: an epoch takes so long."""
+            """A metric that makes an epoch take `seconds`."""
 
             def tick(y_true, y_pred):
                 self.now += seconds
@@ -141,16 +141,16 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def seconds_fly(monkeypatch):
-    """A second passes from each look at the clock to the next: everything is shown that can be."""
+    """Every reading of the clock advances it by a second, so that nothing is skipped."""
     monkeypatch.setattr(time, "monotonic", itertools.count(1000.0).__next__)
 
 
 def screen(text):
-    """The lines that stay. (A bar is drawn over itself.)"""
+    """The lines that remain. (A bar overwrites itself.)"""
     return [line.split("\r")[-1].rstrip() for line in text.split("\n")[:-1]]
 
 
-# No fault ends a fit ------------------------------------------------------------------------------------
+# Faults never end a fit ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("progress", ["auto", True, False])
@@ -228,7 +228,7 @@ print(trainer.fit(x, x[:, :1], epochs=3, progress={progress}).epochs)
 
 
 def run(progress, **options):
-    """A program of its own; what it says on stdout."""
+    """Runs a separate program and returns its stdout."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM.format(progress=repr(progress))]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, **options)
 
@@ -295,7 +295,7 @@ def test_other_options_are_refused_before_training(progress):
 
 
 def printed_epochs(text):
-    """The epochs whose lines were printed."""
+    """The epochs for which a line was printed."""
     return [int(line.split()[1].split("/")[0]) for line in text.splitlines()]
 
 
@@ -429,7 +429,7 @@ def test_a_bar_that_is_drawn_late_knows_when_its_epoch_began(clock, capsys):
     calls = itertools.count(1)
 
     def waiting(output, y):
-        if next(calls) == STEPS + 2:  # the epoch before was short
+        if next(calls) == STEPS + 2:  # the previous epoch was short
             clock.now += 90
         return half_squared(output, y)
 

@@ -1,4 +1,4 @@
-"""nncore against PyTorch in float64: what tests/reference/record_torch.py recorded, to 1e-12."""
+"""nncore against PyTorch in float64, as recorded by tests/reference/record_torch.py, to 1e-12."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def recorded(prefix: str, values: Mapping[str, NDArray] = RECORDED) -> dict[str,
 
 
 def assert_agrees(actual: object, expected: Array, what: str) -> None:
-    """In norm, and every entry against the largest of its array."""
+    """Compares norms, and each entry relative to the largest one of its array."""
     actual = np.asarray(actual)
     assert actual.shape == expected.shape, what
     difference = np.abs(actual - expected)
@@ -41,7 +41,7 @@ def assert_agrees(actual: object, expected: Array, what: str) -> None:
 
 
 def dense_layers(values: Mapping[str, NDArray]) -> list[nc.Dense]:
-    """Layers of the recorded shapes, without their values: those need a model first."""
+    """Layers of the recorded shapes. Setting their values requires a model first."""
     layers = []
     while (weight := values.get(f"weight{len(layers)}")) is not None:
         layers.append(nc.Dense(weight.shape[1], weight.shape[0]))
@@ -131,7 +131,7 @@ def test_forward_loss_and_gradients(name: str, weighted: str) -> None:
             assert_agrees(layer.grad_bias, values[f"{weighted}grad_bias{i}"], f"{how}: bias {i}")
 
     assert_gradients_agree("loss_and_gradients")
-    # The gradient of the loss from outside: through the output activation as it stands, not fused.
+    # An external gradient of the loss passes through the output activation, without fusion.
     model.gradients[...] = 0.0
     model.forward(values["x"])
     grad_x = model.backward(values[f"{weighted}grad_output"])

@@ -1,4 +1,4 @@
-"""Best weights come back however a fit ends, runs go on, and a save beside a fit writes a whole file."""
+"""Best weights return however a fit ends, runs resume, and saving during a fit writes complete files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class After(nc.Callback):
 
 
 class Rates(nc.Callback):
-    """A learning rate that makes things worse from an epoch on."""
+    """Raises the learning rate after some epoch, so that the loss grows."""
 
     def on_epoch_end(self, trainer: nc.Trainer, logs: Any) -> None:
         if trainer.history.epochs == 6:
@@ -96,7 +96,7 @@ def test_the_best_weights_come_back(ending: str) -> None:
 
 
 def test_they_come_back_from_within_an_epoch() -> None:
-    """The best epoch is the last whole one; the next ends half-way."""
+    """The best epoch is the last complete one; the next is interrupted."""
     calls: list[int] = []
     best: list[Any] = []
 
@@ -117,7 +117,7 @@ def test_they_come_back_from_within_an_epoch() -> None:
 
 def test_an_interrupt_at_any_line_leaves_all_of_them_or_none() -> None:
     def fit_until(line: int) -> int:
-        """Raises Ctrl-C at that line of what EarlyStopping's on_fit_end does; returns how many there were."""
+        """Raises KeyboardInterrupt at a line of EarlyStopping's on_fit_end; returns the number of lines."""
         lines = 0
         kept: list[Any] = []
 
@@ -133,10 +133,10 @@ def test_an_interrupt_at_any_line_leaves_all_of_them_or_none() -> None:
             def on_epoch_end(self, trainer: nc.Trainer, logs: Any) -> None:
                 super().on_epoch_end(trainer, logs)
                 kept.append(trainer.model.parameters.copy())
-                trainer.optimizer.learning_rate = 0.5  # so that the first epoch is the best
+                trainer.optimizer.learning_rate = 0.5  # makes the first epoch the best
 
             def on_fit_end(self, trainer: nc.Trainer, logs: Any) -> None:
-                gc.disable()  # what other packages do when it runs is none of those lines
+                gc.disable()  # callbacks of the collector would add lines
                 sys.settrace(trace)
                 try:
                     super().on_fit_end(trainer, logs)
@@ -188,11 +188,11 @@ def test_on_fit_end_is_called_once_for_all_who_began() -> None:
     assert calls == ["a begin", "b begin", "a end", "b end"]
 
 
-# Runs go on ----------------------------------------------------------------------------------------------
+# Resumed runs --------------------------------------------------------------------------------------------
 
 
 def run(folder: Path, name: str, interrupt_after: int | None, order: int) -> tuple[Any, ...]:
-    """A run of many epochs, in one go, or interrupted and resumed by another trainer."""
+    """A run of many epochs, uninterrupted or resumed by another trainer."""
     best, last = folder / f"{name}_best", folder / f"{name}_last"
 
     def callbacks() -> list[nc.Callback]:
@@ -227,7 +227,7 @@ def test_an_interrupted_and_resumed_run_is_an_uninterrupted_one(order: int, tmp_
 
 
 def test_a_resumed_run_may_bring_other_callbacks(tmp_path: Path) -> None:
-    """A best file of before stays, a new EarlyStopping looks for a best of its own."""
+    """An earlier best file stays; a new EarlyStopping looks for its own best epoch."""
     trainer = make()
     fit(trainer, 8, Rates(), nc.Checkpoint(tmp_path / "best"), nc.Checkpoint(tmp_path / "last", None))
     best = nc.load(tmp_path / "best").parameters
@@ -259,7 +259,7 @@ def test_only_the_first_fit_after_a_restore_goes_on(tmp_path: Path) -> None:
         fit(trainer, 1, nc.EarlyStopping(3, "no_loss"), Resumed())
     fit(trainer, 1, Resumed())
     fit(trainer, 1, Resumed())
-    trainer.save(path)  # no fit is under way
+    trainer.save(path)  # outside a fit
     trainer.restore(path)
     fit(trainer, 1, Resumed())
     assert seen == [3]
@@ -288,12 +288,12 @@ def test_callbacks_keep_arrays_in_checkpoints(tmp_path: Path) -> None:
     assert [counter.count for counter in counters] == [5, 5]
 
 
-# Whoever saves meanwhile ---------------------------------------------------------------------------------
+# Saving during a fit -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def beside() -> Iterator[Callable[[Callable[[], object]], threading.Thread]]:
-    """Starts something in a thread; what it raises fails the test."""
+    """Runs a function in a thread; its exception fails the test."""
     errors: list[BaseException] = []
     threads: list[threading.Thread] = []
 
@@ -318,7 +318,7 @@ WIDE = 600
 
 
 def wide() -> nc.Trainer:
-    """All weights of a whole step are equal."""
+    """A trainer whose weights are all equal after a complete step."""
     layer = nc.Dense(WIDE, WIDE, weight_initializer=nc.Constant(1e-4))
     return nc.Trainer(nc.Sequential(layer, seed=0), "half_squared_error", nc.Adam(1e-5))
 
@@ -341,7 +341,7 @@ def test_an_autosave_thread_writes_whole_files(beside: Any, tmp_path: Path) -> N
 
 
 def test_a_model_that_is_trained_is_not_copied(beside: Any, tmp_path: Path) -> None:
-    """Within an epoch: RuntimeError. Between two: a whole model, and the fit goes on."""
+    """Copying raises RuntimeError within an epoch and gives a consistent model between epochs."""
     trainer, path = wide(), tmp_path / "model"
     trainer.model.save(path)
     x = np.ones((64, WIDE), np.float32)
@@ -365,10 +365,10 @@ def test_a_model_that_is_trained_is_not_copied(beside: Any, tmp_path: Path) -> N
 
 
 def test_nothing_is_written_to_a_model_that_is_trained(tmp_path: Path) -> None:
-    """From within a step, where the store is in use for certain."""
+    """Writes from within a step, when the store is certainly in use."""
     trainer, other = make(), make()
     path = tmp_path / "file"
-    trainer.model.parameters = np.full_like(trainer.model.parameters, 0.5)  # not what the others have
+    trainer.model.parameters = np.full_like(trainer.model.parameters, 0.5)  # differs from the other trainers
     trainer.save(path)
     weight = np.zeros((64, 4), np.float32)
     renamed = nc.Sequential(nc.Dense(4, 64, name="a"), nc.ReLU(), nc.Dense(64, 1, name="b"), seed=1)

@@ -1,6 +1,6 @@
-"""The rooms of python/nncore: what each may import, no circles, and how mistakes are worded.
+"""The rooms of python/nncore: allowed imports, no import cycles, and the form of error messages.
 
-The syntax trees are read, so that an import within a function or under TYPE_CHECKING counts too.
+Reads the syntax trees, so that imports within functions or under TYPE_CHECKING count too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from builds import REPOSITORY
 
 PACKAGE = REPOSITORY / "python" / "nncore"
 
-#: A module may import what stands in lines above its own, and in its own line what makes no circle.
+#: A module may import modules of earlier lines, and modules of its own line if this makes no cycle.
 ROOMS = (
     ("_core",),
     ("_names", "_errors", "_precision", "_tables", "_arrays", "_threads"),
@@ -34,7 +34,7 @@ ROOMS = (
 )
 LINES = {room: line for line, rooms in enumerate(ROOMS) for room in rooms}
 
-#: Messages that have another form, and why.
+#: Messages with another form, and the reason.
 OTHER_FORMS = {
     "NotImplementedError": "a method that a subclass has",
     "RuntimeError": "a call at the wrong time has no argument to name",
@@ -49,7 +49,7 @@ OTHER_FORMS = {
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """The modules of the package by their names within it: "" is the package itself."""
+    """The modules of the package by their names within it; "" is the package itself."""
     found = {}
     for file in [*root.rglob("*.py"), *root.rglob("*.pyi")]:
         parts = file.relative_to(root).with_suffix("").parts
@@ -58,7 +58,7 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imports(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """The modules of the package that a module imports, wherever it says so."""
+    """The modules of the package that a module imports anywhere in its code."""
     package = name.split(".") if file.stem == "__init__" else name.split(".")[:-1]
     package = [part for part in package if part]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -77,14 +77,14 @@ def imports(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def graph(root: Path) -> dict[str, set[str]]:
-    """Each module, and those that it imports."""
+    """Each module with the modules that it imports."""
     known = modules(root)
     sources = {name: file for name, file in known.items() if file.suffix == ".py"}  # stubs stand for _core
     return {name: set(imports(name, file, known)) for name, file in sources.items()}
 
 
 def offences(found: Mapping[str, set[str]]) -> list[str]:
-    """The imports against the order of rooms."""
+    """The imports that violate the order of rooms."""
     wrong = []
     for name, imported in found.items():
         for other in imported:
@@ -138,7 +138,7 @@ def test_circles_are_found(code: str, tmp_path: Path) -> None:
 
 
 def raised(file: Path) -> Iterator[tuple[str, str, int]]:
-    """What is raised in a file: the name of the error, the text of its message, and the line."""
+    """The errors raised in a file: the class, the text of the message, and the line."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             call = node.exc.func

@@ -1,4 +1,4 @@
-"""Saving on mounts that lack something, what killed saves leave, and names of any length."""
+"""Saving on limited file systems, leftovers of killed saves, and names of any length."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 def refusing(
     number: int, only: Callable[..., bool] = lambda *_: True, then: Any = None
 ) -> Callable[..., Any]:
-    """A function of the system that fails."""
+    """A system call that fails."""
 
     def refuse(*given: Any, **_: Any) -> Any:
         if only(*given):
@@ -45,7 +45,7 @@ def is_folder(descriptor: int) -> bool:
     return Path(f"/proc/self/fd/{descriptor}").is_dir()
 
 
-# What a mount lacks -------------------------------------------------------------------------------------
+# Limited file systems -----------------------------------------------------------------------------------
 
 LACKING = [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EROFS]
 
@@ -55,7 +55,7 @@ LACKING = [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.EACCES,
 def test_a_mount_that_lacks_something_is_written_to(
     path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int
 ) -> None:
-    for seed in (1, 2):  # a new name, and an old one
+    for seed in (1, 2):  # a new file, and an existing one
         with monkeypatch.context() as patch:
             patch.setattr(step, refusing(number))
             model(seed).save(path)
@@ -67,14 +67,14 @@ def test_a_mount_that_lacks_something_is_written_to(
 def test_a_file_in_its_place_is_never_reported_as_failed(
     path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Whatever the folder says afterwards."""
+    """The result of syncing the folder does not matter."""
     monkeypatch.setattr("os.fsync", refusing(number, is_folder, os.fsync))
     model().save(path)
     assert nc.load(path).seed == 0
 
 
 def test_a_folder_that_cannot_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One may write to it nevertheless."""
+    """A folder may be writable even so."""
     monkeypatch.setattr("os.open", refusing(errno.EACCES, lambda name, *_: Path(name).is_dir(), os.open))
     model().save(path)
     monkeypatch.undo()
@@ -114,7 +114,7 @@ def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-# Litter -------------------------------------------------------------------------------------------------
+# Leftovers ----------------------------------------------------------------------------------------------
 
 KILLED = """
 import os, signal, sys
@@ -135,9 +135,9 @@ def test_the_next_save_of_a_name_removes_what_killed_ones_left(tmp_path: Path, n
     kill_while_saving(path)
     kill_while_saving(path)
     kill_while_saving(other)
-    assert len(list(tmp_path.iterdir())) == 2  # one for each name: the second save saw what the first left
+    assert len(list(tmp_path.iterdir())) == 2  # one for each name: the second save cleaned up
     model().save(path)
-    assert len(list(tmp_path.iterdir())) == 2  # the file, and what another name left
+    assert len(list(tmp_path.iterdir())) == 2  # the file, and the other name's leftover
     assert nc.load(path).seed == 0
     model().save(other)
     assert set(tmp_path.iterdir()) == {path, other}
@@ -191,7 +191,7 @@ def test_saves_at_the_same_time_do_not_take_each_other_for_litter(path: Path) ->
 
 
 def test_a_save_is_no_litter_of_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one is half-way, another program saves to the same name."""
+    """Another program saves to the same name while a save is under way."""
     other = "import sys, nncore as nc; nc.mlp([3, 4, 2], seed=5).save(sys.argv[1])"
     sync, seen = os.fsync, []
 
@@ -209,7 +209,7 @@ def test_a_save_is_no_litter_of_another_process(path: Path, monkeypatch: pytest.
 
 
 def test_the_permissions_of_a_private_file_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the file beside it are the same before anything is written to it."""
+    """The temporary file gets the same permissions before anything is written to it."""
     model(1).save(path)
     path.chmod(0o600)
     copymode, seen = shutil.copymode, []

@@ -1,4 +1,4 @@
-"""Schedules: what multiplies the learning rate of each step, in every way to train and after a restart."""
+"""Schedules: the factor of each step's learning rate, in every way to train and after resuming."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_learning_rate_that_a_tick_sets_applies_from_the_next_step() -> None:
     samples = one.objective.read(X, Y, None)
 
     def tick(steps: int, loss: float) -> None:
-        if steps == 1:  # the first step is followed by a tick
+        if steps == 1:  # a tick follows the first step
             one.optimizer.learning_rate = 0.01
 
     one.objective.train_epoch(samples, one.optimizer, 10, None, tick)

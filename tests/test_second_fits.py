@@ -1,4 +1,4 @@
-"""EarlyStopping and Checkpoint over several fits of a trainer, values that are NaN, and what is said."""
+"""EarlyStopping and Checkpoint over several fits of a trainer, NaN values, and messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Planned(nc.Callback):
-    """Makes the values that another callback monitors follow a plan."""
+    """Sets the values that another callback monitors."""
 
     def __init__(self, plan: list[float]) -> None:
         self.plan = plan
@@ -34,7 +34,7 @@ class Planned(nc.Callback):
 
 
 def test_a_second_fit_goes_on_with_best_value_patience_and_weights(tmp_path: Path) -> None:
-    """Epochs one by one are as many at once, and go back to the same weights."""
+    """Single-epoch fits equal one long fit and find the same best weights."""
     trainer, stopping = make(), nc.EarlyStopping(5, restore_best=False)
     fit(trainer, 300, stopping, nc.Checkpoint(tmp_path / "best"))
     assert 6 < trainer.history.epochs < 300

@@ -1,5 +1,5 @@
-"""Layers that draw random numbers or keep state: dropout, batch normalization; and what else a layer may be:
-an embedding of integers, a parameter that reads nothing, PReLU."""
+"""Layers that draw random numbers or keep state (dropout, batch normalization), and other unusual layers:
+an integer embedding, a parameter without inputs, PReLU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model_of(*layers, dtype=np.float64, seed=0):
 
 
 def dropped(rows, columns, seed=0, p=0.5, step=0, dtype=np.float64):
-    """What dropout makes of ones."""
+    """Ones after dropout."""
     layer = nc.Dropout(p)
     x = nc.Input(columns)
     model = nc.Model(
@@ -43,8 +43,8 @@ def test_dropout_keeps_the_mean_and_drops_a_fraction_p():
 def test_dropout_is_a_function_of_seed_step_row_and_column():
     whole = dropped(9, 150)
     assert np.array_equal(whole, dropped(9, 150))
-    assert np.array_equal(whole[:5], dropped(5, 150))  # of a row, whatever the batch
-    assert np.array_equal(whole[:, :67], dropped(9, 67))  # of a column, whatever the width
+    assert np.array_equal(whole[:5], dropped(5, 150))  # for a row, whatever the batch
+    assert np.array_equal(whole[:, :67], dropped(9, 67))  # for a column, whatever the width
     assert not np.array_equal(whole, dropped(9, 150, step=1))
     assert not np.array_equal(whole, dropped(9, 150, seed=1))
     assert np.array_equal(whole, dropped(9, 150, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Files that are no models, or that nobody saved: an error that names the path, and nothing is changed."""
+"""Invalid and crafted files raise an error that names the path, and change nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def trainer() -> nc.Trainer:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A checkpoint of two epochs."""
+    """A checkpoint after two epochs."""
     saved = trainer()
     path = tmp_path / "strange.safetensors"
     saved.fit(X, Y, epochs=2, validation_data=(X, Y), progress=False, callbacks=[nc.EarlyStopping(5)])
@@ -50,7 +50,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sign(path: Path, fields: dict[str, Any], tensors: dict[str, Any] | None = None) -> None:
-    """Writes a file whose checksum is right."""
+    """Writes a file with a valid checksum."""
     tensors = load_file(path) if tensors is None else tensors
     fields = {**fields, "sha256": _safetensors._digest(fields, tensors)}
     save_file(tensors, path, metadata={"nncore": json.dumps(fields)})
@@ -148,7 +148,7 @@ def test_a_header_that_is_longer_than_the_file(path: Path) -> None:
 def test_a_header_of_many_gigabytes_is_not_read(path: Path) -> None:
     with path.open("wb") as file:
         file.write((10**12).to_bytes(8, "little"))
-        file.truncate(2 * 10**12)  # with a hole, which takes no place on the disk
+        file.truncate(2 * 10**12)  # a sparse file, which takes no space on the disk
     with pytest.raises(ValueError, match=r"the header must have at most 100000000 bytes; got 1000000000000"):
         nc.load(path)
 
@@ -160,11 +160,11 @@ def test_metadata_of_too_many_levels_are_not_written(path: Path) -> None:
     with pytest.raises(ValueError, match="metadata must be what JSON can hold; got"):
         nc.mlp([2, 1]).save(path, metadata=deep)
     assert path.read_bytes() == before
-    while deep:  # from the outside in: not with one deep recursion
+    while deep:  # freed from the outside in, without deep recursion
         deep = deep["a"]
 
 
-# Fields and arrays that fit no model ---------------------------------------------------------------------
+# Fields and arrays that do not fit a model ---------------------------------------------------------------
 
 
 def nodes(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
@@ -217,7 +217,7 @@ def test_a_long_chain_of_references_is_no_deep_recursion(path: Path) -> None:
 
 
 def test_a_file_that_is_copied_over_meanwhile_is_no_crash(path: Path) -> None:
-    """A mapped file that becomes shorter ends the program with SIGBUS."""
+    """A memory-mapped file that shrinks would end the program with SIGBUS."""
     program = """
 import shutil, sys, threading
 import nncore as nc
@@ -246,7 +246,7 @@ print(read + refused > 0, nc.load(path).seed)
 
 
 def test_a_fifo_that_takes_the_place_of_a_file_is_not_waited_for(path: Path, monkeypatch: Any) -> None:
-    """Between the look at it and the opening."""
+    """The FIFO appears between the check and the opening."""
     os.mkfifo(path.with_name("fifo"))
     regular = path.stat()
     monkeypatch.setattr(Path, "stat", lambda *_, **__: regular)

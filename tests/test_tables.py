@@ -1,4 +1,4 @@
-"""Tables, columns and tensors of other libraries: their numbers are read exactly; what has none is named."""
+"""Tables, columns and tensors of other libraries: numbers are read exactly, others are named in an error."""
 
 import datetime as dt
 import decimal
@@ -25,7 +25,7 @@ LABELS = np.array([0, 1, 1, 0])
 
 
 class Speaks:
-    """Has some of NumPy's and DLPack's protocols, and nothing else."""
+    """An object with some protocols of NumPy and DLPack, and nothing else."""
 
     def __init__(self, array: NDArray, *protocols: str) -> None:
         self._array, self._protocols = array, protocols
@@ -123,7 +123,7 @@ def test_tables(form: str, dtype: type) -> None:
 
 
 class OldSeries(pd.Series):
-    """As pandas before 2.2 has it: where it is not asked for a dtype, nullable integers become objects."""
+    """A series like pandas's before 2.2: without a dtype, nullable integers become objects."""
 
     def to_numpy(self, dtype: Any = None, **options: Any) -> NDArray:
         return np.array([*self], dtype=object) if dtype is None else super().to_numpy(dtype, **options)
@@ -162,7 +162,7 @@ def test_labels_stay_integers(form: str) -> None:
 
 
 def test_integers_are_read_exactly() -> None:
-    large = 2**53 + 1  # no float64
+    large = 2**53 + 1  # not a float64
     for column in (
         pd.Series([large, 0], dtype="Int64"),
         pd.DataFrame({"a": pd.array([large, 0], dtype="Int64"), "b": [1, 2]})["a"],
@@ -304,7 +304,7 @@ def test_what_holds_no_numbers_is_named_with_the_remedy(case: str) -> None:
 
 
 class TorchTensor:
-    """As much of torch's tensors as is asked for here."""
+    """The parts of torch's tensors that the tests use."""
 
     def __init__(self, array: NDArray, dtype: str = "float64", layout: str = "torch.strided") -> None:
         self.array, self.dtype, self.layout = array, dtype, layout

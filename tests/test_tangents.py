@@ -39,7 +39,7 @@ def test_a_hessian_vector_product():
     x, v = nc.Input(3), nc.Input(3)
     y = nc.Sequential(nc.Dense(3, 6), nc.Tanh(), nc.Dense(6, 1), dtype=np.float64, seed=0)(x)
     value = nc.Model(x, y)
-    model = nc.Model([x, v], nc.jvp(y, x, v))  # g . v: its gradient with respect to x is H v
+    model = nc.Model([x, v], nc.jvp(y, x, v))  # g . v, whose gradient with respect to x is H v
     model.forward([X, V])
     product = model.backward(np.ones((5, 1)))[0]
 
@@ -73,7 +73,7 @@ def test_differences_of_which_one_part_moves():
 
 
 def test_training_on_a_derivative_learns_the_function():
-    """y' = cos is learned from derivatives alone; y is then sin up to a constant."""
+    """Learns y' = cos from derivatives alone; y is then sin up to a constant."""
     x, v = nc.Input(1), nc.Input(1)
     y = nc.Sequential(nc.Dense(1, 24), nc.Tanh(), nc.Dense(24, 1), dtype=np.float64, seed=0)(x)
     value = nc.Model(x, y)

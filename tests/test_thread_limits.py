@@ -1,4 +1,4 @@
-"""How many threads nncore takes where something else in the process has a say."""
+"""The number of threads that nncore uses when the environment or other libraries set limits."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import nncore as nc
 
 
 def answer(code: str, **settings: str) -> str:
-    """What a fresh process prints, in an environment that says nothing else about threads."""
+    """The output of a new process whose environment sets no other thread limits."""
     plain = {k: v for k, v in os.environ.items() if k not in ("NNCORE_NUM_THREADS", "OMP_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -46,7 +46,7 @@ def test_affinity() -> None:
     one = min(os.sched_getaffinity(0))
     code = f"import os; os.sched_setaffinity(0, {{{one}}}); {COUNT}"
     assert answer(code) == "1"
-    assert answer(code, OMP_NUM_THREADS="x") == "1"  # no number: as if it were not there
+    assert answer(code, OMP_NUM_THREADS="x") == "1"  # not a number: ignored
 
 
 def test_workers_of_joblib(tmp_path: Path) -> None:

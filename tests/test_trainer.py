@@ -32,7 +32,7 @@ def regressor(optimizer="adam", **options):
 
 
 class Spy(nc.Callback):
-    """Notes every call."""
+    """Records every call."""
 
     def __init__(self):
         self.calls = []
@@ -91,7 +91,7 @@ def test_the_seed_decides_the_order():
     assert np.array_equal(runs[0].model.parameters, runs[1].model.parameters)
     assert not np.array_equal(runs[0].model.parameters, runs[2].model.parameters)
     assert runs[2].history.seed == 2
-    assert classifier().seed == 0  # the model's
+    assert classifier().seed == 0  # the model's seed
 
 
 def test_metrics_are_of_the_parameters_at_the_end_of_the_epoch():
@@ -112,7 +112,7 @@ def test_the_loss_of_many_rows_is_that_of_all():
     trainer = regressor()
     x = RNG.standard_normal((9000, 4))
     y, weight = RNG.standard_normal((9000, 2)), RNG.random(9000)
-    weight[4096:8192] = 0  # a whole part without weight
+    weight[4096:8192] = 0  # a whole chunk without weight
     per_sample = 0.5 * ((trainer.model.predict(x) - y) ** 2).sum(axis=1)
     assert trainer.evaluate(x, y)["loss"] == pytest.approx(per_sample.mean(), rel=1e-6)
     expected = (weight * per_sample).sum() / weight.sum()
@@ -123,7 +123,7 @@ def test_the_loss_of_many_rows_is_that_of_all():
 def test_every_row_of_an_evaluation_is_checked(weight):
     trainer = nc.Trainer(nc.mlp([4, 2], output="softmax", seed=0), "cross_entropy")
     x, y, weights = RNG.standard_normal((9000, 4)), np.zeros(9000, int), np.ones(9000)
-    weights[4096:8192] = weight  # a whole part, and perhaps a label of it
+    weights[4096:8192] = weight  # a whole chunk, and perhaps a label
     y[5000] = 2 if weight == 1 else 0
     message = "label 2 in row 5000" if weight == 1 else "sample_weight must be finite and at least 0"
     with pytest.raises(ValueError, match=message):
@@ -258,7 +258,7 @@ def test_callbacks_see_every_epoch():
 
 
 class Column(nc.Callback):
-    """Makes a trainer's validation loss follow a plan, by way of its logs."""
+    """Replaces a trainer's validation losses by planned ones in the logs."""
 
     def __init__(self, callback, plan):
         self.callback, self.plan = callback, iter(plan)
@@ -352,7 +352,7 @@ def test_history_of_fits_with_and_without_validation():
     assert not math.isnan(trainer.history["val_loss"][1])
 
 
-# What ends a fit early --------------------------------------------------------------------------------
+# Ending a fit early -----------------------------------------------------------------------------------
 
 
 def test_a_loss_that_is_not_finite_stops_before_its_update():
@@ -396,7 +396,7 @@ def test_ctrl_c_leaves_what_the_last_whole_step_left(loss):
     assert time.perf_counter() - begin < 10
     done = trainer.optimizer.state(trainer.model.store).steps
     epochs, within = divmod(done, 10)
-    assert trainer.history.epochs in (epochs, epochs - 1)  # the last may have been in its epilogue
+    assert trainer.history.epochs in (epochs, epochs - 1)  # the last epoch may have been ending
     if epochs:
         reference.fit(X, Y, epochs=epochs, batch_size=5, progress=False)
     order = _core.shuffled_rows(50, 0, epochs)
@@ -430,7 +430,7 @@ def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(make, tmp_path):
         trainer.optimizer.learning_rate /= 3
         trainer.step(X[:9], LABELS[:9])
     first.save(path)
-    second.step(X, LABELS)  # whatever it did before
+    second.step(X, LABELS)  # earlier steps do not matter
     second.restore(path)
     for trainer in (whole, second):
         trainer.fit(X, LABELS, epochs=2, batch_size=7, progress=False)

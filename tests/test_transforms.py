@@ -1,4 +1,4 @@
-"""Transforms of an optimizer in Python: clipping, functions, and the moving average of the parameters."""
+"""Transforms of an optimizer: clipping, Python functions, and the moving average of the parameters."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_the_moving_average_of_the_parameters() -> None:
         raise ZeroDivisionError
     assert np.array_equal(one.model.parameters, last)
     with (
-        pytest.raises(ValueError, match="transforms must include moving_average"),
+        pytest.raises(ValueError, match=r"transforms must include nncore\.moving_average"),
         trainer().optimizer.averaged(one.model),
     ):
         pass

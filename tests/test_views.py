@@ -1,4 +1,4 @@
-"""Views of parameters: whatever is written through them, between any two calls, the next call sees."""
+"""Views of parameters: the next call sees everything written through them."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def make():
 
 
 def fresh(model):
-    """A model that has never computed, with the same parameters."""
+    """A new model with the same parameters, which has computed nothing."""
     other, *_ = make()
     other.parameters[:] = model.parameters
     return other
@@ -70,7 +70,7 @@ def test_one_sample_meets_what_is_not_finite_behind_its_zeros():
     x = np.zeros((1, 80), np.float32)
 
     def predictions():
-        return np.stack([model.predict(x) for _ in range(4)])  # zeros are skipped once values are known
+        return np.stack([model.predict(x) for _ in range(4)])  # zeros are skipped once the values are known
 
     assert np.isfinite(predictions()).all()
     kept = model[0].weight[:, 7]

@@ -1,4 +1,4 @@
-"""Sample weights: a sample of weight 0 takes no part, whatever it holds; outputs may have their own."""
+"""Sample weights: samples of weight 0 are ignored whatever they hold; outputs may have their own weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ def spoiled(array: NDArray, rows: NDArray, value: Any) -> NDArray:
 
 
 def outcome(trainer: nc.Trainer, x: Any, y: Any, weight: Any) -> list[Any]:
-    """Everything that training and measuring leave."""
+    """All results of training and evaluation."""
     trainer.fit(x, y, 2, 8, sample_weight=weight, validation_data=(x, y, weight), progress=False)
     model = trainer.model
     results = [
@@ -272,7 +272,7 @@ def test_samples_without_any_weight_are_as_if_not_there() -> None:
 
 
 def test_the_loss_of_an_epoch_is_the_sum_of_the_means_of_its_outputs() -> None:
-    trainer = nc.Trainer(two_tasks().model, ["mse", "cross_entropy"], nc.SGD(1e-300))  # moves nothing
+    trainer = nc.Trainer(two_tasks().model, ["mse", "cross_entropy"], nc.SGD(1e-300))  # changes nothing
     trainer.fit(X, Y, 1, 7, sample_weight=BY_OUTPUT, progress=False)
     assert trainer.history["loss"][0] == pytest.approx(trainer.evaluate(X, Y, BY_OUTPUT)["loss"], rel=1e-12)
 

@@ -1,4 +1,4 @@
-"""Changes of several things are made whole or not at all, wherever Ctrl-C comes."""
+"""Changes of several objects are made completely or not at all, wherever Ctrl-C comes."""
 
 import gc
 import itertools
@@ -14,7 +14,7 @@ import pytest
 
 import nncore as nc
 
-#: Files whose lines are interrupted: those that change something.
+#: The files that change objects, whose lines are interrupted.
 FILES = ("parameter_store.py", "model.py", "graph.py", "checkpoint.py", "history.py", "base.py", "pairing.py")
 
 
@@ -22,7 +22,7 @@ Call = Callable[[], object]
 
 
 def outcomes(prepare: Call, change: Call, look: Callable[[], Any]) -> list[Any]:
-    """What look() sees after KeyboardInterrupt before each line of change(), and after none."""
+    """The results of look() after a KeyboardInterrupt before each line of change(), and after none."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
@@ -45,7 +45,7 @@ def outcomes(prepare: Call, change: Call, look: Callable[[], Any]) -> list[Any]:
         finally:
             sys.settrace(None)
         seen.append(look())
-        if lines > 0:  # there were fewer of them
+        if lines > 0:  # change() had fewer lines
             assert most > 3
             return seen
     raise AssertionError("no end")
@@ -82,7 +82,7 @@ def test_best_weights_that_are_put_back() -> None:
     check(lambda: put(before), lambda: put(after), lambda: bytes_of(model))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])  # the same dtype is one call of the core
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # for the same dtype it is one call of the core
 def test_copies_and_soft_updates(dtype: str) -> None:
     model, first, second = make_model(), make_model(1), make_model(2, dtype)
     second[1].running_mean += 1
@@ -139,11 +139,11 @@ def test_a_restored_trainer(tmp_path: Path) -> None:
 
 
 class AlarmError(Exception):
-    """What the handler of a signal raises."""
+    """Raised by the signal handler."""
 
 
 def test_a_gradient_check_puts_everything_back() -> None:
-    """With real signals: those that come while it puts back are not those of any line."""
+    """Uses real signals, which may also come while the check restores values."""
 
     def stop(*_: object) -> None:
         raise AlarmError
@@ -155,7 +155,7 @@ def test_a_gradient_check_puts_everything_back() -> None:
     random = np.random.default_rng(1)
     old = signal.signal(signal.SIGALRM, stop)
     ended = 0
-    gc.disable()  # an error in another's callback of the collector would not reach this function
+    gc.disable()  # an error raised in a callback of the collector would not reach this function
     try:
         for _ in range(60):
             signal.setitimer(signal.ITIMER_REAL, 1e-4 + 0.02 * random.random())

@@ -1,4 +1,4 @@
-"""A step is made whole or not at all: what is not finite is an error before anything is written."""
+"""A step is made completely or not at all: non-finite numbers raise an error before anything is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPTIMIZERS: dict[str, Callable[[], nc.Optimizer]] = {
     "momentum": lambda: nc.SGD(momentum=0.9),
     "nesterov": lambda: nc.SGD(momentum=0.9, nesterov=True),
 }
-#: Sizes whose first weight is small, and so large that plain SGD changes it while its gradient is formed.
+#: Sizes with a small first weight, and with one large enough for plain SGD to fuse its update and gradient.
 SIZES = {"small": [3, 8, 2], "large": [3, 700, 700, 2]}
 
 
@@ -30,7 +30,7 @@ def classifier(sizes: list[int], optimizer: Any = "adam", **options: Any) -> nc.
 
 
 def state_of(trainer: nc.Trainer) -> list[bytes]:
-    """Everything that a step changes. No view is left behind: that changes the way a step is checked."""
+    """Everything that a step changes. Leaves no view behind, because views change how a step is checked."""
     state = trainer.optimizer.state(trainer.model.store)
     arrays = (trainer.model.parameters, *state.slots.values(), np.array(state.steps))
     return [array.tobytes() for array in arrays]
@@ -38,7 +38,7 @@ def state_of(trainer: nc.Trainer) -> list[bytes]:
 
 @contextlib.contextmanager
 def refused(trainer: nc.Trainer, message: str) -> Iterator[None]:
-    """FloatingPointError, and nothing is changed."""
+    """Checks for a FloatingPointError that leaves everything unchanged."""
     before = state_of(trainer)
     with pytest.raises(FloatingPointError, match=message):
         yield
@@ -68,7 +68,7 @@ def test_an_input_that_is_not_finite_is_named(value: float, activation: str, siz
             trainer.model.loss_and_gradients(x, LABELS, "cross_entropy")
         with refused(trainer, f"validation {message}"):
             trainer.fit(X, LABELS, validation_data=(x, LABELS), progress=False)
-        with pytest.raises(FloatingPointError, match=message):  # whole steps before are made
+        with pytest.raises(FloatingPointError, match=message):  # earlier steps are kept
             trainer.fit(x, LABELS, batch_size=8, progress=False)
         assert np.isfinite(trainer.model.parameters).all()
 
@@ -206,7 +206,7 @@ def test_moments_that_somebody_spoilt(moment: str, bad: float) -> None:
 
 
 def test_an_overflow_below_the_last_layer() -> None:
-    """The gradient of the upper weight is finite, so that plain SGD could have written it already."""
+    """The upper weight's gradient is finite, so plain SGD could already have updated that weight."""
     model = nc.mlp([200, 100, 200, 1], activation="identity", seed=0)
     trainer = nc.Trainer(model, "half_squared_error", nc.SGD(1e-3))
     x = np.zeros((4, 200), np.float32)
@@ -232,7 +232,7 @@ def test_what_is_not_trained_may_be_anything() -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("size", SIZES)
 def test_steps_that_need_a_closer_look_have_the_same_bits(optimizer: str, size: str) -> None:
-    """A view of the slots, which may be written at any time, and gradients beyond every bound."""
+    """Covers a view of the slots, which may be written at any time, and gradients beyond every bound."""
     plain, watched = (classifier(SIZES[size], OPTIMIZERS[optimizer]()) for _ in range(2))
     state = watched.optimizer.state(watched.model.store)
     views = state.slots
@@ -248,7 +248,7 @@ def test_steps_that_need_a_closer_look_have_the_same_bits(optimizer: str, size: 
     assert np.isfinite(plain.model.parameters).all()
 
 
-# Weights have no unit ------------------------------------------------------------------------------------
+# The unit of weights does not matter ---------------------------------------------------------------------
 
 UNITS = [1e-300, 1e-60, 1e-44, 1e-39, 1e-5, 3.0, 1e39, 1e200, 1e306]
 LOSSES = {
@@ -279,7 +279,7 @@ def test_the_unit_of_weights_does_not_matter(unit: float, loss: str, dtype: Any)
     for got, expected in zip(trained(weight * unit), trained(weight), strict=True):
         np.testing.assert_allclose(got, expected, rtol=50 * tolerance, atol=20 * tolerance)
     equal, none = trained(np.full(len(X), unit)), trained(None)
-    assert np.allclose(equal[0], none[0], rtol=1e-14, atol=0)  # the last bits of sums of batches
+    assert np.allclose(equal[0], none[0], rtol=1e-14, atol=0)  # except for the last bits of sums over batches
     assert np.array_equal(equal[1], none[1])
 
 

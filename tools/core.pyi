@@ -1,4 +1,4 @@
-"""The compiled core: what the bindings export. Python code above it never sees a pointer or a thread."""
+"""The compiled core, as the bindings export it. Python code above it sees no pointers and no threads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Never, Protocol, overload, type_check_only
@@ -29,15 +29,15 @@ def fill_uniform(out: _FloatArray, low: float, high: float, seed: int, index: in
 def fill_normal(out: _FloatArray, mean: float, standard_deviation: float, seed: int, index: int) -> None: ...
 def shuffled_rows(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
-# Changes of several things ---------------------------------------------------------------------------
+# Changing several things at once ---------------------------------------------------------------------
 
-type _Change = Callable[[], object]  # a partial of a function written in C
+type _Change = Callable[[], object]  # a functools.partial of a function written in C
 
 def call_together(functions: list[_Change]) -> None: ...
 
 # The core's tables -----------------------------------------------------------------------------------
 
-entries: dict[str, list[dict[str, Any]]]  # what each kind is, has and means
+entries: dict[str, list[dict[str, Any]]]  # per family, the fields of each kind
 
 def check_activation(kind: str, **parameters: float | str) -> None: ...
 def check_initializer(kind: str, **parameters: float) -> None: ...
@@ -56,7 +56,7 @@ def dense_backward[A: _FloatArray](
     accumulate: bool = False,
 ) -> tuple[A, A, A]: ...
 
-# One protocol a kind of function; the functions are rows of tables.
+# One protocol for each kind of function; the functions are rows of tables.
 
 @type_check_only
 class _Elementary(Protocol):
@@ -65,9 +65,9 @@ class _Elementary(Protocol):
 exp: _Elementary
 log: _Elementary
 
-# The functions of entries stand here.
+# The functions of the entries are inserted here.
 
-# Networks: one class a precision, the same methods ---------------------------------------------------
+# Networks: one class for each precision, with the same methods ---------------------------------------
 
 @type_check_only
 class _Class(type): ...  # the metaclass of all classes here
@@ -118,9 +118,9 @@ class _Parameters[F: (np.float32, np.float64)](metaclass=_Class):
     def gradient(self, index: int) -> NDArray[F]: ...
     def state_value(self, index: int) -> NDArray[F]: ...
     seed: int  # of dropout
-    random_step: int  # passes for training that have drawn from it
-    def copying(self) -> StoreGuard: ...  # for `with`: training waits; RuntimeError if it is under way
-    def changing(self) -> StoreGuard: ...  # for `with`: RuntimeError if anybody uses the store
+    random_step: int  # training passes that have drawn from it
+    def copying(self) -> StoreGuard: ...  # context: training waits; RuntimeError if training is under way
+    def changing(self) -> StoreGuard: ...  # context: RuntimeError while any call uses the store
     def initialize(self, seed: int) -> None: ...
     def set_trainable(self, index: int, trainable: bool) -> None: ...
     def set_learning_rate_multiplier(self, index: int, multiplier: float) -> None: ...
@@ -159,7 +159,7 @@ class Graph(metaclass=_Class):
     def outputs(self) -> list[int]: ...
 
 class Transform(metaclass=_Class):
-    """What changes the gradients of a step, or follows the parameters."""
+    """A transform of the gradients of a step, or a moving average of the parameters."""
 
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # the functions below make them
 
@@ -168,8 +168,8 @@ def clip_by_value(limit: float) -> Transform: ...
 def moving_average(decay: float) -> Transform: ...
 
 class Optimizer(metaclass=_Class):
-    """The hyperparameters of an optimizer, by the names of its entry, and its transforms. TypeError for other
-    names; ValueError for values out of range."""
+    """The hyperparameters of an optimizer, by the names in its entry, and its transforms. Raises TypeError for
+    other names and ValueError for values out of range."""
 
     def __init__(self, kind: str, **kwargs: float) -> None: ...
     @property
@@ -192,7 +192,7 @@ class OptimizerState_float32(_OptimizerState[np.float32]): ...
 class OptimizerState_float64(_OptimizerState[np.float64]): ...
 
 class Loss(metaclass=_Class):
-    """A kind of loss, by its name or alias, with its parameters by name."""
+    """A loss, given by name or alias, with its parameters by name."""
 
     def __init__(self, kind: str, **parameters: _Numbers) -> None: ...
     @property
@@ -215,21 +215,22 @@ class EpochResult(metaclass=_Class):
 
 @type_check_only
 class _Network[F: (np.float32, np.float64)](metaclass=_Class):
-    """x: an array, or a sequence of one a graph input, 2-D, any bool/int/float dtype, any strides; y: the
-    same, one a loss term: (B, O) of any bool/int/float dtype, or for losses that take class indices (B,) or
-    (B, 1) of integers; 1-D y of other losses only where O is 1. sample_weight (B,), or one a loss, any real dtype, finite
-    and >= 0, not all zero. rows: int64 (n,) or None.
-    Every method raises TypeError for dtypes and ValueError for shapes and values, before anything is
-    written; RuntimeError where another call is using the store in a way that excludes this one. A step
-    whose inputs, loss, gradients or updates are not finite raises FloatingPointError and is not made; loss
-    and loss_and_gradients raise it for inputs that are not finite, and return such a loss."""
+    """x: one 2-D array, or a sequence with one for each graph input, of any bool/int/float dtype and any strides.
+    y: one array, or a sequence with one for each loss term: (B, O) of any bool/int/float dtype; (B,) or (B, 1)
+    of integers for losses that take class indices; (B,) for other losses only if O is 1.
+    sample_weight: (B,), or one for each loss term, of any real dtype, finite, >= 0, not all zero.
+    rows: int64 (n,) or None.
+    Every method raises TypeError for dtypes and ValueError for shapes and values, before it writes anything,
+    and RuntimeError while another call uses the store in a way that excludes this one. A step with non-finite
+    inputs, loss, gradients or updates raises FloatingPointError and changes nothing. loss and
+    loss_and_gradients raise it for non-finite inputs, but return a non-finite loss."""
 
     def __init__(self, graph: Graph, parameters: _Parameters[F]) -> None: ...
 
-    # The calls of loops take anything where they have `convert`. One array for x, y and sample_weight each is
-    # taken as it is where it fits; x (I,) is one sample. For anything else convert is called, once and before
-    # the store is in use, with what was given, and its arrays are used. Without it that raises.
-    # Returned is one array an output, or an input: the array itself where there is one, otherwise a list.
+    # Methods with `convert` take any object. They use single arrays for x, y and sample_weight directly if they
+    # fit; x (I,) is one sample. For anything else they call convert with the arguments, once, before using the
+    # store, and use the arrays that it returns; without convert they raise. They return the array itself for one
+    # output or input, and a list of arrays for several.
 
     def predict(self, x: object, out: object = None, convert: _Convert = None) -> Any: ...
     def forward(self, x: object, training: bool = True, convert: _Convert = None) -> Any: ...  # copies out
@@ -247,7 +248,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         y: object,
         sample_weight: object = None,
         accumulate: bool = False,
-        training: bool = True,  # False: as predictions see it, without dropout and statistics of the batch
+        training: bool = True,  # False: like predict, without dropout and batch statistics
         convert: _ConvertBatch = None,
     ) -> float: ...
     def train_step(
@@ -258,14 +259,16 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         optimizer: Optimizer,
         state: _OptimizerState[F],
         sample_weight: object = None,
-        factors: tuple[float, float] | None = None,  # the learning rate's, the weight decay's
+        factors: tuple[float, float] | None = None,  # of learning rate and weight decay
         convert: _ConvertBatch = None,
-    ) -> float: ...  # plain sgd stores no gradient of large weights
+    ) -> float: ...  # plain SGD stores no gradients of large weights
     def update(
         self, optimizer: Optimizer, state: _OptimizerState[F], factors: tuple[float, float] | None = None
     ) -> None: ...
     def plan(self, terms: Sequence[tuple[Loss, int, float]]) -> Objective: ...  # (loss, output, weight)
-    def check_inputs(self, x: _Arrays) -> None: ...  # FloatingPointError says where one is bad
+    def check_inputs(
+        self, x: _Arrays
+    ) -> None: ...  # FloatingPointError names the position of a non-finite input
     def loss(
         self,
         objective: Objective,
@@ -285,8 +288,9 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         sample_weight: _Arrays | None = None,
         tick: Callable[[int, float], object]
         | None = None,  # (steps, mean loss so far), between steps, every ~50 ms
-        factors: Sequence[tuple[int, float, float]] | None = None,  # of runs of so many steps
-    ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a whole step
+        factors: Sequence[tuple[int, float, float]]
+        | None = None,  # (steps, factor of learning rate, factor of weight decay) runs
+    ) -> EpochResult: ...  # Ctrl-C raises KeyboardInterrupt after a complete step
     def train_step_with(
         self,
         loss: Callable[[list[NDArray[F]]], tuple[float, Sequence[NDArray[F]]]],
@@ -295,7 +299,7 @@ class _Network[F: (np.float32, np.float64)](metaclass=_Class):
         state: _OptimizerState[F],
         rows: NDArray[np.int64] | None = None,
         factors: tuple[float, float] | None = None,
-    ) -> float: ...  # a step whose loss is Python: outputs -> (loss, one gradient an output)
+    ) -> float: ...  # loss: outputs -> (loss, one gradient for each output)
 
 class Network_float32(_Network[np.float32]): ...
 class Network_float64(_Network[np.float64]): ...

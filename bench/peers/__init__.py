@@ -1,8 +1,8 @@
-"""The libraries compared; each module has `peer(variant)` and is imported in a process of its own."""
+"""The peer libraries. Each module defines `peer(variant, threads)` and is imported in its own process."""
 
-OURS = ("nncore", "train_epoch")  # the second: nncore without Trainer, to see what Trainer costs
-REQUIRED = (*OURS, "NumPy")  # these must work; any other peer that does not is left out
-# The name of a peer, its module, and which of the module's variants it is.
+OURS = ("nncore", "train_epoch")  # train_epoch: nncore without Trainer, to show the cost of Trainer
+REQUIRED = (*OURS, "NumPy")  # these must work; other peers are left out if they do not
+# Each peer's name, module and variant.
 PEERS = {
     "nncore": ("nncore_peer", ""),
     "train_epoch": ("nncore_peer", "train_epoch"),

@@ -36,7 +36,7 @@ LOSSES = {
 
 
 def initial_parameters(workload: Workload) -> list[tuple[Any, Any]]:
-    """(weight, bias) of every layer; copies, because steps donate them."""
+    """(weight, bias) of every layer, as copies, because steps donate them."""
     pairs = zip(*workloads.initial_parameters(workload), strict=True)
     return [(jnp.array(weight), jnp.array(bias)) for weight, bias in pairs]
 
@@ -50,7 +50,7 @@ def forward(workload: Workload, parameters: Any, x: Any) -> Any:
 
 
 def first_state(workload: Workload, parameters: Any) -> Any:
-    """What an optimizer starts from: the parameters; of Adam also both moments and the number of steps."""
+    """The initial state: the parameters, and for Adam also both moments and the number of steps."""
     if workload.optimizer == "sgd":
         return (parameters,)
     zeros = partial(jax.tree.map, jnp.zeros_like)
@@ -73,7 +73,7 @@ def updated(workload: Workload, state: Any, gradients: Any) -> Any:
 
 
 def make_step(workload: Workload) -> tuple[Any, Any]:
-    """The function (state, x, y) -> (state, loss), and the first state."""
+    """The function (state, x, y) -> (state, loss), and the initial state."""
     loss = LOSSES[workload.loss]
 
     def objective(parameters: Any, x: Any, y: Any) -> Any:
@@ -87,12 +87,12 @@ def make_step(workload: Workload) -> tuple[Any, Any]:
 
 
 def dropped(values: Any, key: Any) -> Any:
-    """Dropout."""
+    """The values after dropout."""
     return jnp.where(jax.random.bernoulli(key, 1 - RATE, values.shape), values / (1 - RATE), 0)
 
 
 def normalized(z: Any, parameters: Any, statistics: Any) -> Any:
-    """Batch normalization, and the statistics that it moves."""
+    """The values after batch normalization, and the updated running statistics."""
     (scale, shift), (mean, variance), rows = parameters, (z.mean(0), z.var(0)), len(z)
     result = (z - mean) * jax.lax.rsqrt(variance + VARIANCE_EPSILON) * scale + shift
     unbiased = variance * rows / (rows - 1)
@@ -110,29 +110,29 @@ class Training:
         self.loop = jax.jit(self.scan, donate_argnums=0)
 
     def scan(self, state: Any, x: Any, y: Any, order: Any) -> Any:
-        """Steps over batches of the rows in `order` (batches, rows)."""
+        """Makes one step for each batch of rows in `order` (batches, rows)."""
 
         def body(state: Any, rows: Any) -> Any:
             return self.function(state, jnp.take(x, rows, axis=0), jnp.take(y, rows, axis=0))
 
-        # Worth 20 % where a step is a few microseconds, and nothing elsewhere.
+        # Gains 20 % if a step takes a few microseconds, and nothing otherwise.
         unroll = 4 if self.workload.step_flops < 1_000_000 else 1
         state, losses = jax.lax.scan(body, state, order, unroll=unroll)
         return state, jnp.mean(losses)
 
     def step(self, x: Any, y: Any) -> Any:
-        """One step."""
+        """Makes one step."""
         self.state, loss = self.jitted(self.state, x, y)
         return loss
 
     def epoch(self, x: Any, y: Any) -> Any:
-        """All steps of an epoch in one call."""
+        """Makes all steps of an epoch in one call."""
         order = self.random.permutation(len(x)).astype(np.int32).reshape(-1, self.workload.batch)
         self.state, loss = self.loop(self.state, x, y, order)
         return loss
 
     def weights(self) -> list[Any]:
-        """(I, O) each."""
+        """The weights, (I, O) each."""
         return [weight for weight, _ in self.state[0]]
 
     def finish(self) -> None:
@@ -141,13 +141,13 @@ class Training:
 
 
 def arrays(workload: Workload, rows: int) -> tuple[Any, Any]:
-    """The data, already JAX's."""
+    """The data as JAX arrays."""
     x, y = workloads.data(workload, rows)
     return jnp.asarray(x), jnp.asarray(y.astype(np.int32) if y.ndim == 1 else y)
 
 
 def epoch(workload: Workload) -> Job:
-    """The whole epoch in one jitted scan."""
+    """An epoch in one jitted scan."""
     x, y = arrays(workload, workload.batch * workload.batches)
     training = Training(workload)
     found = check_training((training.step(*batch) for batch in batches(workload, x, y)), training.weights)
@@ -209,7 +209,7 @@ def layers(workload: Workload, hidden: str) -> Job:
 
 
 def predict(workload: Workload, rows: int) -> Job:
-    """A jitted forward pass from an array of its own to one that is ready."""
+    """A jitted forward pass, from a JAX array until the result is ready."""
     x, _ = arrays(workload, rows)
     function = jax.jit(partial(forward, workload))
     parameters = initial_parameters(workload)
@@ -221,9 +221,11 @@ def predict(workload: Workload, rows: int) -> Job:
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library; its threads come from XLA_FLAGS."""
+    """JAX. XLA_FLAGS sets its number of threads."""
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # small calls are up to three times as fast
+    jax.config.update(
+        "jax_cpu_enable_async_dispatch", False
+    )  # synchronous: small calls are up to three times as fast
     return Peer(
         versions("jax", "jaxlib"),
         {"epoch": epoch, "fit": partial(repeated, epoch), "step": step, "layers": layers, "predict": predict},

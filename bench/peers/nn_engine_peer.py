@@ -1,4 +1,4 @@
-"""nn-engine-core: its own loop, and predictions. It has relu alone, and neither tanh nor a logistic loss."""
+"""nn-engine-core: its own loop, and predictions. It has ReLU, but no tanh and no logistic loss."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Network(nnengine.Module):
         return x
 
     def samples(self) -> list[Any]:
-        """(I, O) each."""
+        """A sample of all weights, (I, O) each."""
         parameters = self.named_parameters()
         return np.concatenate([sample(v.data) for k, v in parameters.items() if k.endswith("weight")])
 
 
 def as_relu(workload: Workload) -> tuple[Workload, dict[str, str]]:
-    """The workload that it can do instead, and what is different."""
+    """The supported variant of the workload, and its departures from the workload."""
     if workload.loss not in LOSSES or workload.optimizer != "adam":
         raise Unsupported(f"has no {workload.loss}")
     if workload.activation == "relu":
@@ -61,13 +61,13 @@ def as_relu(workload: Workload) -> tuple[Workload, dict[str, str]]:
 
 
 def arrays(workload: Workload, rows: int) -> tuple[Any, Any]:
-    """The data; classes as rows with a one."""
+    """The data, with classes as one-hot rows."""
     x, y = workloads.data(workload, rows)
     return x, np.eye(workload.sizes[-1], dtype=np.float32)[y] if y.ndim == 1 else y
 
 
 def epoch(workload: Workload) -> Job:
-    """Its loop in C++, one epoch a call."""
+    """The library's C++ loop, one epoch per call."""
     workload, variant = as_relu(workload)
     x, y = arrays(workload, workload.batch * workload.batches)
     network = Network(workload)
@@ -76,9 +76,11 @@ def epoch(workload: Workload) -> Job:
     engine = trainer._cpp_engine
     first = nnengine.DataLoader(*(a[: CHECKED_STEPS * workload.batch] for a in (x, y)), workload.batch, False)
     before = network.samples()
-    scale = workload.sizes[-1] if workload.loss == "mean_squared_error" else 1  # it sums over outputs
+    scale = (
+        workload.sizes[-1] if workload.loss == "mean_squared_error" else 1
+    )  # the library sums over outputs
     found = {"losses": [engine.trace_batch(first) / scale]}
-    engine.fast_loop(first)  # the other batches; tracing them too would add to the gradients of before
+    engine.fast_loop(first)  # the other batches; tracing them would add to the earlier gradients
     found["changes"] = np.subtract(network.samples(), before).tolist()
     loader = nnengine.DataLoader(x, y, workload.batch, True)
     fit = partial(engine.fast_fit, loader, None, 1, 0.0, 1 << 30, False)
@@ -101,7 +103,7 @@ def predict(workload: Workload, rows: int) -> Job:
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library."""
+    """nn-engine-core."""
     return Peer(
         versions("nn-engine-core"), {"epoch": epoch, "fit": partial(repeated, epoch), "predict": predict}
     )

@@ -1,4 +1,4 @@
-"""nncore's plain functions."""
+"""The functions of nncore.functional."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..job import Job
 
 
 def matmul(function: str, shape: Sequence[int]) -> Job:
-    """A product is dense_forward without a bias; its weight is (outputs, inputs)."""
+    """A product, as dense_forward without a bias; its weight is (outputs, inputs)."""
     left, right = arguments(function, shape).values()
     out = np.empty((len(left), right.shape[1]), np.float32)
     run = partial(F.dense_forward, left, right.T, out=out)
@@ -23,7 +23,7 @@ def matmul(function: str, shape: Sequence[int]) -> Job:
 
 
 def functional(function: str, shape: Sequence[int]) -> Job:
-    """One call that writes into given arrays."""
+    """One call that writes into existing arrays."""
     given = arguments(function, shape)
     name, _, activation = function.partition(" ")
     call: Any

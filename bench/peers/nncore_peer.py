@@ -18,7 +18,7 @@ from . import nncore_functions
 
 
 def check(trainer: nc.Trainer, steps: list) -> dict[str, list[float]]:
-    """The numbers compared with the reference."""
+    """The numbers that are compared with the reference."""
     layers = dense_layers(trainer.model)
     losses = (trainer.step(x, y) for x, y in steps)
     return check_training(losses, lambda: [layer.weight.T for layer in layers])
@@ -80,7 +80,7 @@ def fit(workload: Workload, epochs: int) -> Job:
 
 
 def train_epoch(workload: Workload, epochs: int) -> Job:
-    """What Trainer.fit calls for each epoch, alone."""
+    """The call that Trainer.fit makes for each epoch, alone."""
     x, y = workloads.data(workload, workload.batch * workload.batches)
     trainer = make_trainer(workload)
     samples = trainer.model.as_samples(trainer.objective, x, y, None)
@@ -96,14 +96,14 @@ def train_epoch(workload: Workload, epochs: int) -> Job:
 
 
 def growth(workload: Workload, samples: int) -> Job:
-    """Trainer.fit for one epoch over any number of samples; a call is a sample."""
+    """Trainer.fit for one epoch over any number of samples; one call stands for one sample."""
     x, y = workloads.data(workload, samples)
     fit = partial(make_trainer(workload).fit, x, y, epochs=1, batch_size=workload.batch, progress=False)
     return Job(fit, samples)
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library, or the call that Trainer makes."""
+    """nncore, or train_epoch alone."""
     nc.set_num_threads(threads)
     if variant == "train_epoch":
         return Peer({}, {"fit": train_epoch})

@@ -1,4 +1,4 @@
-"""The plain functions in NumPy: in place, into buffers allocated once."""
+"""The functions in NumPy, computed in place in buffers that are allocated once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def matmul(function: str, shape: Sequence[int]) -> Job:
 
 
 def functional(function: str, shape: Sequence[int]) -> Job:
-    """The best expression that we know."""
+    """The fastest expression that we know."""
     given = arguments(function, shape)
     name, _, activation = function.partition(" ")
     if name == "dense_forward":
@@ -36,7 +36,7 @@ def functional(function: str, shape: Sequence[int]) -> Job:
 
 
 def dense_forward(activation: str, x: Any, weight: Any, bias: Any) -> Callable[[], Any]:
-    """Product, bias and activation."""
+    """A product, a bias and an activation."""
     out, act = np.empty((len(x), len(bias)), np.float32), FUNCTIONS[activation]
 
     def run() -> Any:
@@ -72,30 +72,30 @@ def sigmoid(z: Any, out: Any, _: Any) -> Any:
 
 
 def softmax(z: Any, out: Any, _: Any) -> Any:
-    """exp(z) over its sum."""
+    """exp(z) divided by its sum."""
     np.exp(np.subtract(z, z.max(axis=1, keepdims=True), out), out)
     return np.divide(out, out.sum(axis=1, keepdims=True), out)
 
 
 def log_softmax(z: Any, out: Any, scratch: Any) -> Any:
-    """z less the logarithm of the sum of exp(z)."""
+    """z minus the logarithm of the sum of exp(z)."""
     np.subtract(z, z.max(axis=1, keepdims=True), out)
     return np.subtract(out, np.log(np.exp(out, scratch).sum(axis=1, keepdims=True)), out)
 
 
 def relu_backward(grad: Any, a: Any, out: Any, _: Any) -> Any:
-    """Where a is positive."""
+    """g where a is positive, else 0."""
     return np.multiply(grad, np.greater(a, ZERO, out), out)
 
 
 def tanh_backward(grad: Any, a: Any, out: Any, _: Any) -> Any:
-    """1 - a²."""
+    """g (1 - a²)."""
     np.subtract(ONE, np.multiply(a, a, out), out)
     return np.multiply(grad, out, out)
 
 
 def sigmoid_backward(grad: Any, a: Any, out: Any, _: Any) -> Any:
-    """a (1 - a)."""
+    """g a (1 - a)."""
     np.multiply(a, np.subtract(ONE, a, out), out)
     return np.multiply(grad, out, out)
 
@@ -113,14 +113,14 @@ def log_softmax_backward(grad: Any, a: Any, out: Any, _: Any) -> Any:
 
 
 def squared_error(a: Any, y: Any, out: Any, _: Any, *, is_half: bool) -> Any:
-    """The difference is the gradient, but for a factor."""
+    """The gradient is the difference times a constant."""
     np.subtract(a, y, out)
     value = np.vdot(out, out) / (2 * len(a) if is_half else a.size)
     return value, np.multiply(out, np.float32(1 / len(a) if is_half else 2 / a.size), out)
 
 
 def sigmoid_cross_entropy(z: Any, y: Any, out: Any, scratch: Any) -> Any:
-    """Both from exp."""
+    """Value and gradient, both from exp."""
     np.exp(np.negative(np.abs(z, scratch), scratch), scratch)
     value = (np.log1p(scratch, scratch).sum() + np.maximum(z, ZERO, out=out).sum() - np.vdot(z, y)) / z.size
     np.subtract(sigmoid(z, out, None), y, out)
@@ -128,7 +128,7 @@ def sigmoid_cross_entropy(z: Any, y: Any, out: Any, scratch: Any) -> Any:
 
 
 def binary_cross_entropy(p: Any, y: Any, out: Any, scratch: Any) -> Any:
-    """Two logarithms, one division."""
+    """Value and gradient with two logarithms and one division."""
     value = np.vdot(np.log1p(np.negative(p, out), out), np.subtract(ONE, y, scratch))
     value = -(value + np.vdot(np.log(p, out), y)) / p.size
     np.multiply(np.multiply(p, np.subtract(ONE, p, scratch), scratch), np.float32(p.size), scratch)
@@ -136,7 +136,7 @@ def binary_cross_entropy(p: Any, y: Any, out: Any, scratch: Any) -> Any:
 
 
 def softmax_cross_entropy(z: Any, y: Any, out: Any, _: Any) -> Any:
-    """The logarithm of the sum from the sum that softmax divides by."""
+    """The value takes the logarithm of the sum that softmax divides by."""
     rows = np.arange(len(z))
     np.subtract(z, z.max(axis=1, keepdims=True), out)
     value = out[rows, y].sum()
@@ -148,7 +148,7 @@ def softmax_cross_entropy(z: Any, y: Any, out: Any, _: Any) -> Any:
 
 
 def cross_entropy(p: Any, y: Any, out: Any, _: Any) -> Any:
-    """One entry a row."""
+    """Value and gradient from one entry per row."""
     rows = np.arange(len(p))
     picked = p[rows, y]
     out.fill(0)

@@ -1,4 +1,4 @@
-"""NumPy: the network of nncore._cli.numpy_net."""
+"""NumPy, with the network of nncore._cli.numpy_net."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from . import numpy_functions
 
 
 def check(net: NumpyNet, steps: list) -> dict[str, list[float]]:
-    """The numbers compared with the reference, or those of the reference."""
+    """The numbers that are compared with the reference, or the numbers of the reference."""
     losses = (net.step(x, y) for x, y in steps)
     return check_training(losses, lambda: [layer.weight for layer in net.layers])
 
 
 def train_epoch(net: NumpyNet, x: Any, y: Any, batch: int) -> float:
-    """One epoch over shuffled rows; the mean loss."""
+    """Trains for one epoch over shuffled rows; returns the mean loss."""
     order = np.random.default_rng(net.steps).permutation(len(x))
     x_batch, y_batch = np.empty((batch, x.shape[1]), x.dtype), np.empty((batch, *y.shape[1:]), y.dtype)
     total = 0.0
     for start in range(0, len(x), batch):
         rows = order[start : start + batch]
-        # mode="raise", the default, would buffer the result.
+        # The default, mode="raise", would buffer the result.
         np.take(x, rows, axis=0, out=x_batch, mode="clip")
         np.take(y, rows, axis=0, out=y_batch, mode="clip")
         total += net.step(x_batch, y_batch)
@@ -61,7 +61,7 @@ def predict(workload: Workload, rows: int) -> Job:
 
 
 def reference(mode: str, workload: Workload, rows: int = 0) -> dict[str, list[float]]:
-    """What every side must find: the same in float64."""
+    """The reference for all sides, computed in float64."""
     if mode == "predict":
         x, _ = workloads.data(workload, rows)
         outputs = make_numpy_net(workload, rows, np.float64).forward(x.astype(np.float64))
@@ -79,7 +79,7 @@ def reference(mode: str, workload: Workload, rows: int = 0) -> dict[str, list[fl
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library."""
+    """NumPy."""
     versions = {"numpy": f"{np.__version__} ({blas()})"}
     modes = {
         "epoch": epoch,

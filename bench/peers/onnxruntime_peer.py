@@ -19,7 +19,7 @@ ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
 def make_graph(workload: Workload) -> onnx.ModelProto:
-    """Gemm and activation, layer by layer."""
+    """The network as Gemm and activation nodes."""
     nodes, constants, value = [], [], "x"
     parameters = list(zip(*workloads.initial_parameters(workload), strict=True))
     for number, (weight, bias) in enumerate(parameters):
@@ -51,7 +51,7 @@ def predict(workload: Workload, rows: int, *, threads: int) -> Job:
     binding = session.io_binding()
     binding.bind_cpu_input("x", x)
     binding.bind_output(session.get_outputs()[0].name, "cpu", 0, np.float32, out.shape, out.ctypes.data)
-    arrays = (x, out)  # the binding has their addresses alone
+    arrays = (x, out)  # the binding holds only their addresses
 
     def check() -> dict[str, list[float]]:
         session.run_with_iobinding(binding)
@@ -61,5 +61,5 @@ def predict(workload: Workload, rows: int, *, threads: int) -> Job:
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library."""
+    """onnxruntime."""
     return Peer(versions("onnxruntime"), {"predict": partial(predict, threads=threads)})

@@ -1,4 +1,4 @@
-"""The machine's limits, from loops in C++ that are compiled here: a call is one flop, or one byte read."""
+"""The machine's limits, measured by C++ loops compiled here. One call is one flop, or one byte read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..job import Job, Peer
 SOURCE = Path(__file__).parents[1] / "probe.cpp"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
-CACHE, MEMORY = 1 << 19, 1 << 28  # bytes: half of a usual L2, and far more than any L3 a core has
-LANES = {"probe_fma64": 24 * 16, "probe_fma32": 12 * 8, "probe_fma16": 24 * 4}  # of a round
+CACHE, MEMORY = 1 << 19, 1 << 28  # bytes: half of a typical L2, and far more than the L3 of a core
+LANES = {"probe_fma64": 24 * 16, "probe_fma32": 12 * 8, "probe_fma16": 24 * 4}  # multiply-adds in a round
 
 
 @cache
@@ -32,7 +32,7 @@ def compile_probe() -> ctypes.CDLL:
 
 @cache
 def fma(threads: int) -> Job:
-    """The fastest of the register sizes, chosen once."""
+    """Multiply-adds with the fastest register size, chosen once."""
     library = compile_probe()
 
     def call(name: str) -> float:
@@ -47,7 +47,7 @@ def fma(threads: int) -> Job:
 
 
 def read(size: int, threads: int) -> Job:
-    """Reading some memory again and again."""
+    """Repeated reads of a buffer."""
     library = compile_probe()
     buffer = np.ones(size // 4 + 16, np.float32)
     address = -(-buffer.ctypes.data // 64) * 64
@@ -56,13 +56,13 @@ def read(size: int, threads: int) -> Job:
 
     def run() -> None:
         library.probe_read(threads, data, count, times)
-        assert buffer.size  # stays alive with this function
+        assert buffer.size  # keeps the buffer alive
 
     return Job(run, size * times)
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The machine, where there is a compiler."""
+    """The machine. Needs a compiler."""
     compile_probe()
     modes = {
         "fma": partial(fma, threads),

@@ -1,4 +1,4 @@
-"""scikit-learn: MLPRegressor and MLPClassifier, through fit, and step by step through partial_fit."""
+"""scikit-learn: MLPRegressor and MLPClassifier, with fit, and step by step with partial_fit."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Without warnings: of rows fewer than the batch, and of epochs after which fit has not converged."""
+    """Suppresses warnings about small batches and about fits that have not converged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 class Training:
-    """One estimator with the workload's parameters."""
+    """An estimator with the workload's initial parameters."""
 
     def __init__(self, workload: Workload, x: Any, y: Any) -> None:
         if workload.loss == "half_squared_error":
@@ -41,16 +41,16 @@ class Training:
             learning_rate_init=workload.learning_rate,
             alpha=0.0,
             batch_size=workload.batch,
-            random_state=np.random.RandomState(0),  # each epoch in another order
+            random_state=np.random.RandomState(0),  # a new order in each epoch
         )
         classes = None if is_regression else np.arange(max(2, workload.sizes[-1]))
         self.keywords = {} if is_regression else {"classes": classes}
         with silent():
-            self.model.partial_fit(x, y, **self.keywords)  # makes the arrays
+            self.model.partial_fit(x, y, **self.keywords)  # allocates the arrays
         self.reset()
 
     def reset(self) -> None:
-        """The parameters of the workload, and an optimizer that has made no step."""
+        """Resets the parameters to the workload's and the optimizer to its initial state."""
         model, optimizer = self.model, self.model._optimizer
         for arrays, given in zip(
             (model.coefs_, model.intercepts_), workloads.initial_parameters(self.workload), strict=True
@@ -63,32 +63,33 @@ class Training:
         model.t_ = 0
 
     def step(self, x: Any, y: Any) -> None:
-        """One step; the loss is in model.loss_."""
+        """Makes one step; model.loss_ holds the loss."""
         self.model.partial_fit(x, y)
 
     def losses(self, steps: Any) -> Any:
-        """Of each step."""
+        """Makes the steps and yields the loss of each."""
         for x, y in steps:
             self.step(x, y)
             yield self.loss
 
     @property
     def loss(self) -> float:
-        """As the workload defines it, of the last step or epoch: scikit-learn halves the squares."""
+        """The loss of the last step or epoch as the workload defines it; scikit-learn halves the squares."""
         return float(self.model.loss_) * (2 if self.workload.loss == "mean_squared_error" else 1)
 
     def fit(self, x: Any, y: Any, epochs: int, *, shuffle: bool = True) -> float:
-        """Trains in one call of its own fit, from the parameters that there are but with new moments of Adam;
-        the last epoch's mean loss.
+        """Trains in one call of the library's fit and returns the last epoch's mean loss.
+
+        Starts from the current parameters, but with new moments of Adam.
         """
-        endless = {"n_iter_no_change": np.inf}  # no loss makes it stop before its last epoch
+        endless = {"n_iter_no_change": np.inf}  # prevents early stopping
         self.model.set_params(warm_start=True, max_iter=epochs, shuffle=shuffle, **endless)
         self.model.fit(x, y)
         return self.loss
 
 
 def arrays(workload: Workload, rows: int) -> tuple[Any, Any]:
-    """The data; classes and single outputs as vectors."""
+    """The data, with classes and single outputs as vectors."""
     x, y = workloads.data(workload, rows)
     if workload.loss == "sigmoid_cross_entropy":
         y = y.astype(np.int64)
@@ -96,14 +97,14 @@ def arrays(workload: Workload, rows: int) -> tuple[Any, Any]:
 
 
 def epoch(workload: Workload) -> Job:
-    """Its own loop: fit for one epoch, shuffled. Checked are the first loss, and fit without shuffling."""
+    """The library's own loop: fit for one epoch, shuffled. Checks the first loss and an unshuffled fit."""
     x, y = arrays(workload, workload.batch * workload.batches)
     steps, checked = batches(workload, x, y), CHECKED_STEPS * workload.batch
     training = Training(workload, *steps[0])
     with silent():
         first_loss = next(training.losses(steps))
         training.reset()
-        once = (training.fit(x[:checked], y[:checked], 1, shuffle=False) for _ in range(1))  # when asked for
+        once = (training.fit(x[:checked], y[:checked], 1, shuffle=False) for _ in range(1))  # lazy
         found = check_training(once, lambda: training.model.coefs_)
         run = partial(training.fit, x, y, 1)
         found |= {"losses": [first_loss], "epoch loss": [run()]}
@@ -126,7 +127,7 @@ def step(workload: Workload) -> Job:
 
 
 def predict(workload: Workload, rows: int) -> Job:
-    """predict, or predict_proba of a classifier."""
+    """predict, or predict_proba for classifiers."""
     x, y = arrays(workload, max(rows, workload.batch))
     training = Training(workload, x, y)
     model, x = training.model, x[:rows]
@@ -138,7 +139,7 @@ def predict(workload: Workload, rows: int) -> Job:
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library."""
+    """scikit-learn."""
     return Peer(
         versions("scikit-learn"),
         {"epoch": epoch, "fit": fit, "step": step, "predict": predict},

@@ -1,4 +1,4 @@
-"""The plain functions in PyTorch: the operators below autograd, into tensors allocated once if possible."""
+"""The functions in PyTorch: operators below autograd, with preallocated outputs where possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEAN, SUM = 1, 2  # reductions
 
 
 def tensors(function: str, shape: Sequence[int]) -> dict[str, Any]:
-    """The arguments."""
+    """The arguments as tensors."""
     return {name: torch.from_numpy(array) for name, array in arguments(function, shape).items()}
 
 
@@ -28,7 +28,7 @@ def matmul(function: str, shape: Sequence[int]) -> Job:
 
 
 def functional(function: str, shape: Sequence[int]) -> Job:
-    """The best expression that we know."""
+    """The fastest expression that we know."""
     given = tensors(function, shape)
     name, _, activation = function.partition(" ")
     if name == "dense_forward":
@@ -71,14 +71,14 @@ def mean_squared_error(a: Any, y: Any, out: Any) -> Any:
 
 
 def half_squared_error(a: Any, y: Any, out: Any) -> Any:
-    """The difference is the gradient, but for a factor."""
+    """The gradient is the difference times a constant."""
     torch.sub(a, y, out=out)
     flat = out.view(-1)
     return torch.dot(flat, flat) / (2 * len(a)), out.mul_(1 / len(a))
 
 
 def sigmoid_cross_entropy(z: Any, y: Any, out: Any) -> Any:
-    """The operator has no gradient of its own: sigmoid less target."""
+    """The operator lacks a gradient; sigmoid minus target gives it."""
     value = aten.binary_cross_entropy_with_logits(z, y)
     return value, torch.sigmoid(z, out=out).sub_(y).mul_(1 / z.numel())
 
@@ -90,7 +90,7 @@ def binary_cross_entropy(p: Any, y: Any, out: Any) -> Any:
 
 
 def softmax_cross_entropy(z: Any, y: Any, out: Any) -> Any:
-    """What autograd calls for cross_entropy."""
+    """The operators that autograd calls for cross_entropy."""
     logs = torch.log_softmax(z, 1)
     value, weight = aten.nll_loss_forward(logs, y, None, MEAN, -100)
     grad = aten.nll_loss_backward(ONE, logs, y, None, MEAN, -100, weight)
@@ -98,7 +98,7 @@ def softmax_cross_entropy(z: Any, y: Any, out: Any) -> Any:
 
 
 def cross_entropy(p: Any, y: Any, out: Any) -> Any:
-    """One entry a row."""
+    """Value and gradient from one entry per row."""
     classes = y[:, None]
     picked = p.gather(1, classes)
     out.zero_().scatter_(1, classes, torch.reciprocal(picked).mul_(-1 / len(p)))

@@ -1,4 +1,4 @@
-"""PyTorch: eager, with the fused optimizer, and with that and compiled loss and gradients."""
+"""PyTorch: eager, with the fused optimizer, and with the fused optimizer and compiled loss and gradients."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ LOSSES = {
     "sigmoid_cross_entropy": F.binary_cross_entropy_with_logits,
     "softmax_cross_entropy": F.cross_entropy,
 }
-COMPILE_UP_TO = 10_000_000  # parameters: more takes minutes, and gains nothing
+COMPILE_UP_TO = 10_000_000  # parameters; compiling more takes minutes and gains nothing
 
 
 class Training:
-    """One network in training."""
+    """A network, its loss and its optimizer."""
 
     def __init__(self, workload: Workload, variant: str, hidden: str = "") -> None:
         self.batch = workload.batch
@@ -54,7 +54,7 @@ class Training:
             self.optimizer = torch.optim.Adam(parameters, workload.learning_rate, fused=fused)
 
     def step(self, x: Any, y: Any) -> Any:
-        """One step."""
+        """Makes one step."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.objective(x, y)
         loss.backward()
@@ -62,19 +62,19 @@ class Training:
         return loss.detach()
 
     def epoch(self, x: Any, y: Any) -> float:
-        """One epoch over shuffled rows: index_select was faster than a DataLoader and than x[rows]."""
+        """Trains for one epoch over shuffled rows. index_select was faster than a DataLoader and x[rows]."""
         total = torch.zeros(())
         for rows in torch.randperm(len(x)).split(self.batch):
             total += self.step(x.index_select(0, rows), y.index_select(0, rows))
         return float(total) * self.batch / len(x)
 
     def weights(self) -> list[Any]:
-        """(I, O) each."""
+        """The weights, (I, O) each."""
         return [layer.weight.detach().T for layer in self.model if isinstance(layer, torch.nn.Linear)]
 
 
 def make_model(workload: Workload, hidden: str) -> torch.nn.Sequential:
-    """The workload's network, with these hidden layers."""
+    """The workload's network with the given hidden layers."""
     layers: list[torch.nn.Module] = []
     parameters = zip(*workloads.initial_parameters(workload), strict=True)
     for (inputs, outputs), (weight, bias) in zip(pairwise(workload.sizes), parameters, strict=True):
@@ -90,14 +90,14 @@ def make_model(workload: Workload, hidden: str) -> torch.nn.Sequential:
 
 
 def compiled(function: Any, workload: Workload) -> Any:
-    """torch.compile for the shapes given."""
+    """The function compiled for static shapes."""
     if workload.parameters > COMPILE_UP_TO:
         raise Unsupported("takes minutes to compile")
     return torch.compile(function, dynamic=False)
 
 
 def tensors(workload: Workload, rows: int) -> tuple[Any, Any]:
-    """The data."""
+    """The data as tensors."""
     return tuple(torch.from_numpy(array) for array in workloads.data(workload, rows))
 
 
@@ -112,7 +112,7 @@ def epoch(workload: Workload, *, variant: str) -> Job:
 
 
 def fit(workload: Workload, epochs: int, *, variant: str) -> Job:
-    """Several epochs, with our loop or with a DataLoader as most programs have it."""
+    """Several epochs, with our loop or with a DataLoader, as in most programs."""
     if variant != "DataLoader":
         return repeated(partial(epoch, variant=variant), workload, epochs)
     data = torch.utils.data.TensorDataset(*tensors(workload, workload.batch * workload.batches))
@@ -146,7 +146,7 @@ def layers(workload: Workload, hidden: str, *, variant: str) -> Job:
 def predict(workload: Workload, rows: int, *, variant: str) -> Job:
     """The forward pass in inference mode."""
     if variant == "fused":
-        raise Unsupported("predicts as PyTorch does")
+        raise Unsupported("predicts like PyTorch")
     with torch.inference_mode():
         x, _ = tensors(workload, rows)
         model = make_model(workload, workload.activation).eval()
@@ -156,11 +156,11 @@ def predict(workload: Workload, rows: int, *, variant: str) -> Job:
 
 
 def peer(variant: str, threads: int) -> Peer:
-    """The library."""
+    """PyTorch."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     if variant == "compiled":
-        torch.compile(lambda x: x + 1)(torch.zeros(1))  # fails here where there is no C++ compiler
+        torch.compile(lambda x: x + 1)(torch.zeros(1))  # fails here without a C++ compiler
     given = {"epoch": epoch, "step": step, "layers": layers, "predict": predict, "fit": fit}
     names = ["fit"] if variant == "DataLoader" else list(given)
     modes: dict[str, Any] = {name: partial(given[name], variant=variant) for name in names}

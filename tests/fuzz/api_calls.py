@@ -1,7 +1,7 @@
-"""Fuzzes the Python API: random graphs of layers, then a sequence of calls, sound or not, in any order.
+"""Fuzzes the Python API: random graphs of layers, then a random sequence of valid and invalid calls.
 
-The same sequence, made twice, gives the same bits. A call that fails leaves all parameters as they were, but
-for a fit that was under way.
+Repeating a sequence must give the same bits. A call that fails must leave all parameters unchanged, except
+for a fit that had already made steps.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ METRICS = ["accuracy", "binary_accuracy", "mean_squared_error", "huber"]
 
 
 class Calls:
-    """One sequence: what it has made so far, and what every call gave."""
+    """One sequence of calls: the objects made so far, and the results of the calls."""
 
     def __init__(self, random: np.random.Generator, folder: Path) -> None:
         self.random, self.folder = random, folder
@@ -78,23 +78,23 @@ class Calls:
         self.log: list[bytes | str] = []
 
     def one(self, choices: Any) -> Any:
-        """Any of them."""
+        """A random choice."""
         return choices[self.random.integers(len(choices))]
 
     def likely(self, probability: float) -> bool:
         return bool(self.random.random() < probability)
 
     def or_junk(self, value: Any) -> Any:
-        """The value, or rarely something that no call expects."""
+        """The value, or occasionally an invalid one."""
         return self.one(JUNK) if self.likely(self.junk) else value
 
     def run(self, call: Callable[[], object]) -> Any:
-        """What a call returns; None, with the parameters untouched, where it raises one of ALLOWED."""
+        """The result of a call; None if it raises one of ALLOWED and leaves the parameters unchanged."""
         before = self.state()
         result = expect(ALLOWED, call)
         if isinstance(result, ALLOWED):
             self.log.append(type(result).__name__)
-            if not isinstance(result, FloatingPointError):  # which ends a fit after its first steps
+            if not isinstance(result, FloatingPointError):  # which may end a fit after some steps
                 assert before == self.state(), f"parameters changed before {result!r}"
             return None
         self.log += [np.asarray(part).tobytes() for part in arrays_in(result)]
@@ -110,10 +110,10 @@ class Calls:
     def model(self) -> nc.Model:
         return self.one(self.models)
 
-    # What calls are given
+    # Arguments of calls
 
     def data(self, rows: int, width: int, *, integer: bool = False) -> Any:
-        """An array of samples, in one of the forms in which they come."""
+        """An array of samples in one of the accepted forms."""
         dtype = self.one(["f4", "f8", "f8", "i8", ">f4", "u1", "bool", "f2"])
         array = (self.random.normal(size=(rows, width)) * 3).astype("i8" if integer else dtype)
         array = abs(array) % 5 if integer else array
@@ -149,10 +149,10 @@ class Calls:
         weight = self.random.integers(0, 3, rows + (1 if self.likely(self.junk) else 0))
         return self.or_junk(weight.astype(self.one(["f4", "f8", "i8"])))
 
-    # What makes models
+    # Constructors of models
 
     def layer(self, width: int) -> nc.Layer:
-        """A layer for an input of that width, or one of those made before."""
+        """A random layer for an input of this width."""
         size, random = int(self.one(SIZES)), self.or_junk
         choice = self.random.integers(10)
         if choice < 3:
@@ -246,7 +246,7 @@ class Calls:
         self.run(lambda: model.loss_and_gradients(*given, training=False))
 
     def assign(self) -> None:
-        """Write parameters through the views, or copy them from another model."""
+        """Writes parameters through the views, or copies them from another model."""
         model = self.model()
         if self.likely(0.5):
             self.run(lambda: model.copy_from(self.or_junk(self.model())))
@@ -257,7 +257,7 @@ class Calls:
                 array[...] = self.one([0.0, 0.5, np.nan if self.likely(self.junk) else 1.0])
 
     def copies(self) -> None:
-        """Another object for the same model."""
+        """Makes another copy of a model."""
         model, path = self.model(), self.folder / "model"
         ways: list[Callable[[], nc.Model]] = [
             lambda: model.copy(dtype=self.or_junk(self.one(["float32", "float64", None]))),
@@ -299,20 +299,20 @@ class Calls:
         self.run(lambda: self.one(self.trainers).restore(path))
 
     def forget(self) -> None:
-        """Drop a model or a trainer, whose parts others may still need."""
+        """Drops a model or a trainer whose parts other objects may still use."""
         kept: list[Any] = self.one([self.models, self.trainers])
         if len(kept) > 1:
             kept.pop(self.random.integers(len(kept)))
 
 
 def through_file(model: nc.Model, path: Path) -> nc.Model:
-    """What a file makes of a model."""
+    """The model after saving and loading."""
     model.save(path)
     return nc.load(path)
 
 
 def arrays_in(result: Any) -> list[Any]:
-    """The numbers in what a call returned."""
+    """The numbers in the result of a call."""
     if isinstance(result, np.ndarray | float):
         return [result]
     if isinstance(result, list | tuple):
@@ -323,7 +323,7 @@ def arrays_in(result: Any) -> list[Any]:
 
 
 def sequence(seed: int, folder: Path) -> list[bytes | str]:
-    """What every call of one sequence gave."""
+    """The results of all calls of one sequence."""
     calls = Calls(np.random.default_rng(seed), folder)
     while not calls.models:
         calls.make_model()
@@ -342,11 +342,11 @@ def sequence(seed: int, folder: Path) -> list[bytes | str]:
 
 
 def fuzz(random: np.random.Generator, folder: Path) -> None:
-    """One sequence; a fifth of them twice."""
+    """Runs one sequence, and one in five sequences twice."""
     seed = int(random.integers(2**63))
     first = sequence(seed, folder)
     if random.random() < 0.2:
-        assert first == sequence(seed, folder), "the same calls gave other bits"
+        assert first == sequence(seed, folder), "the same calls gave different bits"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Fuzzes nncore.functional: arrays of any shape, layout, dtype and value, and outputs that overlap them.
+"""Fuzzes nncore.functional with arrays of any shape, layout, dtype and value, and with overlapping outputs.
 
-A call that succeeds gives the bits of the same call on contiguous copies; one that fails has written nothing.
+A call that succeeds must give the same bits as on contiguous copies. A call that fails must write nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ JUNK = (None, 0, 1.5, "x", [[1.0]], (), np.float32(1), object(), 2**70, -1, b"",
 
 
 def values(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
-    """Numbers between 0 and 1 or around 0, some of them special."""
+    """Numbers in [0, 1) or around 0, some of them replaced by special values."""
     numbers = random.random(shape) if random.random() < 0.5 else random.normal(size=shape)
     if random.random() < 0.2:
         numbers = np.where(random.random(shape) < 0.2, random.choice(VALUES, shape), numbers)
@@ -30,24 +30,24 @@ def values(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> n
 
 
 def laid_out(random: np.random.Generator, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The same numbers elsewhere in memory."""
+    """The same numbers in another memory layout."""
     choice = random.integers(12)
     if array.ndim != 2 or choice < 4:
         return array
     rows, columns = array.shape
     if choice == 4:
         return np.asfortranarray(array)
-    if choice in (5, 6):  # rows apart
+    if choice in (5, 6):  # padded rows
         wide = np.zeros((rows, columns + 3), array.dtype)
         wide[:, 1 : columns + 1] = array
         return wide[:, 1 : columns + 1]
-    if choice == 7:  # columns apart
+    if choice == 7:  # strided columns
         wide = np.zeros((rows, 2 * columns), array.dtype)
         wide[:, ::2] = array
         return wide[:, ::2]
     if choice == 8:
         return array[::-1].copy()[::-1]
-    if choice == 9 and not array.dtype.hasobject:  # not aligned
+    if choice == 9 and not array.dtype.hasobject:  # misaligned
         memory = np.zeros(array.nbytes + 1, "u1")
         moved = memory[1:].view(array.dtype).reshape(array.shape) if array.size else array
         moved[...] = array
@@ -59,7 +59,7 @@ def laid_out(random: np.random.Generator, array: np.ndarray[Any, Any]) -> np.nda
 
 
 def matrix(random: np.random.Generator, shape: tuple[int, ...], dtype: str, junk: float) -> Any:
-    """An array of that shape and dtype, or with a probability of `junk` something else."""
+    """An array of this shape and dtype, or with probability `junk` something else."""
     if random.random() < junk:
         choice = random.integers(5)
         if choice == 0:
@@ -78,7 +78,7 @@ def matrix(random: np.random.Generator, shape: tuple[int, ...], dtype: str, junk
 
 
 def arguments(random: np.random.Generator, name: str) -> tuple[list[Any], dict[str, Any], tuple[int, ...]]:
-    """What a function is called with, and the shape of its output."""
+    """The arguments of a call, and the shape of the output."""
     rows, inputs, outputs = (int(random.choice(SIZES)) for _ in range(3))
     dtype, junk = ("f4", "f8")[random.integers(2)], 0.15 if random.random() < 0.6 else 0.0
 
@@ -116,7 +116,7 @@ def arguments(random: np.random.Generator, name: str) -> tuple[list[Any], dict[s
 
 
 def loss_arguments(random: np.random.Generator, name: str, array: Any, rows: int, outputs: int) -> list[Any]:
-    """Prediction and target: values, or labels of which some may be none."""
+    """A prediction and a target of values or labels, some of which may be invalid."""
     if LOSSES[name]["takes_labels"] and random.random() < 0.5:
         low, high = (-1, outputs + 1) if random.random() < 0.2 else (0, max(1, outputs))
         kind = random.choice(["i8", "i4", "u1", "i2", ">i8"])
@@ -128,7 +128,7 @@ def loss_arguments(random: np.random.Generator, name: str, array: Any, rows: int
 def output(
     random: np.random.Generator, given: list[Any], shape: tuple[int, ...], dtype: str, junk: float
 ) -> Any:
-    """An array for the result, one of the arguments, or a part of one."""
+    """A new array for the result, one of the arguments, or part of an argument."""
     choice = random.integers(4)
     first = given[random.integers(len(given))]
     if choice == 0:
@@ -139,14 +139,14 @@ def output(
 
 
 def as_bits(result: Any) -> list[bytes]:
-    """The bytes of what a function returned, NaN of any payload being one."""
+    """The bytes of a function's result, with one payload for all NaNs."""
     parts = result if isinstance(result, tuple) else (result,)
     arrays = [np.array(part, order="C") for part in parts]
     return [np.where(np.isnan(a), np.full_like(a, np.nan), a).tobytes() for a in arrays]
 
 
 def fuzz(random: np.random.Generator, folder: Path) -> None:
-    """One call, and the same on copies."""
+    """Makes one call, and the same call on copies."""
     name = F.__all__[random.integers(len(F.__all__))]
     given, options, _ = arguments(random, name)
     arrays = [a for a in (*given, *options.values()) if isinstance(a, np.ndarray)]

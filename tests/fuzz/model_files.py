@@ -1,4 +1,4 @@
-"""Fuzzes files: `load` and `restore` of files whose bytes or whose structure were changed."""
+"""Fuzzes `load` and `restore` with files whose bytes or structure were changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ALLOWED = (ValueError, OSError)
 
 @cache
 def sources(folder: Path) -> list[bytes]:
-    """Files of models of every kind of layer, and of trainers."""
+    """Files of models with every kind of layer, and of trainers."""
     x, index = nc.Input(3, name="x"), nc.Input(1, name="index", is_integer=True)
     hidden = nc.Dropout(0.5)(nc.PReLU(4)(nc.BatchNorm(4)(nc.Dense(3, 4)(x))))
     shared = nc.Dense(4, 4, name="shared")
@@ -67,11 +67,11 @@ def trainer(optimizer: nc.Optimizer) -> nc.Trainer:
 
 
 def changed_bytes(random: np.random.Generator, data: bytes) -> bytes:
-    """A file with a few of its bytes changed, moved, added or lost."""
+    """The file with a few bytes changed, moved, added or removed."""
     for _ in range(random.integers(1, 4)):
         at, length = int(random.integers(len(data) + 1)), int(random.integers(1, 40))
         if random.random() < 0.5:
-            at = int(random.integers(min(len(data), 600) + 1))  # most of what is read is at the beginning
+            at = int(random.integers(min(len(data), 600) + 1))  # most of the header is at the beginning
         junk = random.bytes(length)
         data = [
             data[:at] + junk + data[at + length :],
@@ -88,7 +88,7 @@ def changed_bytes(random: np.random.Generator, data: bytes) -> bytes:
 
 
 def changed_tree(random: np.random.Generator, value: Any, depth: int = 0) -> Any:
-    """A value of JSON with one part of it changed."""
+    """A JSON value with one part changed."""
     children = (
         list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
     )
@@ -109,7 +109,7 @@ def changed_tree(random: np.random.Generator, value: Any, depth: int = 0) -> Any
 
 
 def changed_arrays(random: np.random.Generator, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Named arrays, one of which is missing, twice there, or of another shape, dtype or value."""
+    """The arrays with one removed, duplicated, or changed in shape, dtype or value."""
     name = list(arrays)[random.integers(len(arrays))]
     array = arrays[name]
     choice = random.integers(7)
@@ -131,12 +131,12 @@ def changed_arrays(random: np.random.Generator, arrays: dict[str, Any]) -> dict[
 
 
 def fuzz(random: np.random.Generator, folder: Path) -> None:
-    """One file: loaded, and restored by trainers of which it may be a checkpoint."""
+    """Loads one file, and restores it with trainers whose checkpoint it may be."""
     files, path = sources(folder), folder / "fuzzed"
     data = files[random.integers(len(files))]
     if random.random() < 0.5:
         path.write_bytes(changed_bytes(random, data))
-    else:  # with a checksum that is right
+    else:  # changed, but with a valid checksum
         path.write_bytes(data)
         fields, arrays = _safetensors.read(path)
         for _ in range(random.integers(1, 3)):
@@ -160,7 +160,7 @@ def fuzz(random: np.random.Generator, folder: Path) -> None:
 
 
 def use(model: nc.Model, folder: Path) -> None:
-    """A model that was loaded predicts, and is saved to the same bytes twice."""
+    """Checks that a loaded model predicts, and that saving it twice gives the same bytes."""
     if sum(model.input_widths) < 1000:
         inputs = [np.zeros((2, width)) for width in model.input_widths]
         expect((*ALLOWED, MemoryError), lambda: model.predict(inputs[0] if len(inputs) == 1 else inputs))

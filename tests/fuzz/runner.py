@@ -1,8 +1,8 @@
-"""Runs a fuzzer: one random input after another in a child process, whose end names the input.
+"""Runs a fuzzer on one random input after another, in a child process so that a crash identifies its input.
 
-An input is made from (seed, number) alone, so `--seed S --only N` makes it again. What a fuzzer does with it
-may raise an error that the library documents. Anything else, a signal, and an input that takes too long are
-failures, behind which the next child goes on.
+An input depends only on (seed, number), so `--seed S --only N` repeats it. A fuzzer may raise errors that the
+library documents. Other errors, signals and inputs that take too long are failures. After a failure a new
+child continues with the next input.
 
 python tests/fuzz/model_files.py --seconds 60
 """
@@ -24,20 +24,20 @@ from pathlib import Path
 
 import numpy as np
 
-LONGEST = 60.0  # seconds for one input, also under sanitizers
-MOST_FAILURES = 20  # after which nobody reads on
+LONGEST = 60.0  # seconds for one input, sufficient under sanitizers
+MOST_FAILURES = 20  # then the run stops
 
 Fuzzer = Callable[[np.random.Generator, Path], None]
 
 
 def main(fuzzer: Fuzzer) -> None:
-    """Parses the command line of a fuzzer's file, and runs it. Exit status 1 where an input failed."""
+    """Parses a fuzzer's command line and runs it. The exit status is 1 if an input failed."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all inputs (%(default)s)")
     parser.add_argument(
-        "--only", type=int, metavar="N", help="the input of this number alone, in this process"
+        "--seconds", type=float, default=60.0, help="duration of the run (default: %(default)s)"
     )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all inputs (default: %(default)s)")
+    parser.add_argument("--only", type=int, metavar="N", help="run only this input, in this process")
     parser.add_argument("--child", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only is not None:
@@ -50,8 +50,8 @@ def main(fuzzer: Fuzzer) -> None:
 
 
 def run_inputs(fuzzer: Fuzzer, seed: int, first: int, end: int | None, tell: Callable[[int], object]) -> None:
-    """The inputs from `first` on, until the parent has had enough."""
-    warnings.simplefilter("ignore")  # NumPy's, of what junk does to it
+    """Runs the inputs from `first` to `end`, or until the parent kills this process."""
+    warnings.simplefilter("ignore")  # NumPy's, about invalid values
     with tempfile.TemporaryDirectory() as folder:
         number = first
         while end is None or number < end:
@@ -61,7 +61,7 @@ def run_inputs(fuzzer: Fuzzer, seed: int, first: int, end: int | None, tell: Cal
 
 
 def watch(seed: int, seconds: float) -> int:
-    """Starts a child after another until time is up; says what failed and how to repeat the failure."""
+    """Runs one child after another until time is up. Prints each failure and how to repeat it."""
     script = sys.argv[0]
     begin, number, done, failures = time.monotonic(), 0, 0, 0
     while failures < MOST_FAILURES and time.monotonic() - begin < seconds:
@@ -87,7 +87,7 @@ def watch(seed: int, seconds: float) -> int:
 
 
 def follow(child: subprocess.Popen[bytes], until: float) -> tuple[int, str]:
-    """The number of the last input that a child began, and why it ended; "" where time was up."""
+    """The last input that a child began, and why it ended, or "" if time was up."""
     assert child.stdout is not None
     last, rest = -1, b""
     while True:
@@ -106,7 +106,7 @@ def follow(child: subprocess.Popen[bytes], until: float) -> tuple[int, str]:
 
 
 def expect(allowed: tuple[type[BaseException], ...], call: Callable[[], object]) -> object:
-    """What a call returns, or the error that it raised where that is an allowed one with a message."""
+    """The result of a call, or the allowed error that it raised, which must have a useful message."""
     try:
         return call()
     except allowed as error:

@@ -1,8 +1,8 @@
-"""Records layers.npz: what PyTorch's layers with parameters or state compute in float64, and their gradients.
+"""Records layers.npz: outputs and gradients of PyTorch's layers with parameters or state, in float64.
 
 Run with PyTorch 2.13 installed: python tests/reference/record_layers.py. A case is a few steps of one layer,
-each with its own batch: all arrays but the parameters have one row for each step, state as the step left it.
-What is drawn has few digits, which compress well.
+each with its own batch. All arrays but the parameters have one row per step; state is that after the step.
+Random numbers have few digits, which compress well.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 BATCH = 5
-FEATURES = 9  # an odd number: whole vectors of a kernel and a rest
+FEATURES = 9  # odd: whole vectors of a kernel and a remainder
 TABLE = (6, 5)
 INDICES = 3
 
-# name: (PyTorch's layer, whether each step is one of training)
+# name: (PyTorch's layer, whether each step is in training mode)
 CASES: dict[str, tuple[Callable[[], nn.Module], list[bool]]] = {
     "batch_norm": (lambda: nn.BatchNorm1d(FEATURES), [True, True, False]),
     "batch_norm not affine": (lambda: nn.BatchNorm1d(FEATURES, 0.01, 0.3, affine=False), [True, True, False]),
@@ -36,7 +36,7 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def draw_batch(rng: np.random.Generator, layer: nn.Module) -> torch.Tensor:
-    """Columns of several means and scales, with a few zeros; or indices, of which many are repeated."""
+    """Columns with different means and scales and a few zeros; or indices with many repetitions."""
     if isinstance(layer, nn.Embedding):
         return torch.tensor(rng.integers(TABLE[0] - 2, size=(BATCH, INDICES)) + rng.integers(3))
     x = draw(rng, (BATCH, FEATURES)) * rng.integers(1, 5, size=FEATURES) + draw(rng, (FEATURES,))
@@ -69,7 +69,7 @@ def record(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
         ):
             keep(f"grad_{key}", gradient)
         for key, state in layer.named_buffers():
-            if state.ndim:  # all but the number of batches, which nncore has no use for
+            if state.ndim:  # skips the number of batches, which nncore does not need
                 keep(f"state {key}", state)
     return {
         "training": np.array(steps),

@@ -1,7 +1,7 @@
-"""Records optimizers.npz: what PyTorch makes of the same start by 20 steps of its optimizers, in float64.
+"""Records optimizers.npz: the results of 20 steps of PyTorch's optimizers from one start, in float64.
 
 Run with PyTorch 2.13 installed: python tests/reference/record_optimizers.py. PyTorch's `weight_decay` is l2,
-but for AdamW; biases have none of it.
+except in AdamW; biases have none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 STEPS = 20
 SHAPES = [(8, 5), (8,), (3, 8), (3,)]
 
-# name: (PyTorch's class, its options, those of them that weights have and biases have not)
+# name: (PyTorch's class, its options, options of weights only)
 CASES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], dict[str, float]]] = {
     "sgd": (torch.optim.SGD, {"lr": 0.1}, {}),
     "sgd_l2": (torch.optim.SGD, {"lr": 0.1}, {"weight_decay": 0.2}),

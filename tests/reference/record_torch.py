@@ -1,12 +1,12 @@
-"""Records what PyTorch computes in float64, for tests/test_reference.py to compare with.
+"""Records results of PyTorch in float64 for tests/test_reference.py.
 
 Run it only to change the cases; the tests read values.npz, losses.npz and activations.npz and need no torch:
 
     python3 -m venv torch-venv && torch-venv/bin/pip install torch==2.13.0 numpy
     torch-venv/bin/python tests/reference/record_torch.py
 
-Losses follow nncore's convention: a sum over the outputs (mean squared error: their mean), and over the
-samples the mean, or sum w l / sum w. They are written so on top of PyTorch's functions without reduction.
+Losses follow nncore's convention: the sum over outputs (for mean squared error the mean), and the mean over
+samples, or sum(w l) / sum(w). They build on PyTorch's functions without reduction.
 """
 
 import platform
@@ -59,7 +59,7 @@ def shared(x: Tensor, layers: Layers) -> Tensor:
 
 
 def diamond(x: Tensor, layers: Layers) -> Tensor:
-    """A value used by two branches that are added and multiplied, both results and the value concatenated."""
+    """Two branches of one value, added and multiplied; both results and the value are concatenated."""
     h = torch.tanh(dense(x, layers[0]))
     a, b = dense(h, layers[1]), torch.sigmoid(dense(h, layers[2]))
     return dense(torch.cat([a + b, h, a * b], dim=1), layers[3])
@@ -169,7 +169,7 @@ def mean_absolute_error(a: Tensor, y: Tensor) -> Tensor:
 
 
 def gaussian_nll(a: Tensor, y: Tensor) -> Tensor:
-    """nncore takes the logarithms of the variances."""
+    """nncore's prediction holds logarithms of variances."""
     mean, log_variance = a.chunk(2, dim=1)
     return F.gaussian_nll_loss(mean, y, log_variance.exp(), eps=1e-300, reduction="none").sum(dim=1)
 
@@ -248,7 +248,7 @@ def record_case(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def record_optimizers(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """STEPS steps of each from the same start, over the same BATCHES batches again and again."""
+    """STEPS steps of each optimizer from the same start, cycling through the same BATCHES batches."""
     start = draw_layers(rng, OPTIMIZER_SHAPES)
     x = torch.tensor(rng.normal(size=(BATCHES, BATCH, OPTIMIZER_SHAPES[0][0])))
     y = torch.tensor(rng.normal(size=(BATCHES, BATCH, OPTIMIZER_SHAPES[-1][1])))

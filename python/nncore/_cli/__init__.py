@@ -1,1 +1,1 @@
-"""The command line, and what it compares with. None of this is public."""
+"""The command line, and the networks that benchmarks compare nncore with. Private."""

@@ -1,7 +1,8 @@
-"""`python -m nncore bench`: training and predicting against NumPy, in about two minutes.
+"""`python -m nncore bench`: times training and prediction against NumPy, in about two minutes.
 
-Both sides compute in float32 on one thread and are checked against each other first. NumPy gets its best
-practice (numpy_net.py). Turns alternate; the medians and their ratio (above 1: nncore is faster) are printed.
+Both sides compute in float32 on one thread, and must agree before they are timed. The NumPy side follows best
+practice (numpy_net.py). The sides take turns; the output is each side's median and their ratio, which is
+above 1 where nncore is faster.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ if TYPE_CHECKING:
 SINGLE = dict.fromkeys(
     ("NNCORE_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1"
 )
-OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # would keep NumPy from its best kernels
+OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # would keep NumPy from using its best kernels
 PREDICT_ROWS = (1, 64)
-# By what part of their lengths the two sides may differ: float32's rounding. One sum in a million is so near
-# to relu's kink that it counts on one side alone, which is up to a hundredth of a gradient's length.
+# Relative differences, in the 2-norm, that float32 rounding may cause between the sides. One sum in a million
+# is so close to ReLU's kink that only one side counts it, which changes a gradient by up to 1 % of its norm.
 TOLERANCES = {"outputs": 1e-5, "losses": 1e-5, "gradients": 1e-2}
 
 
 class DisagreementError(Exception):
-    """The two sides do not compute the same: there is nothing to compare."""
+    """The two sides compute different results, so timing them would be meaningless."""
 
 
 class Line(NamedTuple):
-    """One comparison: medians in microseconds a call."""
+    """One comparison: medians in microseconds per call."""
 
     workload: str
     call: str
@@ -53,12 +54,12 @@ class Line(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Above 1: nncore is faster."""
+        """NumPy's time divided by nncore's: above 1 if nncore is faster."""
         return self.numpy_us / self.nncore_us
 
 
 class Sides(NamedTuple):
-    """The same call of both."""
+    """The same call on both sides."""
 
     call: str
     rows: int
@@ -67,26 +68,26 @@ class Sides(NamedTuple):
 
 
 def make_model(workload: Workload) -> Model:
-    """nncore's network, with the parameters that all sides start from."""
+    """nncore's network, with the initial parameters that all sides share."""
     model = mlp(workload.sizes, workload.activation, workload.output, seed=0)
     set_parameters(model, workload)
     return model
 
 
 def set_parameters(model: Model, workload: Workload) -> None:
-    """Gives the dense layers the parameters that all sides start from."""
+    """Sets the dense layers to the initial parameters that all sides share."""
     for layer, weight, bias in zip(dense_layers(model), *initial_parameters(workload), strict=True):
         layer.weight, layer.bias = weight.T, bias
 
 
 def make_trainer(workload: Workload) -> Trainer:
-    """nncore's training of it."""
+    """nncore's trainer for the workload."""
     make = SGD if workload.optimizer == "sgd" else Adam
     return Trainer(make_model(workload), workload.loss, make(workload.learning_rate))
 
 
 def make_numpy_net(workload: Workload, rows: int, dtype: DTypeLike = np.float32) -> NumpyNet:
-    """NumPy's network, with the same parameters."""
+    """NumPy's network, with the same initial parameters."""
     weights, biases = initial_parameters(workload)
     return NumpyNet(
         weights,
@@ -102,12 +103,12 @@ def make_numpy_net(workload: Workload, rows: int, dtype: DTypeLike = np.float32)
 
 
 def dense_layers(model: Model) -> list[Dense]:
-    """The layers that have parameters, in order."""
+    """The dense layers, in order."""
     return [layer for layer in model.layers if isinstance(layer, Dense)]
 
 
 def make_sides(workload: Workload) -> Iterator[Sides]:
-    """A training step, and predictions; DisagreementError where both sides do not compute the same."""
+    """A training step and predictions. Raises DisagreementError if the sides compute different results."""
     x, y = data(workload, workload.batch)
     trainer, net = make_trainer(workload), make_numpy_net(workload, workload.batch)
     _check_training(workload, trainer, net, x, y)
@@ -121,7 +122,7 @@ def make_sides(workload: Workload) -> Iterator[Sides]:
 
 
 def measure(calls: Sequence[Callable[[], object]], rounds: int, seconds: float) -> list[float]:
-    """Median microseconds of each call, in alternating turns of about `seconds` each."""
+    """The median microseconds of each call, measured in alternating turns of about `seconds` each."""
     counts = []
     for call in calls:
         begin, count = time.perf_counter(), 0
@@ -140,7 +141,7 @@ def measure(calls: Sequence[Callable[[], object]], rounds: int, seconds: float) 
 
 
 def compare(workloads: Sequence[Workload], rounds: int, seconds: float) -> Iterator[Line]:
-    """A line for every workload and call."""
+    """One line for each workload and call."""
     for workload in workloads:
         for sides in make_sides(workload):
             theirs, ours = measure((sides.numpy, sides.nncore), rounds, seconds)
@@ -148,11 +149,11 @@ def compare(workloads: Sequence[Workload], rounds: int, seconds: float) -> Itera
 
 
 def blas() -> str:
-    """Which kernels NumPy's products run on, where threadpoolctl is installed to tell."""
+    """The BLAS kernels that NumPy uses, if threadpoolctl is installed to identify them."""
     try:
         from threadpoolctl import threadpool_info
     except ModuleNotFoundError:
-        return "a BLAS that threadpoolctl could name"
+        return "an unknown BLAS (install threadpoolctl to identify it)"
     found = [info for info in threadpool_info() if info["user_api"] == "blas"]
     return ", ".join(
         f"{info['internal_api']} {info['version']} ({info.get('architecture')})" for info in found
@@ -160,7 +161,7 @@ def blas() -> str:
 
 
 def run(only: Sequence[str], rounds: int, seconds: float) -> int:
-    """Prints the table; in a process of its own, where the environment does not ask for one thread."""
+    """Prints the table, in a new process if the environment does not already ask for one thread."""
     environment = {name: value for name, value in os.environ.items() if name not in OVERRIDES} | SINGLE
     if environment != dict(os.environ):
         options = ["--only", ",".join(only), "--rounds", str(rounds), "--seconds", str(seconds)]
@@ -188,7 +189,7 @@ def run(only: Sequence[str], rounds: int, seconds: float) -> int:
 
 
 def _check_training(workload: Workload, trainer: Trainer, net: NumpyNet, x: Any, y: Any) -> None:
-    """Losses and gradients of three steps agree, each from where the steps before it led."""
+    """Checks that the sides agree on the losses and gradients of three consecutive steps."""
     layers = dense_layers(trainer.model)
     for _ in range(3):
         trainer.model.loss_and_gradients(x, y, workload.loss)

@@ -1,4 +1,4 @@
-"""`python -m nncore config`: what this build is and runs on."""
+"""`python -m nncore config`: the build, and the machine it runs on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .._core import show_config
 
 
 def run() -> int:
-    """Prints a line for each thing."""
+    """Prints one line for each setting."""
     for name, value in show_config().items():
         print(f"{name}: {', '.join(value) if isinstance(value, (list, tuple)) else value}")
     return 0

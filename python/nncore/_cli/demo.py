@@ -1,6 +1,6 @@
-"""The demo: a classifier of handwritten digits, from data to a saved model and a picture of what it does.
+"""The demo: a classifier of handwritten digits, from the data to a saved model and a picture of its results.
 
-scikit-learn's 1,797 real 8x8 images; a quarter of them, with every digit in proportion, is never trained on.
+The data are scikit-learn's 1,797 images of 8x8 pixels. A stratified quarter of them is held out for testing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Digits(NamedTuple):
 
 
 class Anneal(Callback):
-    """Takes the learning rate down to nothing along a line, so that the last steps settle."""
+    """Lowers the learning rate linearly to 0, so that training settles at the end."""
 
     def __init__(self, start: float, epochs: int) -> None:
         self._start, self._epochs = start, epochs
@@ -47,7 +47,7 @@ class Anneal(Callback):
 
 
 def load_digits(split: int) -> Digits:
-    """The digits, split into training and held-out images in one of many ways."""
+    """The digits, split at random into training and held-out images; `split` seeds the split."""
     from sklearn import datasets, model_selection
 
     digits = datasets.load_digits()
@@ -64,7 +64,7 @@ def load_digits(split: int) -> Digits:
 def train(
     digits: Digits, *, seed: int, epochs: int = EPOCHS, progress: ProgressOption = "auto"
 ) -> tuple[Model, History]:
-    """A model trained on the training images, and how it went."""
+    """A model trained on the training images, and its history."""
     model = mlp([64, HIDDEN, 10], activation="relu", output="softmax", seed=seed)
     optimizer = AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     trainer = Trainer(model, "cross_entropy", optimizer, metrics=["accuracy"])
@@ -81,12 +81,12 @@ def train(
 
 
 def accuracy(model: Model, digits: Digits) -> float:
-    """The part of the held-out images that the model names rightly."""
+    """The fraction of held-out images that the model classifies correctly."""
     return float(np.mean(model.predict(digits.x_test).argmax(axis=1) == digits.y_test))
 
 
 def draw(model: Model, history: History, digits: Digits, path: Path) -> None:
-    """The learning curves, the confusion matrix and the worst mistakes, as a PNG."""
+    """Saves the learning curves, the confusion matrix and the worst mistakes as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.2), layout="constrained")
@@ -149,14 +149,17 @@ def _draw_mistakes(figure: Any, probabilities: NDArray[np.float32], digits: Digi
 
 
 def run(folder: str, *, seed: int, split: int, epochs: int) -> float:
-    """The whole demo; returns the held-out accuracy. ModuleNotFoundError where NEEDS are not met."""
-    import matplotlib.figure  # noqa: F401 - here, so that what is missing is noticed before any work
+    """Runs the demo and returns the held-out accuracy.
+
+    Raises ModuleNotFoundError, before any work, if matplotlib or scikit-learn is missing.
+    """
+    import matplotlib.figure  # noqa: F401 - fails here, before any work, if missing
     import sklearn.datasets  # noqa: F401 - likewise
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     digits = load_digits(split)
-    print(f"Training on {len(digits.x)} images of handwritten digits; {len(digits.x_test)} are held out.")
+    print(f"Training on {len(digits.x)} images of handwritten digits; holding out {len(digits.x_test)}.")
     model, history = train(digits, seed=seed, epochs=epochs)
     print(model)
     result = accuracy(model, digits)

@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore demo`, `bench` and `config`; with no command, its help."""
+"""The command line: `python -m nncore demo`, `bench` and `config`. Without a command it prints its help."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def _config(_: argparse.Namespace) -> int:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
     return number
 
 
 def _seconds(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"must be more than 0, not {number}")
+        raise argparse.ArgumentTypeError(f"must be finite and greater than 0; got {number}")
     return number
 
 
@@ -53,14 +53,14 @@ def _workloads(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in GRID:
-            raise argparse.ArgumentTypeError(f"unknown {name!r}; there are {', '.join(GRID)}")
+            raise argparse.ArgumentTypeError(f"must be some of {', '.join(GRID)}; got {name!r}")
     return names
 
 
 def _seed(text: str) -> int:
     number = int(text)
     if not 0 <= number < 2**32:
-        raise argparse.ArgumentTypeError(f"must be 0 or more and less than 2**32, not {number}")
+        raise argparse.ArgumentTypeError(f"must be in [0, 2**32); got {number}")
     return number
 
 
@@ -68,22 +68,37 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m nncore", description="Dense neural networks on a CPU.")
     commands = parser.add_subparsers(metavar="command")
-    demo = commands.add_parser("demo", help="train a classifier of handwritten digits, and show how it does")
+    demo = commands.add_parser("demo", help="train a classifier of handwritten digits and show its results")
     demo.add_argument(
-        "--out", default="nncore-demo", help="folder of the model and the picture (%(default)s)"
+        "--out", default="nncore-demo", help="folder for the model and the picture (default: %(default)s)"
     )
     demo.add_argument(
-        "--seed", type=_seed, default=0, help="of the initial weights and the shuffling (%(default)s)"
+        "--seed",
+        type=_seed,
+        default=0,
+        help="seed of the initial weights and the shuffling (default: %(default)s)",
     )
-    demo.add_argument("--split", type=_seed, default=0, help="which images are held out (%(default)s)")
-    demo.add_argument("--epochs", type=_positive, default=60, help="passes over the data (%(default)s)")
+    demo.add_argument(
+        "--split", type=_seed, default=0, help="seed of the choice of held-out images (default: %(default)s)"
+    )
+    demo.add_argument(
+        "--epochs", type=_positive, default=60, help="passes over the data (default: %(default)s)"
+    )
     demo.set_defaults(run=_demo)
-    bench = commands.add_parser("bench", help="compare training and predicting with NumPy, on one thread")
+    bench = commands.add_parser("bench", help="time training and prediction against NumPy, on one thread")
     bench.add_argument(
-        "--only", type=_workloads, default=list(GRID), metavar="W,...", help=f"some of {', '.join(GRID)}"
+        "--only",
+        type=_workloads,
+        default=list(GRID),
+        metavar="W,...",
+        help=f"some of {', '.join(GRID)} (default: all)",
     )
-    bench.add_argument("--rounds", type=_positive, default=9, help="turns of each side (%(default)s)")
-    bench.add_argument("--seconds", type=_seconds, default=0.05, help="a turn, about (%(default)s)")
+    bench.add_argument(
+        "--rounds", type=_positive, default=9, help="turns of each side (default: %(default)s)"
+    )
+    bench.add_argument(
+        "--seconds", type=_seconds, default=0.05, help="approximate length of a turn (default: %(default)s)"
+    )
     bench.set_defaults(run=_bench)
     config = commands.add_parser("config", help="print the version, compiler, instruction sets and threads")
     config.set_defaults(run=_config)

@@ -1,4 +1,4 @@
-"""The network that the benchmarks compare with: dense layers in NumPy, as fast as we can write them."""
+"""The NumPy network of the benchmarks: dense layers, as fast as we can make them in NumPy."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class _Layer(NamedTuple):
 
 
 class NumpyNet:
-    """Forward, loss, backward and update with NumPy's best practice, checked by tests/test_bench.py.
+    """Forward pass, loss, backward pass and update in best-practice NumPy, tested by tests/test_bench.py.
 
-    Buffers are allocated once and results written in place; the parameters are one flat array, updated in
-    blocks that fit the cache. np.dot was faster than np.matmul, several times for one row; a row of ones
-    times a matrix is faster than its sum over rows, and a 0-d array as a constant faster than a number.
+    Buffers are allocated once, and results are written in place. The parameters are one flat array, updated
+    in blocks that fit the cache. np.dot was faster than np.matmul, several times so for one row. Multiplying
+    a row of ones by a matrix is faster than summing the matrix over rows, and a 0-d array is a faster
+    constant than a number.
 
-    `activation` is that of the hidden layers; `output` that of the last ("identity", or "sigmoid" with
-    "half_squared_error"). `weights` are (I, O), as x @ weight wants them. A batch has `rows` samples.
+    `activation` is the activation of the hidden layers, `output` that of the last layer: "identity", or
+    "sigmoid" with "half_squared_error". `weights` are (I, O), for x @ weight. A batch has `rows` samples.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class NumpyNet:
         return x
 
     def step(self, x: Array, y: Array) -> float:
-        """One training step; the loss of before it."""
+        """Makes one training step and returns the loss before it."""
         value = self._loss(self.forward(x), y, self.layers[-1])
         for number in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[number]
@@ -115,7 +116,7 @@ class NumpyNet:
             np.divide(self.one, np.add(value, self.one, value), value)
 
     def _slope(self, name: str, layer: _Layer) -> None:
-        """Multiplies the layer's delta by the derivative of its activation, from the activation's value."""
+        """Multiplies the layer's delta by its activation's derivative, computed from the layer's value."""
         _, _, _, _, value, delta, scratch = layer
         if name == "identity":
             return
@@ -128,7 +129,7 @@ class NumpyNet:
         np.multiply(delta, scratch, delta)
 
     def _loss(self, output: Array, y: Array, last: _Layer) -> float:
-        """The mean loss, and its gradient before the last activation in the last layer's delta."""
+        """Returns the mean loss; leaves its gradient by the last pre-activation in the last layer's delta."""
         rows, delta, scratch = len(output), last.delta, last.scratch
         if self.loss in ("mean_squared_error", "half_squared_error"):
             half = self.loss == "half_squared_error"
@@ -156,7 +157,7 @@ class NumpyNet:
         return value / rows
 
     def _update(self, block: slice) -> None:
-        """Changes some of the parameters by their gradients, in place."""
+        """Updates one block of parameters in place."""
         p, g = self.flat[block], self.grad[block]
         change, root = self.scratch[:, : p.size]
         if self.optimizer == "sgd":

@@ -1,4 +1,4 @@
-"""The grid of training problems that the benchmarks measure, and what a step of each costs at least."""
+"""The grid of training problems for the benchmarks, with the minimum work of a step of each."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# So small that thousands of steps do not end in gradients of nearly zero, where all would compute with
-# subnormal numbers; for SGD not so small that float32 parameters stay as they are.
+# Small enough that thousands of steps do not drive gradients to subnormal numbers; for SGD large enough that
+# float32 parameters still change.
 LEARNING_RATES = {"adam": 1e-6, "sgd": 1e-3}
 
 
 class Workload(NamedTuple):
-    """A network, its loss and optimizer, the rows of a batch, and the batches of an epoch."""
+    """A network, its loss and optimizer, the rows in a batch, and the batches in an epoch."""
 
     name: str
     sizes: tuple[int, ...]
     activation: str  # of the hidden layers
     loss: str
     batch: int
-    batches: int  # so many that what an epoch costs beside its steps is small
+    batches: int  # enough that the cost of an epoch beyond its steps is small
     output: str = "identity"
     optimizer: str = "adam"
-    zeros: float = 0.0  # the share of inputs that are zero
+    zeros: float = 0.0  # the fraction of inputs that are zero
 
     @property
     def label(self) -> str:
-        """As people would say it."""
+        """A readable description."""
         sizes, zeros = "-".join(map(str, self.sizes)), f", {self.zeros:.0%} zeros" if self.zeros else ""
         return f"{sizes} {self.activation}, {self.loss}, batch {self.batch}{zeros}"
 
     @property
     def learning_rate(self) -> float:
-        """Of its optimizer."""
+        """The learning rate of the optimizer."""
         return LEARNING_RATES[self.optimizer]
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of parameters."""
         return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
     def step_flops(self) -> int:
-        """Of the products of a step: forward, and gradients of all weights and all but the first inputs."""
+        """Flops of a step's products: forward, weight gradients, input gradients except the first layer's."""
         return sum(2 * rows * inner * outputs for rows, inner, outputs in self.products())
 
     @property
     def step_bytes(self) -> int:
-        """What a step must move: parameters and moments read and written, inputs read."""
+        """The bytes that a step must move: parameters and moments read and written, inputs read."""
         arrays = 3 if self.optimizer == "adam" else 1
         return 4 * (2 * arrays * self.parameters + self.batch * self.sizes[0])
 
     def predict_flops(self, rows: int) -> int:
-        """Of the products of a prediction."""
+        """Flops of a prediction's products."""
         return sum(2 * rows * inputs * outputs for inputs, outputs in pairwise(self.sizes))
 
     def products(self) -> Iterator[tuple[int, int, int]]:
@@ -84,15 +84,17 @@ GRID = {
         Workload("wide4k", (4096, 4096, 4096, 10), "relu", "softmax_cross_entropy", 256, 2),
     )
 }
-# 468 whole batches of what is elsewhere 60,000 images; dense, and with as many zeros as those have.
+# MNIST's shape, cut from 60,000 images to 468 whole batches; dense, and with MNIST's share of zeros.
 MNIST = Workload("mnist", (784, 128, 10), "relu", "softmax_cross_entropy", 128, 468)
 FITS = {workload.name: workload for workload in (MNIST, MNIST._replace(name="mnist images", zeros=0.8))}
 WORKLOADS = GRID | FITS
 
 
 def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Random inputs (rows, I), of which the first are the same for any number of rows; and targets: classes
-    (rows,), or values (rows, O)."""
+    """Random inputs (rows, I), and targets: classes (rows,) or values (rows, O).
+
+    A larger number of rows extends the inputs and leaves the first ones the same.
+    """
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, workload.sizes[0]), np.float32)
     if workload.zeros:
@@ -105,7 +107,7 @@ def data(workload: Workload, rows: int) -> tuple[NDArray[np.float32], NDArray[An
 
 
 def initial_parameters(workload: Workload) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
-    """Weights (I, O) and biases (O,) that every side starts from."""
+    """The initial weights (I, O) and biases (O,) that all sides share."""
     random = np.random.default_rng(1)
     weights = [
         random.standard_normal((inputs, outputs), np.float32) * np.float32(inputs**-0.5)

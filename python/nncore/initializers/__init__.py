@@ -1,4 +1,4 @@
-"""Initializers: the numbers that parameters start from. Drawn in the core, from the model's seed."""
+"""Initializers: distributions of the initial parameters. The core draws them from the model's seed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .base import *
 from .entries import *
 from .entries import ENTRIES
 
-if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     __all__ = [*base.__all__, *entries.__all__]
 
-#: Whether an initializer of a kind depends on the sizes of a weight.
+#: Whether an initializer of this kind depends on the fan-in or fan-out of a weight.
 FOR_WEIGHTS_ONLY: dict[str, bool] = {
     row["name"]: row["for_weights_only"] for row in _core.entries["initializers"]
 }
 
 
 def as_initializer(given: str | Initializer, name: str) -> Initializer:
-    """The initializer that the argument `name` stands for: an instance, or the name of one."""
+    """The initializer that the argument `name` gives, as an instance or by name."""
     if isinstance(given, Initializer):
         return given
     if not isinstance(given, str):

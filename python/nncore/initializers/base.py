@@ -1,4 +1,4 @@
-"""What all initializers share. Numbers are drawn in the core, from the model's seed."""
+"""The base class of initializers. The core draws the numbers from the model's seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["Initializer"]
 
 
 class Initializer:
-    """How a weight (O, I) or a bias (O,) starts. Layers take the name or an instance."""
+    """Base class of initializers: the initial values of a weight (O, I), a bias (O,) or another array.
+
+    Layers take an instance, or the name of an initializer with default parameters, such as "he_normal".
+    """
 
     kind: ClassVar[str]
 

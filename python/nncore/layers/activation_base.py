@@ -1,4 +1,4 @@
-"""What all activations share."""
+"""The base class of activations, and derivatives as activations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ __all__ = ["Activation"]
 
 
 class Activation(Layer):
-    """a = f(z), elementwise or row by row; the width stays."""
+    """Base class of activations, a = f(z), elementwise or by row: z and a (B, features).
+
+    nncore.mlp also takes the name of an activation, such as "relu".
+
+    Parameters
+    ----------
+    name : str, optional
+        The layer's name; by default its index in the model.
+    """
 
     def __init__(self, *, name: str | None = None, **parameters: float | str) -> None:
         super().__init__(name=name)
@@ -23,30 +31,30 @@ class Activation(Layer):
             setattr(self, option, value)
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """The width of its one input."""
+        """The width of the one input."""
         if len(widths) != 1:
             raise ValueError(f"inputs of {self!r} must be one value; got {len(widths)}")
         return widths[0]
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its parameters."""
+        """The parameters, by name."""
         return {option: getattr(self, option) for option in self.options}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.attributes().items())})"
 
     def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
-        """The tangent times the derivative, which is an activation of the same values."""
+        """The tangent times the derivative f'(z), itself an activation."""
         [tangent] = tangents
         assert tangent is not None
         return Multiply()(Derivative(self)(*value.inputs), tangent)
 
 
 class Derivative(Activation):
-    """The derivative f' of a smooth activation, or one of a higher `order`, as an activation. Made by
-    nncore.jvp.
+    """The derivative of a smooth activation, of any `order` that the core implements, as an activation.
+    nncore.jvp creates it.
 
-    Raises NotImplementedError for activations that are not smooth, and for orders that the core lacks.
+    Raises NotImplementedError if the core does not implement that derivative.
     """
 
     kind = "derivative"
@@ -55,15 +63,15 @@ class Derivative(Activation):
     def __init__(self, of: Activation, order: int = 1, *, name: str | None = None) -> None:
         Layer.__init__(self, name=name)
         if order >= ORDERS.get(of.kind, 0):
-            raise NotImplementedError(f"{of!r} has no derivative of order {order} as an activation")
+            raise NotImplementedError(f"{of!r} has no derivative of order {order} that is an activation")
         self.of, self.order = of, order
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Those of the activation, and the order."""
+        """The attributes of the activation, and the order."""
         return {**self.of.attributes(), "order": self.order}
 
     def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
-        """A node of the activation's kind."""
+        """A node of the activation's kind, with the order as an attribute."""
         return _core.Node.make(self.of.kind, name, inputs, attributes=self.attributes())
 
     def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
@@ -78,7 +86,7 @@ class Derivative(Activation):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Layer:
-        """The derivative that such options describe."""
+        """The derivative that these options describe."""
         of = dict(options["of"])
         activation = LAYER_KINDS[of.pop("kind")](**of)
         if not isinstance(activation, Activation):
@@ -89,5 +97,5 @@ class Derivative(Activation):
         return f"derivative of order {self.order} of {self.of!r}"
 
 
-#: How many orders of derivatives, from 0 on, the core has as activations.
+#: The number of orders of derivatives, counted from 0, that the core implements as activations.
 ORDERS: dict[str, int] = {row["name"]: row["orders"] for row in _core.entries["activations"]}

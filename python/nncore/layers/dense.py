@@ -1,4 +1,4 @@
-"""Dense layers, and those that use the weight of another one transposed."""
+"""Dense layers, and dense layers that share the weight of another layer, transposed or as its tangent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Dense", "TransposedDense"]
 
 
 class Affine(Layer):
-    """What Dense and its transposed share: two widths, a weight and perhaps a bias."""
+    """Base class of dense layers: two widths, a weight and an optional bias."""
 
     in_features: int
     out_features: int
@@ -27,27 +27,27 @@ class Affine(Layer):
 
     @property
     def weight(self) -> NDArray[Any]:
-        """The weight, (O, I): a writable view."""
+        """The weight (O, I), as a writable view."""
         raise NotImplementedError
 
     @property
     def bias(self) -> NDArray[Any] | None:
-        """The bias, (O,): a writable view; None for a layer without one."""
+        """The bias, one number for each output, as a writable view; None with bias=False."""
         return self._view("bias", gradient=False) if "bias" in self.specs else None
 
     @bias.setter
     def bias(self, values: NDArray[Any]) -> None:
         if self.bias is None:
-            raise ValueError(f"bias must be set where there is one; got {self!r}")
+            raise ValueError(f"bias must belong to a layer with bias=True; got {self!r}")
         self._assign(self.bias, values, "bias")
 
     @property
     def grad_bias(self) -> NDArray[Any] | None:
-        """The gradient of the bias, (O,), as the last backward pass left it; None without a bias."""
+        """The gradient of the bias from the last backward pass, as a writable view; None with bias=False."""
         return self._view("bias", gradient=True) if "bias" in self.specs else None
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """The width of the output for one input of in_features."""
+        """out_features, for one input of in_features."""
         if list(widths) != [self.in_features]:
             got = " and ".join(map(str, widths)) or "nothing"
             raise ValueError(
@@ -60,18 +60,34 @@ class Affine(Layer):
 
     def _view(self, key: str, *, gradient: bool) -> NDArray[Any]:
         if self._store is None:
-            raise RuntimeError(f"{self!r} has no parameters yet; it gets them when a model is built from it")
+            raise RuntimeError(f"{self!r} has no parameters until a model is built from it")
         return self._store.view(self, key, gradient=gradient)
 
 
 class Dense(Affine):
-    """z = x weight^T + bias: x (B, I), weight (O, I), bias (O,), z (B, O).
+    """A fully connected layer: z = x weight^T + bias.
 
-    `weight_initializer` and `bias_initializer` are names ("glorot_uniform", "glorot_normal", "he_uniform",
-    "he_normal", "zeros") or instances such as Constant(0.1). `trainable=False` keeps optimizers from
-    changing it. Weight decay applies to the weight, not to the bias.
-    Raises ValueError for sizes < 1 and unknown names, with the nearest known one.
+    Shapes: x (B, I), weight (O, I), bias (O,), z (B, O), with I = in_features and O = out_features. Weight
+    decay applies to the weight, not to the bias. Raises ValueError for sizes below 1 and for unknown names,
+    suggesting the nearest known name.
 
+    Parameters
+    ----------
+    in_features, out_features : int
+        The numbers of inputs and outputs.
+    bias : bool, default True
+        Whether the layer has a bias.
+    weight_initializer : str or Initializer, default "glorot_uniform"
+        A name, such as "glorot_normal", "he_uniform", "he_normal" or "zeros", or an instance.
+    bias_initializer : str or Initializer, default "zeros"
+        A name, or an instance such as nncore.Constant(0.1). It must not depend on fan-in or fan-out.
+    name : str, optional
+        The layer's name; by default its index in the model.
+    trainable : bool, default True
+        Whether optimizers update the parameters.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> layer = nc.Dense(3, 2)
     >>> model = nc.Sequential(layer, nc.Tanh(), seed=0)
@@ -110,7 +126,7 @@ class Dense(Affine):
     def transposed(
         self, *, bias: bool = True, bias_initializer: str | Initializer = "zeros", name: str | None = None
     ) -> TransposedDense:
-        """A layer that uses this layer's weight transposed, O features to I: a tied autoencoder's decoder.
+        """A layer with this layer's weight transposed, from O to I features: a tied autoencoder's decoder.
 
         >>> import nncore as nc
         >>> encoder = nc.Dense(8, 3)
@@ -121,7 +137,7 @@ class Dense(Affine):
         return TransposedDense(self, bias=bias, bias_initializer=bias_initializer, name=name)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """`weight`, and `bias` if there is one."""
+        """`weight`, and `bias` if the layer has one."""
         return self.specs
 
     def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
@@ -129,11 +145,11 @@ class Dense(Affine):
         return DenseTangent(self)(*(tangent for tangent in tangents if tangent is not None))
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its sizes."""
+        """The numbers of inputs and outputs."""
         return {"in_features": self.in_features, "out_features": self.out_features}
 
     def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
-        """Sizes, and whether there is a bias."""
+        """The numbers of inputs and outputs, and whether the layer has a bias."""
         return {
             "in_features": self.in_features,
             "out_features": self.out_features,
@@ -142,7 +158,7 @@ class Dense(Affine):
 
     @property
     def weight(self) -> NDArray[Any]:
-        """The weight, (O, I): a writable view."""
+        """The weight (O, I), as a writable view."""
         return self._view("weight", gradient=False)
 
     @weight.setter
@@ -151,7 +167,7 @@ class Dense(Affine):
 
     @property
     def grad_weight(self) -> NDArray[Any]:
-        """The gradient of the weight, (O, I), as the last backward pass left it: a writable view."""
+        """The gradient of the weight (O, I) from the last backward pass, as a writable view."""
         return self._view("weight", gradient=True)
 
     def __repr__(self) -> str:
@@ -160,9 +176,21 @@ class Dense(Affine):
 
 
 class TransposedDense(Affine):
-    """z = x weight + bias with the weight (O, I) of another layer: x (B, O), bias (I,), z (B, I).
+    """z = x weight + bias, with the weight (O, I) of a Dense layer: a tied decoder.
 
-    Made by `Dense.transposed`. The gradients of both uses add up in that layer's `grad_weight`.
+    Shapes: x (B, O), bias (I,), z (B, I). Create it with `Dense.transposed`. The gradients of both uses of
+    the weight add up in the source layer's `grad_weight`.
+
+    Parameters
+    ----------
+    source : Dense
+        The layer that owns the weight.
+    bias : bool, default True
+        Whether the layer has a bias of its own.
+    bias_initializer : str or Initializer, default "zeros"
+        A name or an instance. It must not depend on fan-in or fan-out.
+    name : str, optional
+        The layer's name; by default its index in the model.
     """
 
     kind = "transposed_dense"
@@ -186,11 +214,11 @@ class TransposedDense(Affine):
         self.specs = {"bias": _bias_spec(self.out_features, bias_initializer)} if has_bias else {}
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """`bias`, if there is one."""
+        """`bias`, if the layer has one."""
         return self.specs
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its sizes, and how it uses the weight."""
+        """The numbers of inputs and outputs, and that the weight is transposed."""
         return {"in_features": self.in_features, "out_features": self.out_features, "transposed": True}
 
     def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
@@ -199,17 +227,17 @@ class TransposedDense(Affine):
         return _core.Node.make("dense", name, inputs, read, attributes=self.attributes())
 
     def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
-        """Whether there is a bias, and the name of the source."""
+        """Whether the layer has a bias, and the name of the source."""
         return {"bias": bool(self.specs), "source": names[self.source]}
 
     @classmethod
     def referred(cls, options: Mapping[str, Any]) -> list[str]:
-        """The source."""
+        """The name of the source."""
         return [options["source"]]
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Layer:
-        """The layer on a source that was made before."""
+        """The layer, built on a source that already exists."""
         source = layers[options["source"]]
         if not isinstance(source, Dense):
             raise TypeError(f"source must be a Dense layer; got {type(source).__name__}")
@@ -217,7 +245,7 @@ class TransposedDense(Affine):
 
     @property
     def weight(self) -> NDArray[Any]:
-        """The weight of the layer that it is tied to, (O, I) of that layer."""
+        """The weight (O, I) of the source."""
         return self.source.weight
 
     def __repr__(self) -> str:
@@ -225,7 +253,7 @@ class TransposedDense(Affine):
 
 
 class DenseTangent(Affine):
-    """t = v weight^T with the weight (O, I) of another layer: that layer's tangent. Made by nncore.jvp."""
+    """t = v weight^T, with the weight (O, I) of a Dense layer: its tangent, which nncore.jvp creates."""
 
     kind = "dense_tangent"
     options = ("source",)
@@ -238,15 +266,15 @@ class DenseTangent(Affine):
         self.specs = {}
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """None: the weight is the source's."""
+        """No parameters: the source owns the weight."""
         return self.specs
 
     def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
-        """The tangent times the weight: it is linear."""
+        """The tangent times the weight, as the layer is linear."""
         return DenseTangent(self.source)(*(tangent for tangent in tangents if tangent is not None))
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its sizes."""
+        """The numbers of inputs and outputs."""
         return {"in_features": self.in_features, "out_features": self.out_features}
 
     def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
@@ -259,12 +287,12 @@ class DenseTangent(Affine):
 
     @classmethod
     def referred(cls, options: Mapping[str, Any]) -> list[str]:
-        """The source."""
+        """The name of the source."""
         return [options["source"]]
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Layer:
-        """The layer on a source that was made before."""
+        """The layer, built on a source that already exists."""
         source = layers[options["source"]]
         if not isinstance(source, Dense):
             raise TypeError(f"source must be a Dense layer; got {type(source).__name__}")
@@ -272,7 +300,7 @@ class DenseTangent(Affine):
 
     @property
     def weight(self) -> NDArray[Any]:
-        """The weight of the layer that it is the tangent of."""
+        """The weight (O, I) of the source."""
         return self.source.weight
 
     def __repr__(self) -> str:
@@ -282,7 +310,5 @@ class DenseTangent(Affine):
 def _bias_spec(features: int, initializer: str | Initializer) -> ParameterSpec:
     chosen = as_initializer(initializer, "bias_initializer")
     if FOR_WEIGHTS_ONLY[chosen.kind]:
-        raise ValueError(
-            f"bias_initializer must be one that does not depend on the sizes of a weight; got {chosen.kind!r}"
-        )
+        raise ValueError(f"bias_initializer must not depend on fan-in or fan-out; got {chosen.kind!r}")
     return ParameterSpec((features,), chosen)

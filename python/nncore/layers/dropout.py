@@ -9,12 +9,21 @@ __all__ = ["Dropout"]
 
 
 class Dropout(OneInput):
-    """In training each number is 0 with probability `p`, else over 1 - p; predictions leave numbers as they
-    are (Srivastava et al. 2014). The random numbers are a function of the model's seed, the number of passes
-    for training before, the row of the batch and the column.
+    """Dropout (Srivastava et al. 2014): in training, each element becomes 0 with probability p and is divided
+    by 1 - p otherwise.
 
-    Raises ValueError unless p is at least 0 and less than 1.
+    Input and output: (B, features). Predictions pass the input through unchanged. The random numbers are a
+    function of the model's seed, the number of training passes so far, the row in the batch and the column.
 
+    Parameters
+    ----------
+    p : float, default 0.5
+        The probability of 0, at least 0 and less than 1; other values raise ValueError.
+    name : str, optional
+        The layer's name; by default its index in the model.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> model = nc.Sequential(nc.Dense(4, 8), nc.ReLU(), nc.Dropout(0.2), nc.Dense(8, 2), seed=0)
     """

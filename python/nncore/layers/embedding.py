@@ -1,4 +1,4 @@
-"""Embeddings of integers."""
+"""Embeddings of integer codes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,24 @@ __all__ = ["Embedding"]
 
 
 class Embedding(Layer):
-    """Row i of a table (N, D) for each integer i: x (B, K) of integers in [0, N), y (B, K D).
+    """A lookup table: each integer i becomes row i of the weight (N, D).
 
-    It reads an input of integers, nc.Input(K, is_integer=True). `initializer` is a name or an instance;
-    numbers start normal with standard deviation 1, as torch.nn.Embedding's do.
+    Shapes: x (B, K) of integers in [0, N), weight (N, D), y (B, K D), with N = num_embeddings and
+    D = embedding_dim. The input must be integer: nncore.Input(K, is_integer=True).
 
+    Parameters
+    ----------
+    num_embeddings : int
+        The number of rows, N.
+    embedding_dim : int
+        The number of columns, D.
+    initializer : str or Initializer, optional
+        A name or an instance; by default Normal(1.0), as in torch.nn.Embedding.
+    name : str, optional
+        The layer's name; by default its index in the model.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> x = nc.Input(2, is_integer=True)
     >>> model = nc.Model(x, nc.Embedding(10, 3)(x), seed=0)
@@ -45,18 +58,18 @@ class Embedding(Layer):
         self._initializer = Normal() if initializer is None else as_initializer(initializer, "initializer")
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """embedding_dim columns for each of its one input."""
+        """embedding_dim columns for each column of the one input."""
         if len(widths) != 1:
             raise ValueError(f"inputs of {self!r} must be one value; got {len(widths)}")
         return widths[0] * self.embedding_dim
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """The table."""
+        """`weight`, stored by rows."""
         shape = (self.num_embeddings, self.embedding_dim)
         return {"weight": ParameterSpec(shape, self._initializer, layout="rows")}
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its sizes."""
+        """The shape of the table."""
         return {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
 
     def __repr__(self) -> str:

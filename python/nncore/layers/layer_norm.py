@@ -11,10 +11,25 @@ __all__ = ["LayerNorm"]
 
 
 class LayerNorm(OneInput):
-    """y = (x - mean) / sqrt(variance + eps) weight + bias, with the mean and variance of each row (Ba et al.
-    2016): x and y (B, C), weight and bias (C,). As torch.nn.LayerNorm(C) has it; `elementwise_affine=False`:
-    without weight and bias.
+    """Layer normalization (Ba et al. 2016), equivalent to torch.nn.LayerNorm(C)::
 
+        y = (x - mean) / sqrt(variance + eps) weight + bias
+
+    The mean and variance are those of each row. Shapes: x and y (B, C), weight and bias (C,).
+
+    Parameters
+    ----------
+    normalized_shape : int
+        The number of features, C.
+    eps : float, default 1e-5
+        Added to the variance; finite and greater than 0.
+    elementwise_affine : bool, default True
+        Whether the layer has a weight, which starts at 1, and a bias, which starts at 0.
+    name : str, optional
+        The layer's name; by default its index in the model.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> model = nc.Sequential(nc.LayerNorm(2), dtype="float64")
     >>> model.predict([[1.0, 3.0]]).round(4)
@@ -45,14 +60,14 @@ class LayerNorm(OneInput):
         self.elementwise_affine = check_flag(elementwise_affine, "elementwise_affine")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """`weight` from 1 and `bias` from 0, where it is affine."""
+        """`weight`, which starts at 1, and `bias`, which starts at 0, if the layer has them."""
         shape = (self.normalized_shape,)
         if not self.elementwise_affine:
             return {}
         return {"weight": ParameterSpec(shape, Constant(1.0)), "bias": ParameterSpec(shape, Zeros())}
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its size and epsilon."""
+        """The number of features and eps."""
         return {"normalized_shape": self.normalized_shape, "eps": self.eps}
 
     def __repr__(self) -> str:

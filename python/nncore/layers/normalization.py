@@ -1,4 +1,4 @@
-"""Layers that bring values to mean 0 and variance 1."""
+"""Batch normalization."""
 
 from __future__ import annotations
 
@@ -11,13 +11,31 @@ __all__ = ["BatchNorm"]
 
 
 class BatchNorm(OneInput):
-    """y = (x - mean) / sqrt(variance + eps) weight + bias, column by column (Ioffe and Szegedy 2015): x and y
-    (B, C), weight and bias (C,).
+    """Batch normalization (Ioffe and Szegedy 2015), equivalent to torch.nn.BatchNorm1d::
 
-    Mean and variance are those of the batch in training, which must have 2 rows or more; predictions use
-    running averages, running = (1 - momentum) running + momentum batch, with the variance over B - 1. All as
-    torch.nn.BatchNorm1d has it. `affine=False`: without weight and bias.
+        y = (x - mean) / sqrt(variance + eps) weight + bias
 
+    Shapes: x and y (B, C), weight and bias (C,). In training, the mean and variance of each column are those
+    of the batch, which must have at least 2 rows. Predictions use the running averages `running_mean`
+    and `running_var`, which every training step updates, with the variance divided by B - 1::
+
+        running = (1 - momentum) running + momentum batch
+
+    Parameters
+    ----------
+    num_features : int
+        The number of features, C.
+    eps : float, default 1e-5
+        Added to the variance; finite and greater than 0.
+    momentum : float, default 0.1
+        The weight of the batch in the running averages, in [0, 1].
+    affine : bool, default True
+        Whether the layer has a weight, which starts at 1, and a bias, which starts at 0.
+    name : str, optional
+        The layer's name; by default its index in the model.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> layer = nc.BatchNorm(3)
     >>> model = nc.Sequential(nc.Dense(4, 3), layer, nc.ReLU())
@@ -54,14 +72,14 @@ class BatchNorm(OneInput):
         self.affine = check_flag(affine, "affine")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """`weight` from 1 and `bias` from 0, where it is affine."""
+        """`weight`, which starts at 1, and `bias`, which starts at 0, if the layer has them."""
         shape = (self.num_features,)
         if not self.affine:
             return {}
         return {"weight": ParameterSpec(shape, Constant(1.0)), "bias": ParameterSpec(shape, Zeros())}
 
     def state_specs(self) -> dict[str, ParameterSpec]:
-        """The running averages: of the mean from 0, of the variance from 1."""
+        """The running mean, which starts at 0, and the running variance, which starts at 1."""
         shape = (self.num_features,)
         return {
             "running_mean": ParameterSpec(shape, Zeros()),
@@ -69,7 +87,7 @@ class BatchNorm(OneInput):
         }
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its size and numbers."""
+        """The number of features, eps and momentum."""
         return {"num_features": self.num_features, "eps": self.eps, "momentum": self.momentum}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A vector that is learned and reads nothing."""
+"""A learned vector that does not depend on the input."""
 
 from __future__ import annotations
 
@@ -13,10 +13,21 @@ __all__ = ["Parameter"]
 
 
 class Parameter(Layer):
-    """A vector (features,) that every row has: y (B, features). Called on nothing, it gives a value.
+    """A learned vector, repeated for every row: value (features,), y (B, features).
 
-    `initializer` is a name or an instance that does not depend on the sizes of a weight.
+    Calling the layer without arguments returns its symbolic value.
 
+    Parameters
+    ----------
+    features : int
+        The length of the vector.
+    initializer : str or Initializer, default "zeros"
+        A name or an instance. It must not depend on fan-in or fan-out.
+    name : str, optional
+        The layer's name; by default its index in the model.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> x = nc.Input(3)
     >>> scale = nc.Parameter(3, initializer=nc.Constant(1.0))
@@ -39,7 +50,7 @@ class Parameter(Layer):
         self._initializer = as_initializer(initializer, "initializer")
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """Its features, for no inputs."""
+        """The length of the vector; the layer takes no inputs."""
         if widths:
             raise ValueError(f"inputs of {self!r} must be none; got {len(widths)}")
         return self.features
@@ -49,7 +60,7 @@ class Parameter(Layer):
         return {"value": ParameterSpec((self.features,), self._initializer)}
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """Its size."""
+        """The length of the vector."""
         return {"features": self.features}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""PReLU."""
+"""The parametric ReLU."""
 
 from __future__ import annotations
 
@@ -13,9 +13,21 @@ __all__ = ["PReLU"]
 
 
 class PReLU(OneInput):
-    """a = z where z > 0, else weight z (He et al. 2015), with one weight that is learned, or one for each
-    column: `num_parameters` is 1 or the number of features. They start at `init`.
+    """Parametric ReLU (He et al. 2015): a = z where z > 0, else weight z, with learned weights.
 
+    Shapes: z and a (B, features), weight (num_parameters,).
+
+    Parameters
+    ----------
+    num_parameters : int, default 1
+        1 for one weight for all columns, or the number of features for one weight for each column.
+    init : float, default 0.25
+        The initial value of the weights.
+    name : str, optional
+        The layer's name; by default its index in the model.
+
+    Examples
+    --------
     >>> import nncore as nc
     >>> layer = nc.PReLU()
     >>> model = nc.Sequential(nc.Dense(4, 3), layer)
@@ -35,11 +47,11 @@ class PReLU(OneInput):
         self._initializer = Constant(check_number(init, "init"))
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """The width of its one input, which must be num_parameters unless that is 1."""
+        """The width of the one input, which must equal num_parameters unless that is 1."""
         features = super().output_features(widths)
         if self.num_parameters not in (1, features):
             raise ValueError(
-                f"num_parameters must be 1 or {features}, the features; got {self.num_parameters}"
+                f"num_parameters must be 1 or the number of features, {features}; got {self.num_parameters}"
             )
         return features
 

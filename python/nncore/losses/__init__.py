@@ -1,6 +1,6 @@
-"""Losses: what a model is trained to make small. Values and gradients are computed in the core.
+"""Losses: functions that training minimizes. The core computes their values and gradients.
 
-All are means over the samples: sum of w l / sum of w, with w = 1 where no sample weights are given.
+Every loss is the weighted mean over samples, sum(w l) / sum(w), with w = 1 without sample weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .base import LossFunction
 from .entries import *
 from .entries import ENTRIES
 
-if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     __all__ = [*base.__all__, *entries.__all__]
 
 _BY_NAME = {
@@ -25,7 +25,7 @@ _BY_NAME = {
 
 
 def as_loss(given: object) -> Loss | LossFunction:
-    """A loss from its name, its class or an instance; or a function loss(output, y) -> (value, gradient).
+    """A loss, given by name, class or instance, or a function loss(output, y) -> (value, gradient).
 
     >>> as_loss("mean_squared_error"), as_loss("mse")
     (MeanSquaredError(), MeanSquaredError())

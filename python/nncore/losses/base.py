@@ -1,4 +1,4 @@
-"""What all losses share."""
+"""The base class of losses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ Numbers: TypeAlias = "float | Sequence[float] | NDArray[Any]"
 
 
 class Loss:
-    """A loss of the core. Trainer and loss_and_gradients take its name or an instance.
+    """Base class of losses of a prediction a (B, O) and a target y, usually (B, O).
 
-    Losses of one kind with the same parameters are equal.
+    The value is the weighted mean over samples, sum(w l) / sum(w), with w = 1 without sample weights.
+    Trainer and Model.loss_and_gradients take an instance, or the name of a loss with default parameters.
+    Losses of one kind with equal parameters compare equal.
     """
 
     kind: ClassVar[str]

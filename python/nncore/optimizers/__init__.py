@@ -1,4 +1,4 @@
-"""Optimizers: how gradients change parameters."""
+"""Optimizers: rules that update parameters from gradients."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .entries import *
 from .entries import ENTRIES
 from .transforms import *
 
-if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     __all__ = [*base.__all__, *entries.__all__, *transforms.__all__]
 
 
 def as_optimizer(given: str | Optimizer) -> Optimizer:
-    """An optimizer from its name, with its default hyperparameters, or an instance."""
+    """The optimizer that is given as an instance, or by name with default hyperparameters."""
     if isinstance(given, str):
         return entry("optimizer", given, ENTRIES)()
     if not isinstance(given, Optimizer):

@@ -1,5 +1,5 @@
-"""Optimizers: how gradients change parameters. The arithmetic, the slots and the count of steps are the
-core's; an optimizer here holds the hyperparameters, and a state for every store that it has worked on.
+"""The base class of optimizers. The core does the arithmetic and keeps the slots and the step count; an
+optimizer here holds the hyperparameters, and one state for each parameter store that it has updated.
 """
 
 from __future__ import annotations
@@ -24,26 +24,31 @@ if TYPE_CHECKING:
 __all__ = ["Optimizer"]
 
 Transform: TypeAlias = "_core.Transform | Callable[[NDArray[Any]], None]"
-Factors: TypeAlias = tuple[float, float]  # of the learning rate, of the weight decay
+Factors: TypeAlias = tuple[float, float]  # of the learning rate and of the weight decay
 
 
 class Optimizer:
-    """What all optimizers share: `learning_rate`, which may be set between steps, `step(model)`, a `schedule`
-    and `transforms`.
+    """Base class of optimizers. `learning_rate` may be set between steps; `step(model)` makes one update.
 
-    `schedule`, or None, is a function of the number of steps made before, such as nncore.cosine_decay gives:
-    it returns what multiplies the learning rate of the next step.
+    Parameters
+    ----------
+    schedule : callable, optional
+        A function from the number of steps made so far to the factor by which the next step multiplies the
+        learning rate, or to a dict of factors for "learning_rate" and "weight_decay". See
+        nncore.cosine_decay.
+    transforms : iterable, optional
+        Applied in order, between the gradients and the update of each step: nncore.clip_by_global_norm,
+        nncore.clip_by_value, and functions that modify the flat gradients in place (one call a step).
+        nncore.moving_average tracks the parameters after each update.
 
-    `transforms` stand between a step's gradients and its update, in their order: nncore.clip_by_global_norm,
-    nncore.clip_by_value, functions that change the flat gradients in place (a call a step), and
-    nncore.moving_average, which follows the parameters.
-
+    Examples
+    --------
     >>> import nncore as nc
     >>> optimizer = nc.Adam(1e-3, schedule=nc.cosine_decay(10_000))
     >>> optimizer.transforms = [nc.clip_by_global_norm(1.0)]
     """
 
-    kind: ClassVar[str]  # the core's name of what it does: "sgd", "adam", ...
+    kind: ClassVar[str]  # the core's name of the rule: "sgd", "adam", ...
 
     def __init__(
         self, *, schedule: Schedule | None = None, transforms: Iterable[Transform] = (), **settings: float
@@ -56,7 +61,7 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate, for every step from now on, before the schedule's factor."""
+        """The learning rate of all later steps, before the schedule's factor."""
         return self.core.learning_rate
 
     @learning_rate.setter
@@ -65,7 +70,7 @@ class Optimizer:
 
     @property
     def schedule(self) -> Schedule | None:
-        """A function of the number of steps made, whose value multiplies the learning rate; None: 1."""
+        """A function from the number of steps made to a factor of the learning rate, or None."""
         return self._schedule
 
     @schedule.setter
@@ -76,7 +81,7 @@ class Optimizer:
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """What every step from now on does to its gradients."""
+        """The transforms of all later steps."""
         return self._transforms
 
     @transforms.setter
@@ -87,11 +92,11 @@ class Optimizer:
 
     @property
     def settings(self) -> dict[str, float]:
-        """All its hyperparameters by name, as they are now."""
+        """The current hyperparameters, by name."""
         return self.core.settings
 
     def changes_to(self, settings: Mapping[str, float]) -> list[_core._Change]:
-        """What takes over hyperparameters of the same names, for `_core.call_together`."""
+        """Calls that adopt other values of the hyperparameters, for `_core.call_together`."""
         if not isinstance(settings, Mapping):
             raise TypeError(f"settings must be a dict; got {described(settings)}")
         core = _core.Optimizer(self.kind, **settings)
@@ -99,29 +104,29 @@ class Optimizer:
         return [partial(setattr, self, "core", core)]
 
     def factors(self, step: int) -> Factors | None:
-        """What multiplies the learning rate and the weight decay of the step after `step` steps; None: 1."""
+        """The factors of learning rate and weight decay after `step` steps; None without a schedule."""
         if self._schedule is None:
             return None
         given = self._schedule(step)
         if not isinstance(given, Mapping):
-            return check_number(given, "what schedule returns"), 1.0
+            return check_number(given, "the value of schedule"), 1.0
         if unknown := set(given) - {"learning_rate", "weight_decay"}:
             raise ValueError(
                 f"schedule must return a number, or a dict of learning_rate and weight_decay; got {unknown}"
             )
         first, second = (given.get(name, 1.0) for name in ("learning_rate", "weight_decay"))
-        what = "what schedule returns"
+        what = "the value of schedule"
         return check_number(first, what), check_number(second, what)
 
     def factor_runs(self, first: int, count: int) -> list[tuple[int, float, float]] | None:
-        """The factors of `count` steps after `first` steps, as runs of equal ones; None: 1."""
+        """The factors of `count` steps after `first` steps, run-length encoded; None without a schedule."""
         if self._schedule is None:
             return None
         all_factors = (self.factors(step) for step in range(first, first + count))
         return [(len(list(run)), *factors) for factors, run in itertools.groupby(all_factors) if factors]
 
     def step(self, model: Trained) -> None:
-        """One update of the model's trainable parameters from `model.gradients`.
+        """Updates the model's trainable parameters once, from `model.gradients`.
 
         >>> import nncore as nc
         >>> model, optimizer = nc.mlp([2, 1], seed=0), nc.SGD(0.5)
@@ -141,9 +146,11 @@ class Optimizer:
 
     @contextmanager
     def averaged(self, model: Trained) -> Iterator[None]:
-        """For `with`: the model has the moving averages of its trainable parameters meanwhile, and afterwards
-        those that it had. Raises ValueError unless nncore.moving_average is among the transforms, and
-        RuntimeError while the model is trained.
+        """A context in which the model's trainable parameters are their moving averages. Leaving the context
+        restores the parameters.
+
+        Raises ValueError unless nncore.moving_average is among the transforms, and RuntimeError while
+        another call trains the model.
 
         >>> import nncore as nc
         >>> model = nc.mlp([1, 1], seed=0)
@@ -160,7 +167,7 @@ class Optimizer:
         state.prepare_slots(self.core, store.core)
         average = state.slots.get("average")
         if average is None:
-            raise ValueError("transforms must include moving_average for averaged parameters; got none")
+            raise ValueError("transforms must include nncore.moving_average; got none")
         segments = store.core.segments
         trainable = {name: index for name, index in model.segments.items() if segments[index].trainable}
         views = store.split(store.core.values, trainable)
@@ -173,21 +180,22 @@ class Optimizer:
             store.replace(before, trainable)
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
-        """What it remembers of a store: `steps`, and `slots`, a dict of writable flat views by name."""
+        """The state for a model's store: `steps`, and `slots`, a dict from names to writable flat views."""
         try:
             state = self._states.get(store)
-        except TypeError:  # no weak reference to that
+        except TypeError:  # an object without weak references
             state = None
         if state is None:
             if not hasattr(store, "precision") or isinstance(store, type):
-                raise TypeError(f"store must be that of a model; got {described(store)}")
+                raise TypeError(f"store must be the store of a model; got {described(store)}")
             state = store.precision.optimizer_state(self.core, store.core)
             self._states[store] = state
         return state
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickles and deep copies: what it remembers goes with the stores, which the models that are
-        pickled with it share. RuntimeError while another call trains.
+        """The state for pickles and deep copies, with the stores, which models in the same pickle share.
+
+        Raises RuntimeError while another call trains.
         """
         others = {name: value for name, value in vars(self).items() if name not in ("core", "_states")}
         kept = []
@@ -203,19 +211,19 @@ class Optimizer:
         self._states = WeakKeyDictionary()
         for store, steps, slots in kept:
             state = self.state(store)
-            if slots.keys() != state.slots.keys():  # of transforms
+            if slots.keys() != state.slots.keys():  # slots of transforms
                 state.prepare_slots(self.core, store.core)
             for name, view in state.slots.items():
                 view[...] = slots[name]
             state.steps = steps
 
     def restore(self, path: str | PathLike[str], model: Trained) -> None:
-        """Goes back to what `Model.save`, with this optimizer, or a trainer wrote: the hyperparameters, the
-        steps and the slots for the model, and which numbers its dropout draws next. The model's parameters
-        are not touched: nncore.load reads them from the same file.
+        """Restores the optimizer from a file that a trainer or `Model.save(path, optimizer=...)` wrote.
 
-        Raises ValueError, naming what differs, before anything is changed, RuntimeError while the model is
-        trained, and OSError as nncore.load does.
+        Restores the hyperparameters, the number of steps, the slots for the model, and the model's position
+        in its dropout sequence. Does not change the model's parameters: nncore.load reads them from the same
+        file. Raises ValueError if the file does not fit, naming the difference and changing nothing;
+        RuntimeError while another call trains the model; and OSError like nncore.load.
 
         >>> import nncore as nc, os, tempfile
         >>> model, optimizer = nc.mlp([2, 1], seed=0), nc.Adam(0.5)

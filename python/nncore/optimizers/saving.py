@@ -1,7 +1,7 @@
-"""What a file keeps of an optimizer: its hyperparameters, the steps made, and its slots for a model's arrays.
+"""Saving an optimizer to a file: its hyperparameters, the number of steps, and its slots for a model.
 
-The arrays are named "optimizer.steps" and "optimizer.first_moment.0.weight"; the rest is the file's field
-"checkpoint".
+The arrays have names such as "optimizer.steps" and "optimizer.first_moment.0.weight"; everything else is in
+the file's field "checkpoint".
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ _STEPS = "optimizer.steps"
 
 
 class Saved(Protocol):
-    """What is asked of an optimizer."""
+    """The part of an optimizer that this module uses."""
 
     core: _core.Optimizer
 
     @property
     def kind(self) -> str:
-        """The core's name of what it does."""
+        """The core's name of the rule."""
 
     @property
     def transforms(self) -> tuple[object, ...]:
-        """What stands between gradients and updates."""
+        """The transforms of each step."""
 
     @property
     def settings(self) -> dict[str, float]:
-        """All hyperparameters."""
+        """The current hyperparameters, by name."""
 
     def changes_to(self, settings: Mapping[str, float]) -> list[_core._Change]:
-        """What takes over hyperparameters."""
+        """Calls that adopt other values of the hyperparameters."""
 
     def state(self, store: Store) -> _core.OptimizerState_float32:
-        """What it remembers of a store."""
+        """The state for a store."""
 
 
 class Moment(NamedTuple):
-    """An optimizer's settings, and what it and the store remember of the steps made on a model."""
+    """A snapshot of an optimizer's settings and state for one model, and of the store's random step."""
 
     settings: dict[str, float]
     steps: int
     random_step: int
-    slots: dict[str, NDArray[Any]]  # for the model's arrays, by the names that they have in a file
+    slots: dict[str, NDArray[Any]]  # the slots for the model's arrays, by their names in a file
 
 
 def moment_of(optimizer: Saved, model: Trained) -> Moment:
-    """That of now; the arrays are copies."""
+    """The current snapshot; its arrays are copies."""
     steps = optimizer.state(model.store).steps
     slots = {name: np.array(view, order="C") for name, view in _slots_now(optimizer, model).items()}
     return Moment(optimizer.settings, steps, model.store.core.random_step, slots)
 
 
 def changes_to(moment: Moment, optimizer: Saved, model: Trained) -> list[_core._Change]:
-    """What brings back a moment that was checked, for `_core.call_together` while nobody uses the store."""
+    """Calls that restore a checked snapshot, for `_core.call_together` while no other call uses the store."""
     state = optimizer.state(model.store)
     state.prepare_slots(optimizer.core, model.store.core)
     views = _named(state.slots, model)
@@ -78,7 +78,7 @@ def changes_to(moment: Moment, optimizer: Saved, model: Trained) -> list[_core._
 
 
 def contents(optimizer: Saved, model: Trained) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The fields and arrays of a file."""
+    """The fields and arrays to write to a file."""
     moment = moment_of(optimizer, model)
     fields = {"optimizer": optimizer.kind, "settings": moment.settings, "random_step": moment.random_step}
     return fields, {_STEPS: np.array(moment.steps, np.int64), **moment.slots}
@@ -91,8 +91,9 @@ def checked(
     tensors: Mapping[str, NDArray[Any]],
     whose: str,
 ) -> Moment:
-    """The moment of a file; ValueError, or KeyError for what is missing, where it does not fit. `whose` the
-    optimizer is that it should fit.
+    """The snapshot in a file. Raises ValueError if it does not fit, or KeyError if something is missing.
+
+    `whose` says in messages whose optimizer the file must fit.
     """
     if fields["optimizer"] != optimizer.kind:
         raise ValueError(f"optimizer must be {optimizer.kind}, {whose}; got {fields['optimizer']}")
@@ -101,7 +102,7 @@ def checked(
         raise ValueError(
             f"settings must be {sorted(optimizer.settings)}, as {whose} optimizer has; got {sorted(settings)}"
         )
-    _core.Optimizer(optimizer.kind, **settings)  # complains of values out of range
+    _core.Optimizer(optimizer.kind, **settings)  # raises for values out of range
     if steps.shape != () or steps.dtype != np.int64 or steps < 0:
         raise ValueError(f"{_STEPS} must be one integer of at least 0; got {steps}")
     random_step = fields["random_step"]
@@ -120,7 +121,7 @@ def checked(
 
 
 def check_arrays(tensors: Mapping[str, NDArray[Any]], views: Mapping[str, NDArray[Any]], whose: str) -> None:
-    """ValueError where a file's arrays are not as those that are to take their values."""
+    """Raises ValueError if a file's arrays differ from `views` in shape or dtype."""
     for name, view in views.items():
         if tensors[name].shape != view.shape or tensors[name].dtype != view.dtype:
             raise ValueError(
@@ -130,8 +131,8 @@ def check_arrays(tensors: Mapping[str, NDArray[Any]], views: Mapping[str, NDArra
 
 
 def _slots_now(optimizer: Saved, model: Trained) -> dict[str, NDArray[Any]]:
-    """The slots for the model's arrays, by the names that they have in a file. Those of transforms that made
-    no step yet are what the next step would begin with.
+    """The slots for the model's arrays, by their names in a file. For transforms that have made no step yet,
+    these are the values that the next step would start from.
     """
     store = model.store
     slots = optimizer.state(store).slots

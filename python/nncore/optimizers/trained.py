@@ -1,4 +1,4 @@
-"""What an optimizer asks of a model and its store."""
+"""The parts of a model and its store that an optimizer uses, as protocols."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """What an optimizer asks of a store of parameters."""
+    """The part of a parameter store that an optimizer uses."""
 
     @property
     def core(self) -> _core.Parameters_float32:
@@ -21,24 +21,24 @@ class Store(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """The core's classes for their dtype."""
+        """The core's classes for the dtype of the parameters."""
 
     def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-        """Views of some segments in an array laid out like the values, by name."""
+        """Views, by name, of some segments of an array that is laid out like the parameters."""
 
     def replace(self, arrays: Mapping[str, NDArray[Any]], segments: Mapping[str, int]) -> None:
-        """Takes over parameters by name, all or none."""
+        """Copies parameters in, by name: all of them or none."""
 
 
 class Trained(Protocol):
-    """What an optimizer asks of a model."""
+    """The part of a model that an optimizer uses."""
 
     segments: dict[str, int]
 
     @property
     def network(self) -> _core.Network_float32:
-        """The graph at work on the store."""
+        """The model's graph, bound to the store."""
 
     @property
     def store(self) -> Store:
-        """The model's parameters, and perhaps those of others."""
+        """The store of the model's parameters, which other models may share."""
