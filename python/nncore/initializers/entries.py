@@ -17,18 +17,18 @@ __all__ = [
 
 
 class Zeros(Initializer):
-    """Every number 0."""
+    """All zeros."""
 
     kind = "zeros"
 
 
 class Constant(Initializer):
-    """Every number `value`.
+    """Every element is `value`.
 
     Parameters
     ----------
     value : float, default 0.0
-        The number. Must be a finite number.
+        The value of every element. Must be a finite number.
     """
 
     kind = "constant"
@@ -74,12 +74,12 @@ class HeNormal(Initializer):
 
 
 class Normal(Initializer):
-    """Normal around 0, as embeddings start.
+    """Normal with mean 0, the default of embeddings.
 
     Parameters
     ----------
     standard_deviation : float, default 1.0
-        How far the numbers spread. Must be a finite number of at least 0.
+        The standard deviation. Must be a finite number of at least 0.
     """
 
     kind = "normal"

@@ -104,7 +104,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     negative_slope : float, default 0.01
-        The slope where z is negative. Must be a finite number of at least 0.
+        The slope for negative z. Must be a finite number of at least 0.
     name : str, optional
         The layer's name; by default its index in the model.
     """
@@ -128,7 +128,7 @@ class GELU(Activation):
     Parameters
     ----------
     approximate : {"none", "tanh"}, default "none"
-        "none": with the normal distribution; "tanh": with an approximation of it.
+        "none": the exact normal distribution; "tanh": its tanh approximation.
     name : str, optional
         The layer's name; by default its index in the model.
     """

@@ -96,8 +96,8 @@ class SigmoidCrossEntropy(Loss):
 
 
 class Huber(Loss):
-    """The mean over outputs of a half square near the target and a straight line farther than delta from it,
-    which outliers pull less: y (B, O), or (B,) where O is 1.
+    """The mean over outputs of a loss that is quadratic for errors up to delta and linear beyond, so that
+    outliers count less (Huber 1964): y (B, O), or (B,) where O is 1.
 
     For one sample, with output a (logits: z) and target y::
 
@@ -107,8 +107,8 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float or sequence of float, default 1.0
-        The distance from the target at which the square becomes a straight line. Must be a finite number
-        greater than 0, or a sequence with one for each target column.
+        The error at which the loss changes from quadratic to linear. Must be a finite number greater than 0,
+        or a sequence with one for each target column.
     """
 
     kind = "huber"
@@ -130,9 +130,8 @@ class MeanAbsoluteError(Loss):
 
 
 class GaussianNLL(Loss):
-    """The negative log-likelihood of y under normal distributions, without its constant, for a model with 2
-    K outputs: K means, then K logarithms of variances, which may be any numbers. y (B, K), or (B,) where
-    K is 1.
+    """The negative log-likelihood of y under normal distributions, without its constant term, for a model
+    with 2 K outputs: K means, then K log variances of any sign. y (B, K), or (B,) where K is 1.
 
     For one sample, with output a (logits: z) and target y::
 
@@ -144,8 +143,8 @@ class GaussianNLL(Loss):
 
 
 class LogCosh(Loss):
-    """The mean over outputs of log(cosh(a - y)), which is a half square near the target and a straight line
-    far from it: y (B, O), or (B,) where O is 1.
+    """The mean over outputs of log(cosh(a - y)), which is about (a - y)^2 / 2 for small errors and linear
+    for large ones: y (B, O), or (B,) where O is 1.
 
     For one sample, with output a (logits: z) and target y::
 

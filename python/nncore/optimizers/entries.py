@@ -19,7 +19,7 @@ __all__ = [
 
 
 class SGD(Optimizer):
-    """Gradient descent, with momentum or Nesterov's momentum where asked for.
+    """Gradient descent, optionally with momentum or Nesterov momentum.
 
     In step t = 1, 2, ..., for parameters p with gradient g::
 
@@ -30,17 +30,18 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.01
-        The size of a step. Must be a finite number of at least 0.
+        The step size. Must be a finite number of at least 0.
     momentum : float, default 0.0
-        How much of the last step's direction stays; 0: none. Must be a number of at least 0 and less than 1.
+        The fraction of the last step's direction that is kept. Must be a number of at least 0 and less than
+        1.
     nesterov : bool, default False
-        Whether a step looks ahead along the momentum.
+        Whether to use Nesterov momentum.
     weight_decay : float, default 0.0
-        Decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases. Must be a
+        Decoupled: p -= learning_rate weight_decay p in each step, for weights but not for biases. Must be a
         finite number of at least 0.
     l2 : float, default 0.0
-        Coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls weight_decay).
-        Must be a finite number of at least 0.
+        Coupled: g += l2 p before the step, for weights but not for biases (PyTorch's weight_decay). Must be a
+        finite number of at least 0.
     schedule : callable, optional
         A function from the number of steps made to a factor of the learning rate; see Optimizer.
     transforms : iterable, optional
@@ -72,7 +73,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with bias correction; epsilon is added to the root.
+    """Adam (Kingma and Ba 2015) with bias correction; epsilon is added to the square root.
 
     In step t = 1, 2, ..., for parameters p with gradient g::
 
@@ -83,19 +84,19 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.001
-        The size of a step. Must be a finite number of at least 0.
+        The step size. Must be a finite number of at least 0.
     beta1 : float, default 0.9
-        How much of the mean gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean gradient. Must be a number of at least 0 and less than 1.
     beta2 : float, default 0.999
-        How much of the mean squared gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean squared gradient. Must be a number of at least 0 and less than 1.
     epsilon : float, default 1e-08
-        Added to the root. Must be a finite number greater than 0.
+        A small number that keeps the denominator positive. Must be a finite number greater than 0.
     weight_decay : float, default 0.0
-        Decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases. Must be a
+        Decoupled: p -= learning_rate weight_decay p in each step, for weights but not for biases. Must be a
         finite number of at least 0.
     l2 : float, default 0.0
-        Coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls weight_decay).
-        Must be a finite number of at least 0.
+        Coupled: g += l2 p before the step, for weights but not for biases (PyTorch's weight_decay). Must be a
+        finite number of at least 0.
     schedule : callable, optional
         A function from the number of steps made to a factor of the learning rate; see Optimizer.
     transforms : iterable, optional
@@ -140,19 +141,19 @@ class AdamW(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.001
-        The size of a step. Must be a finite number of at least 0.
+        The step size. Must be a finite number of at least 0.
     beta1 : float, default 0.9
-        How much of the mean gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean gradient. Must be a number of at least 0 and less than 1.
     beta2 : float, default 0.999
-        How much of the mean squared gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean squared gradient. Must be a number of at least 0 and less than 1.
     epsilon : float, default 1e-08
-        Added to the root. Must be a finite number greater than 0.
+        A small number that keeps the denominator positive. Must be a finite number greater than 0.
     weight_decay : float, default 0.01
-        Decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases. Must be a
+        Decoupled: p -= learning_rate weight_decay p in each step, for weights but not for biases. Must be a
         finite number of at least 0.
     l2 : float, default 0.0
-        Coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls weight_decay).
-        Must be a finite number of at least 0.
+        Coupled: g += l2 p before the step, for weights but not for biases (PyTorch's weight_decay). Must be a
+        finite number of at least 0.
     schedule : callable, optional
         A function from the number of steps made to a factor of the learning rate; see Optimizer.
     transforms : iterable, optional
@@ -186,7 +187,7 @@ class AdamW(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Hinton 2012), with the mean gradient taken off where centered (Graves 2013).
+    """RMSprop (Hinton 2012), optionally centered (Graves 2013).
 
     In step t = 1, 2, ..., for parameters p with gradient g::
 
@@ -199,21 +200,22 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.01
-        The size of a step. Must be a finite number of at least 0.
+        The step size. Must be a finite number of at least 0.
     alpha : float, default 0.99
-        How much of the mean squared gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean squared gradient. Must be a number of at least 0 and less than 1.
     epsilon : float, default 1e-08
-        Added to the root. Must be a finite number greater than 0.
+        A small number that keeps the denominator positive. Must be a finite number greater than 0.
     momentum : float, default 0.0
-        How much of the last step's direction stays; 0: none. Must be a number of at least 0 and less than 1.
+        The fraction of the last step's direction that is kept. Must be a number of at least 0 and less than
+        1.
     centered : bool, default False
-        Whether the variance of the gradient stands for its mean square.
+        Whether to divide by the variance of the gradient instead of its mean square.
     weight_decay : float, default 0.0
-        Decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases. Must be a
+        Decoupled: p -= learning_rate weight_decay p in each step, for weights but not for biases. Must be a
         finite number of at least 0.
     l2 : float, default 0.0
-        Coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls weight_decay).
-        Must be a finite number of at least 0.
+        Coupled: g += l2 p before the step, for weights but not for biases (PyTorch's weight_decay). Must be a
+        finite number of at least 0.
     schedule : callable, optional
         A function from the number of steps made to a factor of the learning rate; see Optimizer.
     transforms : iterable, optional
@@ -249,7 +251,7 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Adagrad (Duchi et al. 2011): steps become smaller where gradients were large.
+    """Adagrad (Duchi et al. 2011): parameters with large past gradients take smaller steps.
 
     In step t = 1, 2, ..., for parameters p with gradient g::
 
@@ -260,17 +262,17 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.01
-        The size of a step. Must be a finite number of at least 0.
+        The step size. Must be a finite number of at least 0.
     epsilon : float, default 1e-10
-        Added to the root. Must be a finite number greater than 0.
+        A small number that keeps the denominator positive. Must be a finite number greater than 0.
     initial_accumulator_value : float, default 0.0
-        Where the sums of squared gradients start. Must be a finite number of at least 0.
+        The initial value of the sums of squared gradients. Must be a finite number of at least 0.
     weight_decay : float, default 0.0
-        Decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases. Must be a
+        Decoupled: p -= learning_rate weight_decay p in each step, for weights but not for biases. Must be a
         finite number of at least 0.
     l2 : float, default 0.0
-        Coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls weight_decay).
-        Must be a finite number of at least 0.
+        Coupled: g += l2 p before the step, for weights but not for biases (PyTorch's weight_decay). Must be a
+        finite number of at least 0.
     schedule : callable, optional
         A function from the number of steps made to a factor of the learning rate; see Optimizer.
     transforms : iterable, optional
@@ -302,7 +304,7 @@ class Adagrad(Optimizer):
 
 
 class Adamax(Optimizer):
-    """Adam with the largest magnitude of the gradients instead of their mean square.
+    """Adam with the decayed maximum of |g| instead of the mean square (Kingma and Ba 2015).
 
     In step t = 1, 2, ..., for parameters p with gradient g::
 
@@ -313,19 +315,19 @@ class Adamax(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.002
-        The size of a step. Must be a finite number of at least 0.
+        The step size. Must be a finite number of at least 0.
     beta1 : float, default 0.9
-        How much of the mean gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean gradient. Must be a number of at least 0 and less than 1.
     beta2 : float, default 0.999
-        How much of the mean squared gradient a step keeps. Must be a number of at least 0 and less than 1.
+        The decay rate of the mean squared gradient. Must be a number of at least 0 and less than 1.
     epsilon : float, default 1e-08
-        Added to the root. Must be a finite number greater than 0.
+        A small number that keeps the denominator positive. Must be a finite number greater than 0.
     weight_decay : float, default 0.0
-        Decoupled: p -= learning_rate weight_decay p in each step, of weights but not of biases. Must be a
+        Decoupled: p -= learning_rate weight_decay p in each step, for weights but not for biases. Must be a
         finite number of at least 0.
     l2 : float, default 0.0
-        Coupled: g += l2 p before the step, of weights but not of biases (what PyTorch calls weight_decay).
-        Must be a finite number of at least 0.
+        Coupled: g += l2 p before the step, for weights but not for biases (PyTorch's weight_decay). Must be a
+        finite number of at least 0.
     schedule : callable, optional
         A function from the number of steps made to a factor of the learning rate; see Optimizer.
     transforms : iterable, optional
