@@ -41,7 +41,7 @@ DESCRIBING = {
     "reserved name": (
         lambda: nc.ReLU(name="optimizer"),
         ValueError,
-        "none that files use for themselves; got 'optimizer'",
+        "must not be one that files reserve; got 'optimizer'",
     ),
     "name of a number": (lambda: nc.ReLU(name=3), TypeError, "name must be a string; got int"),
     "called on an array": (lambda: nc.Dense(3, 2)(X), TypeError, "build a model and call predict"),
