@@ -194,7 +194,7 @@ USING = {
     "one sample too short": (
         lambda m: m.predict([1, 2]),
         ValueError,
-        "x must have 3 features a sample; got 2 numbers",
+        "x must have 3 features per sample; got 2 numbers",
     ),
     "ragged list": (lambda m: m.predict([[1, 2, 3], [1]]), ValueError, "x must be a table"),
     "complex": (lambda m: m.predict(X.astype(complex)), TypeError, "got dtype complex128"),

@@ -24,7 +24,7 @@ def fit(**changes):
 
 
 FITTING = {
-    "rows of y": (fit(y=[0, 1]), ValueError, "y must have 4 samples, as x has; got 2"),
+    "rows of y": (fit(y=[0, 1]), ValueError, "y must have 4 samples, like x; got 2"),
     "label too large": (fit(y=[0, 1, 2, 0]), ValueError, "label 2 in row 2; allowed are 0 to 1"),
     "label below 0": (fit(y=[0, 1, -1, 0]), ValueError, "label -1 in row 2"),
     "NaN among targets": (
@@ -42,7 +42,7 @@ FITTING = {
         ValueError,
         "y must be class indices of an integer dtype, .*; got one column of bools",
     ),
-    "y of a number": (fit(y=1), ValueError, "one row a sample"),
+    "y of a number": (fit(y=1), ValueError, "one row per sample"),
     "strings as labels": (
         fit(y=["cat", "dog", "dog", "cat"]),
         TypeError,
@@ -78,7 +78,7 @@ FITTING = {
     "validation rows": (
         fit(validation_data=(X, LABELS[:2])),
         ValueError,
-        "validation y must have 4 samples, as validation x has; got 2",
+        "validation y must have 4 samples, like validation x; got 2",
     ),
     "validation labels": (fit(validation_data=(X, LABELS + 1)), ValueError, "label 2 in row 1"),
     "progress": (fit(progress="yes"), ValueError, "progress must be True, False or 'auto'; got 'yes'"),
@@ -260,10 +260,14 @@ SEVERAL = {
     "one array": (
         lambda m: m.predict(X),
         TypeError,
-        r"x must be a list, tuple or dict of 2 \(a, b\); got ndarray",
+        r"x must be a list, tuple or dict of 2 items \(a, b\); got ndarray",
     ),
-    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 \(a, b\); got 1"),
-    "missing name": (lambda m: m.predict({"a": X}), ValueError, "x must have 'a', 'b'; got none for 'b'"),
+    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 items \(a, b\); got 1"),
+    "missing name": (
+        lambda m: m.predict({"a": X}),
+        ValueError,
+        "x must have the keys 'a', 'b'; got none for 'b'",
+    ),
     "unknown name": (
         lambda m: m.predict({"a": X, "bb": Y}),
         ValueError,
@@ -278,7 +282,7 @@ SEVERAL = {
     "rows that differ": (
         lambda m: m.predict([X, Y[:2]]),
         ValueError,
-        r"x must have one number of samples; got a: 4, b: 2",
+        "x must have the same number of samples in every input; got a: 4, b: 2",
     ),
 }
 
