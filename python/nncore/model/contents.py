@@ -151,5 +151,5 @@ def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"metadata must be what JSON can hold; got a dict that is not: {error}") from None
+        raise kind(f"metadata must be JSON-serializable; got a dict that is not: {error}") from None
     return dict(given)

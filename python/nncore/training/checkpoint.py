@@ -138,7 +138,7 @@ def _packed(callbacks: SavedCallbacks | None) -> tuple[list[dict[str, Any]] | No
         try:
             state = pack(saved.state, arrays, what)
         except RecursionError:  # of a list that holds itself, too
-            raise ValueError(f"{what} must be what JSON can hold; got too many levels") from None
+            raise ValueError(f"{what} must be JSON-serializable; got too many levels of nesting") from None
         fields.append({"key": key, **saved._asdict(), "changed": list(saved.changed), "state": state})
         tensors |= {f"{_CALLBACK_KEY}{place}.{i}": array for i, array in enumerate(arrays)}
     return fields, tensors
