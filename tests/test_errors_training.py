@@ -220,7 +220,7 @@ TRAINERS = {
     "accuracy of no samples": (
         lambda: nc.accuracy([], np.empty((0, 2))),
         ValueError,
-        "with a row at least; got",
+        "with at least one row; got",
     ),
     "accuracy of other shapes": (
         lambda: nc.accuracy(np.ones((2, 3)), np.ones((2, 2))),
@@ -231,7 +231,7 @@ TRAINERS = {
     "binary accuracy of no samples": (
         lambda: nc.binary_accuracy([], np.empty((0, 1))),
         ValueError,
-        "with a row at least; got",
+        "with at least one row; got",
     ),
     "binary accuracy of other shapes": (
         lambda: nc.binary_accuracy([1, 0, 1], np.ones((3, 2))),
