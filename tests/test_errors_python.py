@@ -55,11 +55,15 @@ DESCRIBING = {
         ValueError,
         "must be one value; got 2",
     ),
-    "widths of a sum": (lambda: nc.Input(3) + nc.Input(2), ValueError, "must have one width; got 3 and 2"),
+    "widths of a sum": (
+        lambda: nc.Input(3) + nc.Input(2),
+        ValueError,
+        "must have the same width; got 3 and 2",
+    ),
     "one value joined": (
         lambda: nc.Concatenate()(nc.Input(3)),
         ValueError,
-        "must be two values or more; got 1",
+        "must be at least two values; got 1",
     ),
     "a number added": (lambda: nc.Input(3) + 1, TypeError, "unsupported operand"),
     "tied to no dense layer": (
@@ -136,14 +140,14 @@ BUILDING = {
     "unknown activation": (lambda: mlp(activation="rely"), ValueError, "did you mean 'relu'"),
     "unknown output": (lambda: mlp(output="soft_max"), ValueError, "did you mean 'softmax'"),
     "another input": (stranger, ValueError, "got one that reads 'other'"),
-    "an inner value as input": (inner, ValueError, "inputs must be values that nc.Input made"),
+    "an inner value as input": (inner, ValueError, "inputs must be values made by nc.Input"),
     "unused input": (unused, ValueError, "'other' is an unused input"),
-    "input twice": (twice_in, ValueError, "inputs must be different values; got one of them twice"),
-    "output twice": (twice_out, ValueError, "outputs must be different values; got one of them twice"),
+    "input twice": (twice_in, ValueError, "inputs must be distinct values; got one of them twice"),
+    "output twice": (twice_out, ValueError, "outputs must be distinct values; got one of them twice"),
     "no inputs": (
         lambda: nc.Model([], nc.Input(2)),
         ValueError,
-        "inputs must be one value or more; got none",
+        "inputs must be at least one value; got none",
     ),
     "a layer as input": (
         lambda: nc.Model(nc.ReLU(), nc.Input(2)),

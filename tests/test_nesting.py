@@ -395,7 +395,7 @@ def test_values_can_be_subtracted():
         nc.Multiply()(a, b, a)
     with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must be two values; got 3"):
         nc.Subtract()(a, b, a)
-    with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must have one width; got 3 and 2"):
+    with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must have the same width; got 3 and 2"):
         a - nc.Input(2)
     with pytest.raises(TypeError, match="unsupported operand"):
         a - 1
