@@ -130,9 +130,9 @@ BUILDING = {
     "two of a name": (
         lambda: nc.Sequential(nc.Dense(2, 2, name="a"), nc.ReLU(name="a")),
         ValueError,
-        "must differ within a model; got two named 'a'",
+        "must be unique in a model; got two named 'a'",
     ),
-    "input and layer of a name": (clash, ValueError, "names of inputs must be theirs alone; got 'same'"),
+    "input and layer of a name": (clash, ValueError, "names of inputs must be unique in a model; got 'same'"),
     "dtype": (lambda: mlp(dtype=np.float16), TypeError, "must be float32 or float64; got float16"),
     "seed below 0": (lambda: mlp(seed=-1), ValueError, r"seed must be in \[0, 2\*\*64\); got -1"),
     "seed of a float": (lambda: mlp(seed=0.5), TypeError, "seed must be an integer or None; got float"),

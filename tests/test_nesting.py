@@ -104,7 +104,7 @@ def test_equal_names_within_different_models_do_not_meet():
 
     model = nc.Sequential(part("a"), part("b"))
     assert list(model.named_parameters()) == ["a.same.weight", "a.same.bias", "b.same.weight", "b.same.bias"]
-    with pytest.raises(ValueError, match="names of layers must differ within a model; got two named 'a'"):
+    with pytest.raises(ValueError, match="names of layers must be unique in a model; got two named 'a'"):
         nc.Sequential(part("a"), part("a"))
 
 

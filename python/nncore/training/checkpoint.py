@@ -157,7 +157,7 @@ def _checked(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) ->
     views = model.named_arrays()
     if own := {name for name in tensors if not name.startswith(CHECKPOINT_KEYS)} ^ views.keys():
         raise ValueError(
-            f"arrays must be those of the model; got {', '.join(sorted(own))} missing or too much"
+            f"arrays must be those of the model; got {', '.join(sorted(own))} missing or unexpected"
         )
     saving.check_arrays(tensors, views, "the trainer's")
     if checked_dtype(fields["dtype"]) != model.dtype:
