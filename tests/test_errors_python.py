@@ -114,11 +114,11 @@ def clash():
 
 
 BUILDING = {
-    "no layers": (lambda: nc.Sequential(), ValueError, "layers must be one layer or more; got none"),
+    "no layers": (lambda: nc.Sequential(), ValueError, "layers must be at least one layer; got none"),
     "no widths": (
         lambda: nc.Sequential(nc.ReLU()),
         ValueError,
-        "one tells the number of input features; got ReLU: pass in_features",
+        "one that fixes the number of input features; got ReLU: pass in_features",
     ),
     "a join in a line": (lambda: nc.Sequential(nc.Add()), ValueError, "got Add: .*nc.Model"),
     "no layer": (
@@ -136,7 +136,7 @@ BUILDING = {
     "dtype": (lambda: mlp(dtype=np.float16), TypeError, "must be float32 or float64; got float16"),
     "seed below 0": (lambda: mlp(seed=-1), ValueError, r"seed must be in \[0, 2\*\*64\); got -1"),
     "seed of a float": (lambda: mlp(seed=0.5), TypeError, "seed must be an integer or None; got float"),
-    "one size": (lambda: nc.mlp([3]), ValueError, r"an input and an output size at least; got \[3\]"),
+    "one size": (lambda: nc.mlp([3]), ValueError, r"at least an input and an output size; got \[3\]"),
     "unknown activation": (lambda: mlp(activation="rely"), ValueError, "did you mean 'relu'"),
     "unknown output": (lambda: mlp(output="soft_max"), ValueError, "did you mean 'softmax'"),
     "another input": (stranger, ValueError, "got one that reads 'other'"),

@@ -186,7 +186,7 @@ TRAINERS = {
     "no loss": (
         lambda: nc.Trainer(mlp(), [None]),
         ValueError,
-        "loss must name one for an output at least; got none",
+        "loss must be given for at least one output; got none",
     ),
     "loss weight of infinity": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", loss_weights=[np.inf]),
@@ -202,7 +202,7 @@ TRAINERS = {
     "weights with a Python loss": (
         lambda: broken((1.0, Y)).step(X, Y, sample_weight=[1, 1, 1, 1]),
         ValueError,
-        "a Python loss, which weighs its samples itself; got weights",
+        "a Python loss, which weights its samples itself; got weights",
     ),
     "negative learning rate": (lambda: nc.Adam(-1e-3), ValueError, "learning_rate"),
     "beta of 1": (lambda: nc.Adam(beta1=1.0), ValueError, "beta1"),
