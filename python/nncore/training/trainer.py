@@ -27,7 +27,7 @@ from .progress import Progress, ProgressOption, make_progress
 from .running import RunningFit, Seen
 
 #: What a trainer's copy makes anew: what the core planned, and what is under way.
-_OF_THE_PROCESS = (
+_NOT_COPIED = (
     "objective",
     "_stopping",
     "_running",
@@ -158,10 +158,10 @@ class Trainer:
         ):
             self._shown = show
             running.begin(self, self.resumed or {})
-            goes_on, self.resumed = self.resumed is not None, None
-            if goes_on:
+            is_resumed, self.resumed = self.resumed is not None, None
+            if is_resumed:
                 with self._epoch():
-                    running.call_waiting(self)
+                    running.notify_pending(self)
             steps = self.steps
             for epoch in range(1, epochs + 1):
                 if self._stopping:
@@ -253,7 +253,7 @@ class Trainer:
             if self._running is not None and self._running.thread != get_ident():
                 raise RuntimeError("another thread trains; copy the trainer in a callback, or after the fit")
             state = {**vars(self), "resumed": self.saved_callbacks()}
-        return {name: value for name, value in state.items() if name not in _OF_THE_PROCESS}
+        return {name: value for name, value in state.items() if name not in _NOT_COPIED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
