@@ -52,7 +52,7 @@ FITTING = {
     "no samples": (
         fit(x=np.empty((0, 3)), y=np.empty(0, int)),
         ValueError,
-        "x must have a sample at least; got none",
+        "x must have at least one sample; got none",
     ),
     "batch size of 0": (fit(batch_size=0), ValueError, "batch_size must be at least 1; got 0"),
     "negative batch size": (fit(batch_size=-8), ValueError, "batch_size must be at least 1; got -8"),
@@ -161,12 +161,12 @@ TRAINERS = {
     "metric twice": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["accuracy", "accuracy"]),
         ValueError,
-        "different names; got several of accuracy",
+        "unique names; got accuracy, val_accuracy more than once",
     ),
     "metric called loss": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=[loss]),
         ValueError,
-        "different names; got several of loss, val_loss",
+        "unique names; got loss, val_loss more than once",
     ),
     "no model": (
         lambda: nc.Trainer(nc.Dense(2, 2), "mean_squared_error"),
