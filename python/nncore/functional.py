@@ -1,10 +1,12 @@
 # Written by tools/generate.py from the core's tables; changes here are lost.
-"""The formulas, one function each, on NumPy arrays: float32 or float64, nothing copied, nothing converted.
+"""Each formula as a function of float32 or float64 NumPy arrays, which are neither copied nor converted.
 
-Arrays are matrices with one unit stride (rows or columns contiguous) of any leading dimension, batch first:
-x (B, I), weight (O, I), bias (O,). `out` receives the result instead of a new array and is returned;
-`accumulate` adds to it. Other dtypes raise TypeError; other shapes and layouts, masked entries (numpy.ma),
-and an `out` that is read-only or overlaps an argument, raise ValueError.
+Arrays are matrices with contiguous rows or columns and any distance between them, batch first: x (B, I),
+weight (O, I), bias (O,). The result goes to a new array, or to `out`, which is then returned;
+`accumulate=True` adds to `out`.
+
+Other dtypes raise TypeError. Other shapes and layouts, masked entries (numpy.ma), and an `out` that is
+read-only or overlaps an argument raise ValueError.
 
     dense_forward(x, weight, bias=None, *, activation="identity", out=None)      f(x weight^T + bias)
     dense_backward(grad_output, x, weight, *, out=None, accumulate=False)        the three gradients
@@ -14,8 +16,8 @@ and an `out` that is read-only or overlaps an argument, raise ValueError.
     huber(prediction, target, *, delta=1.0, ...)                                 parameters by name
     <loss>_and_gradient(..., *, out=None, accumulate=False)                      value, gradient
 
-Losses reduce by "mean" or "sum" to a float, or by "none" to (B,). cross_entropy and softmax_cross_entropy
-also take class indices (B,) as target; gaussian_nll takes a target of half the prediction's columns.
+`reduction` "mean" or "sum" gives a float, and "none" an array (B,). cross_entropy and softmax_cross_entropy
+also accept class indices (B,) as target. For gaussian_nll, the target has half the prediction's columns.
 
 >>> import numpy as np
 >>> from nncore import functional as F
