@@ -223,7 +223,7 @@ USING = {
     "dict of one input": (
         lambda m: m.predict({"y": X}),
         ValueError,
-        "names in x must be one of input; got 'y'",
+        "keys of x must be one of input; got 'y'",
     ),
     "out of another shape": (lambda m: m.predict(X, out=np.empty((3, 2), "f")), ValueError, "out"),
     "out of another dtype": (lambda m: m.predict(X, out=np.empty((4, 2))), TypeError, "out"),

@@ -181,7 +181,7 @@ TRAINERS = {
     "loss of another output": (
         lambda: nc.Trainer(mlp(), {"y": "mean_squared_error"}),
         ValueError,
-        "names in loss must be one of 2; got 'y'",
+        "keys of loss must be one of 2; got 'y'",
     ),
     "no loss": (
         lambda: nc.Trainer(mlp(), [None]),
@@ -271,7 +271,7 @@ SEVERAL = {
     "unknown name": (
         lambda m: m.predict({"a": X, "bb": Y}),
         ValueError,
-        r"names in x must be one of a, b; got 'bb' \(did you mean 'b'",
+        r"keys of x must be one of a, b; got 'bb' \(did you mean 'b'",
     ),
     "which is wrong": (lambda m: m.predict([X, X]), ValueError, r"x\[1\] must have shape \(B, 2\)"),
     "which is wrong by name": (

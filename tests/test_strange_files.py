@@ -197,7 +197,8 @@ def test_fields_that_fit_no_model(path: Path, name: str) -> None:
     FIELDS[name](fields)
     sign(path, fields)
     with pytest.raises(
-        ValueError, match=r"^path must be a (matching file|file with the key .*); got .*strange\.safetensors"
+        ValueError,
+        match=r"^path must be a (compatible file|file with the key .*); got .*strange\.safetensors",
     ):
         nc.load(path)
 
@@ -211,7 +212,7 @@ def test_a_long_chain_of_references_is_no_deep_recursion(path: Path) -> None:
     }
     fields["graph"]["layers"] |= inner
     sign(path, fields)
-    with pytest.raises(ValueError, match=r"^path must be a matching file; .*strange\.safetensors"):
+    with pytest.raises(ValueError, match=r"^path must be a compatible file; .*strange\.safetensors"):
         nc.load(path)
 
 

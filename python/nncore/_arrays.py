@@ -80,7 +80,7 @@ def check_feature_names(
     widths = dict(zip(names, features, strict=True))
     for name, given_labels in given.items():
         if name not in widths:
-            raise unknown_name("names of inputs in feature_names", name, names)
+            raise unknown_name("keys of feature_names", name, names)
         if isinstance(given_labels, str) or not isinstance(given_labels, Iterable):
             raise TypeError(f"feature_names[{name!r}] must be a list of names; got {given_labels!r}")
         labels = tuple(map(_as_label, given_labels))
@@ -166,7 +166,7 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
     if isinstance(given, Mapping) and not is_sparse(given):
         for name in given:
             if name not in names:
-                raise unknown_name(f"names in {argument}", name, names)
+                raise unknown_name(f"keys of {argument}", name, names)
         missing = [name for name in names if name not in given]
         if missing:
             raise ValueError(
@@ -310,7 +310,9 @@ def _column_labels(table: Any, argument: str) -> tuple[Label, ...] | None:
     labels = tuple(map(_as_label, given))
     if len(set(labels)) < len(labels):
         twice = dict.fromkeys(label for label in labels if labels.count(label) > 1)
-        raise ValueError(f"{argument}'s column names must be distinct; got several of {_some(list(twice))}")
+        raise ValueError(
+            f"{argument}'s column names must be distinct; got {_some(list(twice))} more than once"
+        )
     return None if labels == tuple(range(len(labels))) else labels
 
 

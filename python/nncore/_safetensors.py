@@ -158,7 +158,7 @@ def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
         ValueError,
     ) as error:
         raise ValueError(
-            f"path must be a matching file; got {os.fspath(path)}: {error} ({versions(fields)})"
+            f"path must be a compatible file; got {os.fspath(path)}: {error} ({versions(fields)})"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Reads other libraries' data as NumPy arrays: tables and columns of pandas, polars and pyarrow, tensors, and
-any object with NumPy's or DLPack's protocols.
+"""Reads other libraries' data as NumPy arrays.
 
-None of those libraries is imported here: one of their objects can only exist if its library is loaded.
+These are tables and columns of pandas, polars and pyarrow, tensors, and any object with NumPy's or DLPack's
+protocols. None of those libraries is imported here: their objects exist only once they are loaded.
 """
 
 from __future__ import annotations

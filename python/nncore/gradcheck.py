@@ -95,8 +95,9 @@ class Block(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether each entry is within its allowed error, and the block within RELATIVE_TOLERANCE or its
-        rounding error.
+        """Whether the block passes.
+
+        Each entry must be within its allowed error, and the block within RELATIVE_TOLERANCE or rounding.
         """
         error = math.hypot(*(entry.error for entry in self.entries))
         size = math.hypot(*(entry.difference for entry in self.entries))

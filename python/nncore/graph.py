@@ -1,5 +1,6 @@
-"""The graph that describes a model: symbolic values, the layers that compute them, and the interface of the
-store that holds a layer's parameters. This module holds no numbers.
+"""The graph that describes a model: symbolic values and the layers that compute them.
+
+It holds no numbers; a layer's parameters are in a store, of which only the interface is here.
 """
 
 from __future__ import annotations
@@ -265,8 +266,9 @@ class Layer:
         return [self(*inputs)]
 
     def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
-        """The options to rebuild the layer from, as plain numbers and strings. `names` has the names of the
-        layers that it refers to.
+        """The options to rebuild the layer from, as plain numbers and strings.
+
+        `names` has the names of the layers that it refers to.
         """
         return {option: getattr(self, option) for option in self.options}
 

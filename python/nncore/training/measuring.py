@@ -40,7 +40,7 @@ def metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -
     if isinstance(metrics, Mapping):
         for name, chosen in metrics.items():
             if name not in names:
-                raise unknown_name("names of outputs in metrics", name, names)
+                raise unknown_name("keys of metrics", name, names)
             if isinstance(chosen, str) or not isinstance(chosen, Sequence):
                 raise TypeError(f"metrics[{name!r}] must be a list of metrics; got {chosen!r}")
     columns = []
