@@ -309,9 +309,9 @@ def _column_labels(table: Any, argument: str) -> tuple[Label, ...] | None:
         return None
     labels = tuple(map(_as_label, given))
     if len(set(labels)) < len(labels):
-        twice = dict.fromkeys(label for label in labels if labels.count(label) > 1)
+        repeated = dict.fromkeys(label for label in labels if labels.count(label) > 1)
         raise ValueError(
-            f"{argument}'s column names must be distinct; got {_some(list(twice))} more than once"
+            f"{argument}'s column names must be distinct; got {_some(list(repeated))} more than once"
         )
     return None if labels == tuple(range(len(labels))) else labels
 

@@ -274,8 +274,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the keys of an object must be unique; got {twice!r} twice")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the keys of an object must be unique; got {repeated!r} twice")
     return found
 
 

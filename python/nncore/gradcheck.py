@@ -183,7 +183,7 @@ def check_gradients(
     gradients = model.store.split(found, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
-    put_back: list[_core._Change] = [
+    restoring: list[_core._Change] = [
         partial(setitem, model.parameters, ..., before),
         partial(setitem, model.gradients, ..., found),
     ]
@@ -196,7 +196,7 @@ def check_gradients(
             if segments[model.segments[name]].trainable
         ]
     finally:
-        _core.call_together(put_back)
+        _core.call_together(restoring)
     result = GradientCheck(tuple(blocks))
     if raise_error and not result.ok:
         raise AssertionError(f"gradients differ from central differences:\n{result}")
@@ -206,7 +206,7 @@ def check_gradients(
 def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> float:
     """The loss of a training step. Fills the gradients; keeps running statistics and the random state."""
     core = model.store.core
-    put_back: list[_core._Change] = [
+    restoring: list[_core._Change] = [
         partial(setitem, core.state, ..., core.state.copy()),
         partial(setattr, core, "random_step", core.random_step),
     ]
@@ -214,7 +214,7 @@ def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> f
     try:
         return objective.loss_and_gradients(x, y, samples.sample_weight, False, True)
     finally:
-        _core.call_together(put_back)
+        _core.call_together(restoring)
 
 
 class _Probe:

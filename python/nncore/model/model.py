@@ -84,8 +84,8 @@ class Model(Layer):
         self.values = trace(self.inputs, self._ends)  # inputs first, in topological order, without models
         self.input_widths = [value.features for value in self.inputs]
         self.in_features = self.input_widths[0] if len(self.inputs) == 1 else None
-        everyone = all_layers(self.layers)
-        if _names is None and (shared := shared_store(everyone)):
+        every_layer = all_layers(self.layers)
+        if _names is None and (shared := shared_store(every_layer)):
             _names = shared.names  # the names that the layers already have
         self.names = name_layers(self.layers, {} if _names is None else _names)
         self._named = {self.names[layer]: layer for layer in self.layers}

@@ -80,22 +80,22 @@ class ParameterStore:
         core = self.core
         with core.copying():
             segments = core.segments
-            made_of = {
+            arguments = {
                 "names": [segment.name for segment in segments],
                 "state_names": [segment.name for segment in core.state_segments],
                 "trainable": [segment.trainable for segment in segments],
             }
             multipliers = [(one.learning_rate_multiplier, one.weight_decay_multiplier) for one in segments]
             numbers = core.values.copy(), core.state.copy(), core.seed, core.random_step
-        left_out = ("core", "precision", "tenants", "_starts")
-        others = {name: value for name, value in vars(self).items() if name not in left_out}
-        return {**others, "core": (made_of, multipliers, numbers)}
+        excluded = ("core", "precision", "tenants", "_starts")
+        others = {name: value for name, value in vars(self).items() if name not in excluded}
+        return {**others, "core": (arguments, multipliers, numbers)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        made_of, multipliers, (values, own_state, seed, random_step) = state.pop("core")
+        arguments, multipliers, (values, own_state, seed, random_step) = state.pop("core")
         vars(self).update(state)
         self.precision, self.tenants, self._starts = PRECISIONS[self.dtype], WeakSet(), _starts(self.specs)
-        self.core = self._make_core(**made_of)
+        self.core = self._make_core(**arguments)
         for place, (rate, decay) in enumerate(multipliers):
             self.core.set_learning_rate_multiplier(place, rate)
             self.core.set_weight_decay_multiplier(place, decay)

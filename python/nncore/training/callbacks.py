@@ -180,7 +180,7 @@ class EarlyStopping(Callback):
         self._arrays: dict[str, tuple[Any, ...]] = {}  # shapes and dtypes of the model's arrays
 
     def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
-        """Forgets what it knows of other trainers."""
+        """Starts anew unless the fit continues the history of the previous one."""
         if not self.best.begin(trainer, logs):
             self._forget()
         self._steps = trainer.steps
@@ -252,7 +252,7 @@ class Checkpoint(Callback):
         self.best = None if monitor is None else Best(monitor, mode)
 
     def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
-        """Forgets what it knows of other trainers."""
+        """Starts anew unless the fit continues the history of the previous one."""
         if self.best is not None:
             self.best.begin(trainer, logs)
 

@@ -81,8 +81,10 @@ class Trainer:
         self.history = History(self.seed)
         self._columns = metric_columns(metrics, self.objective.terms, len(model.outputs))
         names = self._column_names(has_validation=True)
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"metrics must give columns unique names; got {', '.join(twice)} more than once")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"metrics must give columns unique names; got {', '.join(repeated)} more than once"
+            )
         self.resumed: SavedCallbacks | None = None  # the callbacks of a fit that the next one resumes
         self._make_idle()
 
