@@ -74,8 +74,8 @@ Tensors: TypeAlias = dict[str, NDArray[Any]]
 def write(path: PathLike, fields: Mapping[str, Any], tensors: Tensors) -> None:
     """Writes a temporary file in the same folder, syncs it and renames it to `path`.
 
-    A failed write leaves the old file in place. Temporary files that killed programs left there are removed.
-    Syncing, locking and permissions are skipped where the file system does not support them.
+    A failed write leaves the old file in place. Temporary files that killed programs left for the same path
+    are removed. Syncing, locking and permissions are skipped where the file system does not support them.
 
     Raises IsADirectoryError or shutil.SpecialFileError if the path exists but is not a regular file, and
     OSError with the path if the file cannot be written.

@@ -124,7 +124,7 @@ class Model(Layer):
     # A model as a layer -------------------------------------------------------------------------------
 
     def __call__(self, *inputs: Value) -> Any:
-        """Applies the whole model, as a layer, to symbolic values. A list for a model with several outputs.
+        """Applies the model, as a layer, to symbolic values. Returns a list if it has several outputs.
 
         A model with nested models holds the parameters of all of them. If they had stores of their own, these
         move to its store with their values, and models that share parameters still do. From then on
@@ -405,8 +405,8 @@ class Model(Layer):
     def soft_update(self, other: Model, fraction: float) -> None:
         """Moves the parameters toward another model's: p += fraction (p_other - p), as for target networks.
 
-        Raises ValueError unless `other` has the same dtype and the same arrays, matched as in `copy_from`,
-        and fraction is in [0, 1].
+        The state, such as running statistics, moves likewise. Raises ValueError unless `other` has the same
+        dtype and the same arrays, matched as in `copy_from`, and fraction is in [0, 1].
         """
         check_is(other, Model, "other")
         fraction = check_number(fraction, "fraction")

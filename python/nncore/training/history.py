@@ -25,7 +25,7 @@ class History(_Columns):
     - "loss": the mean over the epoch's steps.
     - Metrics on the training data, "val_loss" and "val_" metrics: with the parameters after the epoch.
     - "learning_rate": that of the epoch's last step, if the optimizer has a schedule.
-    - "seconds": the duration of the epoch.
+    - "seconds": the duration of the epoch, in seconds, with its metrics and validation.
 
     It holds only complete epochs; `epochs` counts them. `seed` is the trainer's. If an epoch did not report a
     column, its value is NaN. Values are returned as copies, and only the trainer can change the history.
