@@ -41,7 +41,7 @@ DESCRIBING = {
     "reserved name": (
         lambda: nc.ReLU(name="optimizer"),
         ValueError,
-        "none that files use for themselves; got 'optimizer'",
+        "must not be one that files reserve; got 'optimizer'",
     ),
     "name of a number": (lambda: nc.ReLU(name=3), TypeError, "name must be a string; got int"),
     "called on an array": (lambda: nc.Dense(3, 2)(X), TypeError, "build a model and call predict"),
@@ -55,11 +55,15 @@ DESCRIBING = {
         ValueError,
         "must be one value; got 2",
     ),
-    "widths of a sum": (lambda: nc.Input(3) + nc.Input(2), ValueError, "must have one width; got 3 and 2"),
+    "widths of a sum": (
+        lambda: nc.Input(3) + nc.Input(2),
+        ValueError,
+        "must have the same width; got 3 and 2",
+    ),
     "one value joined": (
         lambda: nc.Concatenate()(nc.Input(3)),
         ValueError,
-        "must be two values or more; got 1",
+        "must be at least two values; got 1",
     ),
     "a number added": (lambda: nc.Input(3) + 1, TypeError, "unsupported operand"),
     "tied to no dense layer": (
@@ -110,11 +114,11 @@ def clash():
 
 
 BUILDING = {
-    "no layers": (lambda: nc.Sequential(), ValueError, "layers must be one layer or more; got none"),
+    "no layers": (lambda: nc.Sequential(), ValueError, "layers must be at least one layer; got none"),
     "no widths": (
         lambda: nc.Sequential(nc.ReLU()),
         ValueError,
-        "one tells the number of input features; got ReLU: pass in_features",
+        "one that fixes the number of input features; got ReLU: pass in_features",
     ),
     "a join in a line": (lambda: nc.Sequential(nc.Add()), ValueError, "got Add: .*nc.Model"),
     "no layer": (
@@ -126,24 +130,24 @@ BUILDING = {
     "two of a name": (
         lambda: nc.Sequential(nc.Dense(2, 2, name="a"), nc.ReLU(name="a")),
         ValueError,
-        "must differ within a model; got two named 'a'",
+        "must be unique in a model; got two named 'a'",
     ),
-    "input and layer of a name": (clash, ValueError, "names of inputs must be theirs alone; got 'same'"),
+    "input and layer of a name": (clash, ValueError, "names of inputs must be unique in a model; got 'same'"),
     "dtype": (lambda: mlp(dtype=np.float16), TypeError, "must be float32 or float64; got float16"),
     "seed below 0": (lambda: mlp(seed=-1), ValueError, r"seed must be in \[0, 2\*\*64\); got -1"),
     "seed of a float": (lambda: mlp(seed=0.5), TypeError, "seed must be an integer or None; got float"),
-    "one size": (lambda: nc.mlp([3]), ValueError, r"an input and an output size at least; got \[3\]"),
+    "one size": (lambda: nc.mlp([3]), ValueError, r"at least an input and an output size; got \[3\]"),
     "unknown activation": (lambda: mlp(activation="rely"), ValueError, "did you mean 'relu'"),
     "unknown output": (lambda: mlp(output="soft_max"), ValueError, "did you mean 'softmax'"),
     "another input": (stranger, ValueError, "got one that reads 'other'"),
-    "an inner value as input": (inner, ValueError, "inputs must be values that nc.Input made"),
+    "an inner value as input": (inner, ValueError, "inputs must be values made by nc.Input"),
     "unused input": (unused, ValueError, "'other' is an unused input"),
-    "input twice": (twice_in, ValueError, "inputs must be different values; got one of them twice"),
-    "output twice": (twice_out, ValueError, "outputs must be different values; got one of them twice"),
+    "input twice": (twice_in, ValueError, "inputs must be distinct values; got one of them twice"),
+    "output twice": (twice_out, ValueError, "outputs must be distinct values; got one of them twice"),
     "no inputs": (
         lambda: nc.Model([], nc.Input(2)),
         ValueError,
-        "inputs must be one value or more; got none",
+        "inputs must be at least one value; got none",
     ),
     "a layer as input": (
         lambda: nc.Model(nc.ReLU(), nc.Input(2)),
@@ -194,7 +198,7 @@ USING = {
     "one sample too short": (
         lambda m: m.predict([1, 2]),
         ValueError,
-        "x must have 3 features a sample; got 2 numbers",
+        "x must have 3 features per sample; got 2 numbers",
     ),
     "ragged list": (lambda m: m.predict([[1, 2, 3], [1]]), ValueError, "x must be a table"),
     "complex": (lambda m: m.predict(X.astype(complex)), TypeError, "got dtype complex128"),
@@ -219,7 +223,7 @@ USING = {
     "dict of one input": (
         lambda m: m.predict({"y": X}),
         ValueError,
-        "names in x must be one of input; got 'y'",
+        "keys of x must be one of input; got 'y'",
     ),
     "out of another shape": (lambda m: m.predict(X, out=np.empty((3, 2), "f")), ValueError, "out"),
     "out of another dtype": (lambda m: m.predict(X, out=np.empty((4, 2))), TypeError, "out"),

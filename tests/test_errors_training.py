@@ -24,7 +24,7 @@ def fit(**changes):
 
 
 FITTING = {
-    "rows of y": (fit(y=[0, 1]), ValueError, "y must have 4 samples, as x has; got 2"),
+    "rows of y": (fit(y=[0, 1]), ValueError, "y must have 4 samples, like x; got 2"),
     "label too large": (
         fit(y=[0, 1, 2, 0]),
         ValueError,
@@ -46,7 +46,7 @@ FITTING = {
         ValueError,
         "y must be class indices of an integer dtype, .*; got one column of bools",
     ),
-    "y of a number": (fit(y=1), ValueError, "one row a sample"),
+    "y of a number": (fit(y=1), ValueError, "one row per sample"),
     "strings as labels": (
         fit(y=["cat", "dog", "dog", "cat"]),
         TypeError,
@@ -56,7 +56,7 @@ FITTING = {
     "no samples": (
         fit(x=np.empty((0, 3)), y=np.empty(0, int)),
         ValueError,
-        "x must have a sample at least; got none",
+        "x must have at least one sample; got none",
     ),
     "batch size of 0": (fit(batch_size=0), ValueError, "batch_size must be at least 1; got 0"),
     "negative batch size": (fit(batch_size=-8), ValueError, "batch_size must be at least 1; got -8"),
@@ -82,7 +82,7 @@ FITTING = {
     "validation rows": (
         fit(validation_data=(X, LABELS[:2])),
         ValueError,
-        "validation y must have 4 samples, as validation x has; got 2",
+        "validation y must have 4 samples, like validation x; got 2",
     ),
     "validation labels": (fit(validation_data=(X, LABELS + 1)), ValueError, "label 2 in row 1"),
     "progress": (fit(progress="yes"), ValueError, "progress must be True, False or 'auto'; got 'yes'"),
@@ -165,12 +165,12 @@ TRAINERS = {
     "metric twice": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=["accuracy", "accuracy"]),
         ValueError,
-        "different names; got several of accuracy",
+        "unique names; got accuracy, val_accuracy more than once",
     ),
     "metric called loss": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", metrics=[loss]),
         ValueError,
-        "different names; got several of loss, val_loss",
+        "unique names; got loss, val_loss more than once",
     ),
     "no model": (
         lambda: nc.Trainer(nc.Dense(2, 2), "mean_squared_error"),
@@ -185,12 +185,12 @@ TRAINERS = {
     "loss of another output": (
         lambda: nc.Trainer(mlp(), {"y": "mean_squared_error"}),
         ValueError,
-        "names in loss must be one of 2; got 'y'",
+        "keys of loss must be one of 2; got 'y'",
     ),
     "no loss": (
         lambda: nc.Trainer(mlp(), [None]),
         ValueError,
-        "loss must name one for an output at least; got none",
+        "loss must be given for at least one output; got none",
     ),
     "loss weight of infinity": (
         lambda: nc.Trainer(mlp(), "mean_squared_error", loss_weights=[np.inf]),
@@ -206,7 +206,7 @@ TRAINERS = {
     "weights with a Python loss": (
         lambda: broken((1.0, Y)).step(X, Y, sample_weight=[1, 1, 1, 1]),
         ValueError,
-        "a Python loss, which weighs its samples itself; got weights",
+        "a Python loss, which weights its samples itself; got weights",
     ),
     "negative learning rate": (lambda: nc.Adam(-1e-3), ValueError, "learning_rate"),
     "beta of 1": (lambda: nc.Adam(beta1=1.0), ValueError, "beta1"),
@@ -224,7 +224,7 @@ TRAINERS = {
     "accuracy of no samples": (
         lambda: nc.accuracy([], np.empty((0, 2))),
         ValueError,
-        "with a row at least; got",
+        "with at least one row; got",
     ),
     "accuracy of other shapes": (
         lambda: nc.accuracy(np.ones((2, 3)), np.ones((2, 2))),
@@ -235,7 +235,7 @@ TRAINERS = {
     "binary accuracy of no samples": (
         lambda: nc.binary_accuracy([], np.empty((0, 1))),
         ValueError,
-        "with a row at least; got",
+        "with at least one row; got",
     ),
     "binary accuracy of other shapes": (
         lambda: nc.binary_accuracy([1, 0, 1], np.ones((3, 2))),
@@ -264,14 +264,18 @@ SEVERAL = {
     "one array": (
         lambda m: m.predict(X),
         TypeError,
-        r"x must be a list, tuple or dict of 2 \(a, b\); got ndarray",
+        r"x must be a list, tuple or dict of 2 items \(a, b\); got ndarray",
     ),
-    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 \(a, b\); got 1"),
-    "missing name": (lambda m: m.predict({"a": X}), ValueError, "x must have 'a', 'b'; got none for 'b'"),
+    "one of two": (lambda m: m.predict([X]), ValueError, r"x must hold 2 items \(a, b\); got 1"),
+    "missing name": (
+        lambda m: m.predict({"a": X}),
+        ValueError,
+        "x must have the keys 'a', 'b'; got none for 'b'",
+    ),
     "unknown name": (
         lambda m: m.predict({"a": X, "bb": Y}),
         ValueError,
-        r"names in x must be one of a, b; got 'bb' \(did you mean 'b'",
+        r"keys of x must be one of a, b; got 'bb' \(did you mean 'b'",
     ),
     "which is wrong": (lambda m: m.predict([X, X]), ValueError, r"x\[1\] must have shape \(B, 2\)"),
     "which is wrong by name": (
@@ -282,7 +286,7 @@ SEVERAL = {
     "rows that differ": (
         lambda m: m.predict([X, Y[:2]]),
         ValueError,
-        r"x must have one number of samples; got a: 4, b: 2",
+        "x must have the same number of samples in every input; got a: 4, b: 2",
     ),
 }
 

@@ -345,7 +345,7 @@ def test_names_must_be_distinct(start: Callable[[], nc.Trainer], call: str) -> N
     ):
         trainer = start()
         before = trainer.model.parameters.copy()
-        message = rf"x's column names must be distinct; got several of {several}"
+        message = rf"x's column names must be distinct; got {several}"
         with pytest.raises(ValueError, match=message):
             CALLS[call](trainer, TABLE.set_axis(labels, axis=1))
         with pytest.raises(ValueError, match="must be distinct"):
@@ -492,7 +492,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "another input": (
         {"inputs": [*NAMES]},
         ValueError,
-        "names of inputs in feature_names must be one of input; got 'inputs'",
+        "keys of feature_names must be one of input; got 'inputs'",
     ),
 }
 

@@ -218,6 +218,6 @@ def test_frozen_layers_are_left_out_and_entries_can_be_few():
 
 def test_it_needs_float64():
     with pytest.raises(
-        ValueError, match=r"model must be float64, as model.copy\(dtype='float64'\) is; got float32"
+        ValueError, match=r"model must be float64, such as model.copy\(dtype='float64'\); got float32"
     ):
         nc.check_gradients(nc.mlp([3, 2]), [[1, 2, 3]], [[0, 0]], "half_squared_error")

@@ -157,7 +157,7 @@ VALIDATION = {
     "labels": ((X, LABELS + 1), "validation y must hold labels from 0 to 1; got label 2 in row 1"),
     "labels of floats": ((X, LABELS / 2), "validation y must be class indices of an integer dtype"),
     "shape of y": ((X, np.ones((4, 3))), r"validation y must have shape \(4, 2\)"),
-    "rows of y": ((X, LABELS[:2]), "validation y must have 4 samples, as validation x has; got 2"),
+    "rows of y": ((X, LABELS[:2]), "validation y must have 4 samples, like validation x; got 2"),
     "no y": ((X, None), "validation y must be an array"),
     "features of x": ((X[:, :2], LABELS), r"validation x must have shape \(B, 3\)"),
     "not finite x": ((X * np.nan, LABELS), "validation x must be finite; got nan in row 0"),

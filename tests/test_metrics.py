@@ -113,7 +113,7 @@ def test_a_metric_returns_a_number(answer: Any) -> None:
     def metric(y_true: Any, y_pred: Any) -> Any:
         return answer
 
-    with pytest.raises(TypeError, match=r"^what metric 'metric' returns must be a number; got "):
+    with pytest.raises(TypeError, match=r"^the value of metric 'metric' must be a number; got "):
         trainer("mean_squared_error", 2, metrics=[metric]).evaluate(X, X[:, :2])
 
 

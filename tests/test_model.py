@@ -92,7 +92,7 @@ def test_a_step_changes_only_layers_of_its_own_graph():
 def test_layers_of_different_stores_do_not_mix():
     old, new = nc.Dense(2, 2), nc.Dense(2, 2)
     nc.Sequential(old)
-    with pytest.raises(ValueError, match="Build the largest model first"):
+    with pytest.raises(ValueError, match="First build the largest model"):
         nc.Sequential(old, new)
     assert new.store is None  # the failed build bound nothing
 
@@ -101,7 +101,7 @@ def test_a_store_keeps_its_dtype_and_seed():
     layer = nc.Dense(2, 2)
     nc.Sequential(layer, dtype=np.float64, seed=5)
     assert nc.Sequential(layer, nc.Tanh(), dtype="float64", seed=5).dtype == np.float64
-    with pytest.raises(ValueError, match="dtype must be float64, that of the layers' store; got float32"):
+    with pytest.raises(ValueError, match="dtype must be float64, like the layers' store; got float32"):
         nc.Sequential(layer, dtype=np.float32)
     with pytest.raises(ValueError, match="seed must be 5"):
         nc.Sequential(layer, seed=6)
@@ -284,7 +284,7 @@ def test_models_that_differ_cannot_be_copied():
         model.copy_from(nc.mlp([4, 2]))
     with pytest.raises(ValueError, match="other must have 2 arrays; got 4"):
         model.copy_from(nc.mlp([3, 2, 2]))
-    with pytest.raises(ValueError, match="other must be float32, as this model is; got float64"):
+    with pytest.raises(ValueError, match="other must be float32, like this model; got float64"):
         model.soft_update(nc.mlp([3, 2], dtype="float64"), 0.5)
 
 

@@ -104,7 +104,7 @@ def test_equal_names_within_different_models_do_not_meet():
 
     model = nc.Sequential(part("a"), part("b"))
     assert list(model.named_parameters()) == ["a.same.weight", "a.same.bias", "b.same.weight", "b.same.bias"]
-    with pytest.raises(ValueError, match="names of layers must differ within a model; got two named 'a'"):
+    with pytest.raises(ValueError, match="names of layers must be unique in a model; got two named 'a'"):
         nc.Sequential(part("a"), part("a"))
 
 
@@ -310,7 +310,7 @@ def test_trainers_of_before_are_refused():
     trainer.step(X, Y[:, [0, 1, 1]])
     nc.Sequential(part, nc.Dense(3, 2))
     for call in (trainer.step, trainer.evaluate, lambda x, y: trainer.fit(x, y, progress=False)):
-        with pytest.raises(RuntimeError, match="make a new Trainer"):
+        with pytest.raises(RuntimeError, match="create a new Trainer"):
             call(X, Y[:, [0, 1, 1]])
     nc.Trainer(part, "mean_squared_error").step(X, Y[:, [0, 1, 1]])
 
@@ -319,15 +319,19 @@ WRONG = {
     "width": (
         lambda: encoder()(nc.Input(3)),
         ValueError,
-        r"inputs of Sequential must be of \[4\] features; got \[3\]",
+        r"inputs of Sequential must have \[4\] features; got \[3\]",
     ),
-    "too many": (lambda: encoder()(nc.Input(4), nc.Input(4)), ValueError, r"of \[4\] features; got \[4, 4\]"),
-    "none": (lambda: encoder()(), ValueError, r"of \[4\] features; got \[\]"),
+    "too many": (
+        lambda: encoder()(nc.Input(4), nc.Input(4)),
+        ValueError,
+        r"have \[4\] features; got \[4, 4\]",
+    ),
+    "none": (lambda: encoder()(), ValueError, r"have \[4\] features; got \[\]"),
     "an array": (lambda: encoder()(X), TypeError, "build a model and call predict"),
     "dtypes": (
         lambda: nc.Sequential(encoder(), nc.Sequential(nc.Dense(3, 2), dtype=np.float64)),
         ValueError,
-        "dtype must be float64, that of the layers' store; got float32",
+        "dtype must be float64, like the layers' store; got float32",
     ),
     "another dtype": (
         lambda: nc.Sequential(encoder(), nc.Dense(3, 2), dtype=np.float64),
@@ -375,7 +379,7 @@ def test_a_line_may_begin_with_any_layer():
     line = nc.Sequential(nc.Softmax(), nc.Tanh(), in_features=3)
     assert line.predict(X[:, :3]).shape == (7, 3)
     assert line.copy().predict(X[:, :3]).shape == (7, 3)
-    with pytest.raises(ValueError, match=r"got Softmax, Tanh: pass in_features=\.\.\., or build nc\.Model"):
+    with pytest.raises(ValueError, match=r"got Softmax, Tanh: pass in_features=\.\.\. or build nc\.Model"):
         nc.Sequential(nc.Softmax(), nc.Tanh())
     with pytest.raises(ValueError, match="must be one value of 4 features; got 3"):
         nc.Sequential(nc.Dense(4, 2), in_features=3)
@@ -395,7 +399,7 @@ def test_values_can_be_subtracted():
         nc.Multiply()(a, b, a)
     with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must be two values; got 3"):
         nc.Subtract()(a, b, a)
-    with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must have one width; got 3 and 2"):
+    with pytest.raises(ValueError, match=r"inputs of Subtract\(\) must have the same width; got 3 and 2"):
         a - nc.Input(2)
     with pytest.raises(TypeError, match="unsupported operand"):
         a - 1

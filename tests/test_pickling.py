@@ -453,7 +453,7 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 def test_only_the_trainer_writes_to_a_history(name: str) -> None:
     found = history()
     before = dict(found)
-    with pytest.raises(TypeError, match="history must be written to by its trainer alone"):
+    with pytest.raises(TypeError, match="history must be changed only by its trainer"):
         CHANGES[name](found)
     assert list(found) == list(before)
 

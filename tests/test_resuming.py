@@ -253,7 +253,7 @@ def test_only_the_first_fit_after_a_restore_goes_on(tmp_path: Path) -> None:
 
     fit(trainer, 3, Resumed(), nc.Checkpoint(path, None))
     trainer.restore(path)
-    with pytest.raises(ValueError, match="y must have 60 samples, as x has; got 3"):
+    with pytest.raises(ValueError, match="y must have 60 samples, like x; got 3"):
         trainer.fit(X, Y[:3], progress=False, callbacks=[Resumed()])
     with pytest.raises(ValueError, match="monitor must be one of"):
         fit(trainer, 1, nc.EarlyStopping(3, "no_loss"), Resumed())

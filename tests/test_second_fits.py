@@ -133,7 +133,7 @@ def test_early_stopping_says_which_epoch_it_went_back_to(progress: Any, capsys: 
     trainer, stopping = make(), nc.EarlyStopping(2)
     fit(trainer, 6, Planned([3, 2, 1.25, 4, 5, 6]), stopping, progress=progress)
     lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    assert lines[-1] == "EarlyStopping went back to epoch 3, val_loss 1.25"
+    assert lines[-1] == "EarlyStopping restored epoch 3, val_loss 1.25"
     assert "epoch 5/6" in lines[-2]
     assert stopping.best_epoch == 3
 

@@ -256,16 +256,16 @@ def test_missing_indices_have_no_number() -> None:
 
 SPARSE = scipy.sparse.csr_matrix(X)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "csr_matrix": (lambda: SPARSE, r"got csr_matrix, which is sparse: \.toarray\(\)"),
-    "coo_array": (lambda: scipy.sparse.coo_array(X), r"got coo_array, which is sparse: \.toarray\(\)"),
-    "dok_matrix": (lambda: SPARSE.todok(), r"got dok_matrix, which is sparse: \.toarray\(\)"),
-    "generator": (lambda: (row for row in X), r"got generator, an iterator: list\(x\)"),
-    "map": (lambda: map(list, X), r"got map, an iterator: list\(x\)"),
-    "iterator": (lambda: iter(X), r"got iterator, an iterator: list\(x\)"),
-    "set": (lambda: {0, 1}, r"got set, which has no order: sorted\(x\)"),
-    "frozenset": (lambda: frozenset([1]), r"got frozenset, which has no order: sorted\(x\)"),
-    "values of a dict": (lambda: {"a": X}.values(), r"got dict_values: list\(x\) makes a list of it"),
-    "LazyFrame": (lambda: pl.DataFrame(X).lazy(), r"got LazyFrame: \.collect\(\) makes a table"),
+    "csr_matrix": (lambda: SPARSE, r"got csr_matrix, which is sparse: call \.toarray\(\)"),
+    "coo_array": (lambda: scipy.sparse.coo_array(X), r"got coo_array, which is sparse: call \.toarray\(\)"),
+    "dok_matrix": (lambda: SPARSE.todok(), r"got dok_matrix, which is sparse: call \.toarray\(\)"),
+    "generator": (lambda: (row for row in X), r"got generator, an iterator: pass list\(x\)"),
+    "map": (lambda: map(list, X), r"got map, an iterator: pass list\(x\)"),
+    "iterator": (lambda: iter(X), r"got iterator, an iterator: pass list\(x\)"),
+    "set": (lambda: {0, 1}, r"got set, which has no order: pass sorted\(x\)"),
+    "frozenset": (lambda: frozenset([1]), r"got frozenset, which has no order: pass sorted\(x\)"),
+    "values of a dict": (lambda: {"a": X}.values(), r"got dict_values: pass list\(x\)"),
+    "LazyFrame": (lambda: pl.DataFrame(X).lazy(), r"got LazyFrame: call \.collect\(\)"),
     "None": (lambda: None, "got None$"),
     "text": (lambda: "1, 2, 3", "got str$"),
     "bytes": (lambda: b"123", "got bytes$"),
@@ -281,7 +281,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "decimals": (lambda: [[decimal.Decimal(1)] * 3], "got Decimal in row 0, column 0$"),
     "lists as numbers": (lambda: pd.Series([[1.0], [2.0]]), "got list in row 0$"),
     "None among numbers": (lambda: [[0, 1, None]], "got None in row 0, column 2$"),
-    "objects": (lambda: X.astype(object), r"got dtype object: \.astype\(float\)"),
+    "objects": (lambda: X.astype(object), r"got dtype object: convert it with \.astype\(float\)"),
     "complex numbers": (lambda: X * 1j, "got dtype complex128$"),
     "fields": (lambda: np.zeros(3, [("a", "f8")]), "got dtype .*structured_to_unstructured"),
 }  # fmt: skip
@@ -340,7 +340,7 @@ def test_tensors_of_torch() -> None:
     for given in (TorchTensor(X), TorchTensor(X, "bfloat16"), rows, TorchTensor(X.astype(int), "int64")):
         assert np.array_equal(model.predict(given), expected)
     with pytest.raises(
-        TypeError, match=r"^x must be an array, .*; got TorchTensor, which is sparse: .to_dense"
+        TypeError, match=r"^x must be an array, .*; got TorchTensor, which is sparse: call \.to_dense"
     ):
         model.predict(TorchTensor(X, layout="torch.sparse_coo"))
     with pytest.raises(TypeError, match=r"^x must be .*; got TorchTensor: .* Use tensor.detach\(\)"):

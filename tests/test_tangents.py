@@ -98,5 +98,5 @@ def test_what_has_no_tangent_says_so():
     x, v = nc.Input(3), nc.Input(3)
     with pytest.raises(NotImplementedError, match="ReLU"):
         nc.jvp(nc.ReLU()(x), x, v)
-    with pytest.raises(ValueError, match=r"tangents must have the features of inputs, \[3\]; got \[2\]"):
+    with pytest.raises(ValueError, match=r"tangents must have the widths of inputs, \[3\]; got \[2\]"):
         nc.jvp(nc.Tanh()(x), x, nc.Input(2))

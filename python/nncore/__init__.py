@@ -1,7 +1,7 @@
 """nncore: dense neural networks on a CPU.
 
-A C++ core computes; this package describes models (layers, Model, Sequential, mlp), trains them (Trainer),
-and keeps them (save, load). `nncore.functional` has the formulas one by one.
+This package describes models (layers, Model, Sequential, mlp), trains them (Trainer), and saves and loads
+them (save, load); a C++ core does the computing. `nncore.functional` has each formula as a function.
 
 >>> import nncore as nc
 >>> model = nc.mlp([4, 16, 3], activation="relu", output="softmax", seed=0)
@@ -33,7 +33,7 @@ from .schedules import *
 from .tangents import *
 from .training import *
 
-if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     from . import (
         gradcheck,
         graph,
@@ -49,7 +49,7 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
     )
 
     __all__ = ["__version__", "functional", "num_threads", "set_num_threads", "show_config"]
-    rooms = (
+    modules = (
         gradcheck,
         graph,
         initializers,
@@ -62,6 +62,6 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
         tangents,
         training,
     )
-    for room in rooms:
-        __all__ += room.__all__
-    del room, rooms
+    for module in modules:
+        __all__ += module.__all__
+    del module, modules

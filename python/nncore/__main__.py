@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore demo`, `bench` and `config`; with no command, its help."""
+"""The command line: `python -m nncore demo`, `bench` or `config`. Without a command, it prints its help."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""What fit, predict and step accept, brought to the arrays that the core takes.
+"""Turns what fit, predict and step accept into the arrays that the core takes.
 
-Arrays of NumPy's own bool, integer and float dtypes are passed on as they are: the core converts rows while
-it gathers them, so that none is copied as a whole. Of all else `_tables` makes such arrays. Columns that have
-names are told apart by them: a table whose columns stand in another order is put right.
+Arrays of NumPy's own bool, integer and float dtypes pass unchanged: the core converts rows while it gathers
+them, so no array is copied whole. `_tables` converts everything else. Named columns are matched by name, so
+their order in a table does not matter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Label: TypeAlias = "str | int"
-FeatureNames: TypeAlias = "Mapping[str, tuple[Label, ...]]"  # of the columns of some inputs, by input name
+FeatureNames: TypeAlias = "Mapping[str, tuple[Label, ...]]"  # by input name, the names of its columns
 
 
 def as_inputs(
@@ -32,9 +32,8 @@ def as_inputs(
 ) -> list[Table]:
     """One table (B, features) for each input of a model.
 
-    `x` is one table where the model has one input, and a list, tuple or dict of tables where it has several.
-    A 1-D array is one sample. Columns with names are put in the order of `feature_names`; ValueError for
-    columns of other names.
+    `x` is one table for a model with one input, or a list, tuple or dict of tables. A 1-D array is one
+    sample. Named columns are put in the order of `feature_names`; other names raise ValueError.
 
     >>> [table.array for table in as_inputs([1.0, 2.0], ["input"], [2], {})]
     [array([[1., 2.]])]
@@ -46,12 +45,12 @@ def as_inputs(
     ]
     if len(tables) > 1 and len({len(table.array) for table in tables}) > 1:
         lengths = ", ".join(f"{name}: {len(table.array)}" for name, table in zip(names, tables, strict=True))
-        raise ValueError(f"{argument} must have one number of samples; got {lengths}")
+        raise ValueError(f"{argument} must have the same number of samples in every input; got {lengths}")
     return tables
 
 
 def find_feature_names(x: Any, names: Sequence[str], argument: str = "x") -> FeatureNames:
-    """What the columns of x are called, for the inputs that are given as tables with names."""
+    """The column names of x, for the inputs given as tables with named columns."""
     found = {}
     for name, (label, given) in zip(names, each(x, names, argument), strict=True):
         labels = _column_labels(given, label)
@@ -61,7 +60,7 @@ def find_feature_names(x: Any, names: Sequence[str], argument: str = "x") -> Fea
 
 
 def check_same_order(x: Any, reference: Any, names: Sequence[str], argument: str) -> None:
-    """ValueError where x has the named columns of `reference` in another order."""
+    """Raises ValueError if x has the named columns of `reference` in another order."""
     wanted = find_feature_names(reference, names)
     for name, labels in find_feature_names(x, names, argument).items():
         if labels != wanted.get(name, labels):
@@ -74,14 +73,14 @@ def check_same_order(x: Any, reference: Any, names: Sequence[str], argument: str
 def check_feature_names(
     given: Any, names: Sequence[str], features: Sequence[int]
 ) -> dict[str, tuple[Label, ...]]:
-    """Names for the columns of some inputs, by input name; TypeError or ValueError for anything else."""
+    """Column names by input name, as tuples. Raises TypeError or ValueError for anything else."""
     if not isinstance(given, Mapping):
         raise TypeError(f"feature_names must be a dict by input name; got {type(given).__name__}")
     checked = {}
     widths = dict(zip(names, features, strict=True))
     for name, given_labels in given.items():
         if name not in widths:
-            raise unknown_name("names of inputs in feature_names", name, names)
+            raise unknown_name("keys of feature_names", name, names)
         if isinstance(given_labels, str) or not isinstance(given_labels, Iterable):
             raise TypeError(f"feature_names[{name!r}] must be a list of names; got {given_labels!r}")
         labels = tuple(map(_as_label, given_labels))
@@ -93,16 +92,16 @@ def check_feature_names(
 
 
 def as_targets(y: Any, names: Sequence[str], rows: int, argument: str = "y") -> list[Table]:
-    """One target for each output that has a loss; the core checks shapes, which depend on the loss."""
+    """One target for each output with a loss. The core checks the shapes, as they depend on the loss."""
     targets = []
     for label, given in each(y, names, argument):
         numbers = read_numbers(given, label)
         array = numbers.array
         if array.ndim == 0:
-            raise ValueError(f"{label} must have one row a sample; got a single number")
+            raise ValueError(f"{label} must have one row per sample; got a single number")
         if array.shape[0] != rows:
             x = argument.removesuffix("y") + "x"
-            raise ValueError(f"{label} must have {rows} samples, as {x} has; got {array.shape[0]}")
+            raise ValueError(f"{label} must have {rows} samples, like {x}; got {array.shape[0]}")
         targets.append(Table(label, numbers))
     return targets
 
@@ -110,10 +109,10 @@ def as_targets(y: Any, names: Sequence[str], rows: int, argument: str = "y") -> 
 def as_sample_weights(
     given: Any, names: Sequence[str], rows: int, argument: str = "sample_weight"
 ) -> NDArray[Any] | list[NDArray[Any]] | None:
-    """Weights (B,): None, one array for all outputs that have a loss, or a list of one for each.
+    """Weights (B,): None, one array for all outputs with a loss, or a list of one array for each.
 
-    By output they are a list or tuple of arrays, with None for ones; a dict by output name, without those of
-    ones; or an array or table (B, outputs).
+    Weights by output are given as a list or tuple of arrays (None stands for ones), as a dict by output name
+    (a missing name stands for ones), or as an array or table (B, outputs).
     """
     if given is None:
         return None
@@ -122,22 +121,22 @@ def as_sample_weights(
             if name not in names:
                 raise ValueError(
                     f"{argument} must be an array (B,), or a dict by output name ({', '.join(names)}); "
-                    f"got a dict with {name!r}: weights of classes are to be looked up for each sample"
+                    f"got a dict with {name!r}: for class weights, pass the weight of each sample's class"
                 )
         columns = [(f"{argument}[{name!r}]", given.get(name)) for name in names]
     elif _is_one_for_each(given, len(names)):
         columns = [(f"{argument}[{place}]", column) for place, column in enumerate(given)]
     else:
         return _columns_of_weights(given, names, rows, argument)
-    ones = np.broadcast_to(1.0, (rows,))  # without memory
+    ones = np.broadcast_to(1.0, (rows,))  # needs no memory
     return [ones if column is None else _as_weight(column, rows, label) for label, column in columns]
 
 
 def as_numbers(given: Any, argument: str, *, vector: str = "row") -> NDArray[Any]:
-    """An array of bool, integer or float numbers; otherwise TypeError, naming the argument and the column.
+    """An array of bool, integer or float numbers. Raises TypeError for anything else, naming the column.
 
-    Masked arrays are taken as their data, and refused by ValueError where an entry is masked; so are integers
-    of which some are missing. `vector` says in messages what the entries of a 1-D array are.
+    Masked arrays without masked entries pass as their data. Masked entries and missing integers raise
+    ValueError. `vector` is what messages call an entry of a 1-D array.
     """
     numbers = read_numbers(given, argument)
     return numbers.array if numbers.missing is None else Table(argument, numbers, vector).present()
@@ -146,8 +145,9 @@ def as_numbers(given: Any, argument: str, *, vector: str = "row") -> NDArray[Any
 def assign(
     view: NDArray[Any], values: NDArray[Any], argument: str, changing: AbstractContextManager[Any]
 ) -> None:
-    """view[...] = values within `changing`, and without broadcasting, so that `layer.weight -= step` and
-    `= w` both work.
+    """Assigns values of the same shape to a view, within `changing`.
+
+    A property setter that calls this makes both `layer.weight = w` and `layer.weight -= step` work.
     """
     array = as_numbers(values, argument)
     if array.shape != view.shape:
@@ -157,20 +157,20 @@ def assign(
 
 
 def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any]]:
-    """What is given for each of some inputs or outputs, in their order, and what to call it in messages.
+    """For each named input or output, in order: what messages call it, and the object given for it.
 
-    With one name, anything but a dict is that one thing itself, a list too.
+    With one name, any object but a dict, even a list, is the one given for that name.
     """
     if isinstance(given, np.ndarray) and len(names) == 1:
         return [(argument, given)]
     if isinstance(given, Mapping) and not is_sparse(given):
         for name in given:
             if name not in names:
-                raise unknown_name(f"names in {argument}", name, names)
+                raise unknown_name(f"keys of {argument}", name, names)
         missing = [name for name in names if name not in given]
         if missing:
             raise ValueError(
-                f"{argument} must have {', '.join(map(repr, names))}; "
+                f"{argument} must have the keys {', '.join(map(repr, names))}; "
                 f"got none for {', '.join(map(repr, missing))}"
             )
         return [(f"{argument}[{name!r}]", given[name]) for name in names]
@@ -178,28 +178,28 @@ def each(given: Any, names: Sequence[str], argument: str) -> list[tuple[str, Any
         return [(argument, given)]
     if not isinstance(given, (list, tuple)):
         raise TypeError(
-            f"{argument} must be a list, tuple or dict of {len(names)} ({', '.join(names)}); "
+            f"{argument} must be a list, tuple or dict of {len(names)} items ({', '.join(names)}); "
             f"got {type(given).__name__}"
         )
     if len(given) != len(names):
-        raise ValueError(f"{argument} must hold {len(names)} ({', '.join(names)}); got {len(given)}")
+        raise ValueError(f"{argument} must hold {len(names)} items ({', '.join(names)}); got {len(given)}")
     return [(f"{argument}[{i}]", item) for i, item in enumerate(given)]
 
 
 class Table(NamedTuple):
-    """What was given for an input or an output: its numbers, and what messages call it."""
+    """The numbers given for an input or an output, and what messages call them."""
 
     label: str
     numbers: Numbers
-    vector: str = "row"  # what the entries of an array are that was 1-D
+    vector: str = "row"  # what messages call an entry of an array that was 1-D
 
     @property
     def array(self) -> NDArray[Any]:
-        """The numbers; those that are missing may be any."""
+        """The numbers, with arbitrary values where some are missing."""
         return self.numbers.array
 
     def present(self, rows: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-        """The array; ValueError where one of its numbers is missing, in one of some rows."""
+        """The array. Raises ValueError if a number is missing in the given rows (None: in any row)."""
         array, missing, what, remedy = self.numbers
         if missing is None:
             return array
@@ -216,7 +216,7 @@ class Table(NamedTuple):
         return array
 
     def or_nan(self) -> Table:
-        """The same, with NaN for what is missing among numbers that are not masked."""
+        """The table with NaN in place of missing values. Masked entries stay."""
         array, missing, what, _ = self.numbers
         if missing is None or what != MISSING:
             return self
@@ -233,7 +233,7 @@ def _as_table(given: Any, label: str, width: int, known: tuple[Label, ...] | Non
     if array.ndim == 1:
         if array.size != width:
             hint = f": for {array.size} samples of 1 feature, reshape to (-1, 1)" if width == 1 else ""
-            raise ValueError(f"{label} must have {width} features a sample; got {array.size} numbers{hint}")
+            raise ValueError(f"{label} must have {width} features per sample; got {array.size} numbers{hint}")
         array, missing = array.reshape(1, -1), None if missing is None else missing.reshape(1, -1)
     if array.ndim != 2 or array.shape[1] != width:
         raise ValueError(f"{label} must have shape (B, {width}); got {array.shape}")
@@ -243,7 +243,7 @@ def _as_table(given: Any, label: str, width: int, known: tuple[Label, ...] | Non
 
 
 def _is_one_for_each(given: Any, outputs: int) -> bool:
-    """Whether a list holds the weights of each output, and not one number for each sample."""
+    """Whether a list holds one array for each output rather than one number for each sample."""
     if not isinstance(given, (list, tuple)) or len(given) != outputs:
         return False
     return any(item is None or np.ndim(item) > 0 for item in given)
@@ -252,7 +252,7 @@ def _is_one_for_each(given: Any, outputs: int) -> bool:
 def _columns_of_weights(
     given: Any, names: Sequence[str], rows: int, argument: str
 ) -> NDArray[Any] | list[NDArray[Any]]:
-    """Weights that came as one array or table."""
+    """Weights given as one array or table: (B,) for all outputs, or (B, outputs)."""
     array = as_numbers(given, argument)
     if array.shape == (rows,):
         return array
@@ -275,7 +275,7 @@ def _as_weight(given: Any, rows: int, argument: str) -> NDArray[Any]:
 
 
 def _column_order(table: Any, argument: str, known: tuple[Label, ...] | None) -> list[int] | None:
-    """Where in a table the known columns stand; None where they stand in order, or are told by place."""
+    """The place in a table of each known column. None if they are in order or go by position."""
     labels = _column_labels(table, argument)
     if labels is None or labels == known:
         return None
@@ -296,36 +296,38 @@ def _column_order(table: Any, argument: str, known: tuple[Label, ...] | None) ->
 
 
 def _column_labels(table: Any, argument: str) -> tuple[Label, ...] | None:
-    """What a table calls its columns; None where it has no names, or only pandas' default of 0, 1, 2, ..."""
+    """The column names of a table. None if it has none, or only pandas' default of 0, 1, 2, ..."""
     if isinstance(table, np.ndarray):
         return None
-    if hasattr(table, "column_names"):  # pyarrow, whose `columns` are the data
+    if hasattr(table, "column_names"):  # pyarrow, where `columns` holds the data
         given = table.column_names
     elif hasattr(table, "to_numpy") and hasattr(table, "columns"):  # pandas, polars
         given = table.columns
     elif is_pandas(table) and hasattr(table, "index") and len(table) > 1:
-        given = table.index  # of a row of a DataFrame; one number may be of a column as well
+        given = table.index  # a row of a DataFrame; a Series of one number may also be a column
     else:
         return None
     labels = tuple(map(_as_label, given))
     if len(set(labels)) < len(labels):
-        twice = dict.fromkeys(label for label in labels if labels.count(label) > 1)
-        raise ValueError(f"{argument}'s column names must be distinct; got several of {_some(list(twice))}")
+        repeated = dict.fromkeys(label for label in labels if labels.count(label) > 1)
+        raise ValueError(
+            f"{argument}'s column names must be distinct; got {_some(list(repeated))} more than once"
+        )
     return None if labels == tuple(range(len(labels))) else labels
 
 
 def _as_label(given: Any) -> Label:
-    """A name that a file can hold."""
+    """A column name as a file can hold it: an int or a str."""
     is_integer = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
     return int(given) if is_integer else str(given)
 
 
 def _count_from_0(labels: tuple[Label, ...]) -> bool:
-    """Whether they are the numbers of columns, in any order."""
+    """Whether the labels are 0, 1, 2, ... in any order."""
     return set(labels) == set(range(len(labels)))
 
 
 def _some(labels: Sequence[Label]) -> str:
-    """The first of some names, for messages."""
+    """The first five names, for messages."""
     shown = ", ".join(map(repr, labels[:5]))
     return f"{shown} and {len(labels) - 5} more" if len(labels) > 5 else shown

@@ -1,4 +1,4 @@
-"""How mistakes are worded: *`argument` must be X; got Y*; and checks that several modules make."""
+"""The wording of errors, *`argument` must be X; got Y*, and the checks that several modules share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _FLAGS = {0: False, 1: True}
 
 
 def unknown_name(argument: str, name: object, allowed: Iterable[str], other: str = "") -> ValueError:
-    """The error for a name that a table lacks, with the nearest name that it has. `other`: what may be given
-    instead of a name, such as "a function or ".
+    """The error for a name that is not allowed. It suggests the closest name that is.
+
+    `other` says what may be given instead of a name, such as "a function or ".
 
     >>> unknown_name("activation", "rely", ["relu", "tanh"])
     ValueError("activation must be one of relu, tanh; got 'rely' (did you mean 'relu'?)")
     """
-    import difflib  # costs more to import than the rest of this module, and only mistakes need it
+    import difflib  # slow to import, and only errors need it
 
     names = list(allowed)
     close = difflib.get_close_matches(str(name).lower(), names, n=1)
@@ -28,9 +29,7 @@ def unknown_name(argument: str, name: object, allowed: Iterable[str], other: str
 
 
 def entry(argument: str, name: str, entries: Mapping[str, T]) -> T:
-    """What a table has under a name; ValueError, with the nearest name, where it has nothing, TypeError for
-    what is no name.
-    """
+    """The entry with a name. Raises ValueError for an unknown name and TypeError if it is not a string."""
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a name; got {described(name)}")
     if name not in entries:
@@ -39,7 +38,7 @@ def entry(argument: str, name: str, entries: Mapping[str, T]) -> T:
 
 
 def check_size(given: int, name: str, *, least: int = 1) -> int:
-    """A count: an integer of at least 1, or of at least another, and below 2^63, as the core counts."""
+    """A count: an integer of at least `least` and, as the core's integers have 64 bits, below 2^63."""
     size = _as_integer(given, name, "an integer")
     if size < least:
         raise ValueError(f"{name} must be at least {least}; got {size}")
@@ -49,7 +48,7 @@ def check_size(given: int, name: str, *, least: int = 1) -> int:
 
 
 def check_number(given: float, name: str) -> float:
-    """A real number as a float: of Python, of NumPy, or of any class that makes floats of itself; no text."""
+    """A float, from a Python or NumPy number or any other object with `__float__`, but not from text."""
     if not isinstance(given, (str, bytes, bytearray, type)):
         try:
             return float(given)
@@ -61,7 +60,7 @@ def check_number(given: float, name: str) -> float:
 
 
 def check_flag(given: bool, name: str) -> bool:
-    """True or False, of Python or of NumPy, or 0 or 1."""
+    """A bool, from True or False (of Python or NumPy), 0 or 1."""
     try:
         return _FLAGS[given.item() if isinstance(given, np.bool_) else given.__index__()]
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -69,17 +68,17 @@ def check_flag(given: bool, name: str) -> bool:
 
 
 def check_list(given: Iterable[T], name: str, holding: str) -> list[T]:
-    """What any iterable but text gives, as a list; `holding` says what that must hold."""
+    """The items of any iterable except text, as a list. `holding` says in messages what the items must be."""
     if not isinstance(given, (str, bytes, type)):
         try:
             return list(given)
-        except TypeError:  # neither a sequence nor an iterator, or an array without dimensions
+        except TypeError:  # not iterable; a 0-d array raises only now
             pass
     raise TypeError(f"{name} must be a list of {holding}; got {described(given)}")
 
 
 def check_path(given: str | os.PathLike[str]) -> None:
-    """TypeError for what is no path."""
+    """Raises TypeError for anything but a path, and ValueError for one that no file can have."""
     if not isinstance(given, (str, os.PathLike)) or isinstance(given, type):
         raise TypeError(f"path must be a string or an os.PathLike; got {described(given)}")
     try:
@@ -87,32 +86,32 @@ def check_path(given: str | os.PathLike[str]) -> None:
     except UnicodeEncodeError:
         has_null = True
     if has_null:
-        raise ValueError(f"path must be a name that the file system can hold; got {os.fspath(given)!r}")
+        raise ValueError(f"path must be valid in the file system; got {os.fspath(given)!r}")
 
 
 def check_is(given: object, kind: type, name: str) -> None:
-    """TypeError for what is no instance of a class."""
+    """Raises TypeError for anything but an instance of `kind`."""
     if not isinstance(given, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}; got {described(given)}")
 
 
 def check_subclass(instance: object, example: str) -> None:
-    """TypeError for the base of a family itself, which has no kind."""
+    """Raises TypeError for a direct instance of a family's base class, which has no kind."""
     if not hasattr(instance, "kind"):
         base = type(instance).__name__
-        raise TypeError(f"{base} must be a class of its own, such as {example}; got {base} itself")
+        raise TypeError(f"{base} must be one of its subclasses, such as {example}; got {base} itself")
 
 
 def described(given: object) -> str:
-    """What messages say of something that is of another kind than it must be: text itself, else its type."""
+    """A value of the wrong type as messages show it: None and text by value, anything else by type."""
     if given is None or isinstance(given, (str, bytes)):
         return repr(given)
     return f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
 
 
 def as_seed(given: int | None, name: str = "seed") -> int:
-    """An integer in [0, 2^64); None draws one."""
+    """A seed: an integer in [0, 2^64). None draws one of 32 bits."""
     if given is None:
         return int.from_bytes(os.urandom(4), "little")
     seed = _as_integer(given, name, "an integer or None")
@@ -124,5 +123,5 @@ def as_seed(given: int | None, name: str = "seed") -> int:
 def _as_integer(given: int, name: str, expected: str) -> int:
     try:
         return given.__index__()
-    except (AttributeError, TypeError):  # a class has the method too, and arrays of several numbers
+    except (AttributeError, TypeError):  # classes and arrays have the method too, but it raises
         raise TypeError(f"{name} must be {expected}; got {described(given)}") from None

@@ -1,4 +1,4 @@
-"""float32 and float64: which of the core's classes work in each."""
+"""float32 and float64, and the core's classes for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Precision(NamedTuple):
-    """The core's classes for one dtype. Both have the same methods; the types are those of float32."""
+    """The core's classes for one dtype. Both dtypes share one interface, typed here as float32's."""
 
     parameters: type[_core.Parameters_float32]
     network: type[_core.Network_float32]
@@ -34,12 +34,12 @@ PRECISIONS: dict[np.dtype[Any], Precision] = {
 
 
 def as_dtype(given: DTypeLike) -> np.dtype[Any]:
-    """float32 or float64; TypeError for any other dtype."""
+    """The dtype float32 or float64. Raises TypeError for any other."""
     try:
         dtype = np.dtype(given)
-    except (TypeError, ValueError):  # not a dtype at all
+    except (TypeError, ValueError):  # not a dtype
         raise TypeError(f"dtype must be float32 or float64; got {described(given)}") from None
     for own in PRECISIONS:
         if dtype == own:
-            return own  # `given` may spell out the machine's byte order, as arrays from files do
+            return own  # not `given`, which may name the native byte order, as arrays from files do
     raise TypeError(f"dtype must be float32 or float64; got {dtype}")

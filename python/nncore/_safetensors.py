@@ -1,10 +1,10 @@
-"""Named arrays and fields in one safetensors file, written whole or not at all.
+"""Reads and writes named arrays and fields in one safetensors file. A write is atomic.
 
-The fields are one JSON string under the single metadata key "nncore": the library writes several keys in
-random order, and with one, equal contents are equal bytes. This module adds the versions of the format, and
-a SHA-256 of everything, so that an altered file is noticed.
+The fields are one JSON string under the single metadata key "nncore": the safetensors library writes several
+keys in random order, whereas with one key, equal contents give equal bytes. This module adds the format
+version and a SHA-256 of everything, which detects altered files.
 
-A file is read, not mapped into memory: a program that truncated a mapped file would end this one.
+Files are read rather than memory-mapped: if another program truncated a mapped file, this one would crash.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
-FORMAT_VERSION = (1, 0)  # a new major version is one that older readers cannot understand
-LEAST_READER_VERSION = "0.1.0"  # the first nncore that reads what this one writes
+FORMAT_VERSION = (1, 0)  # older readers cannot read a new major version
+LEAST_READER_VERSION = "0.1.0"  # the first nncore that can read the files that this one writes
 OWN_FIELDS = ("format_version", "least_reader_version", "writer_version", "sha256")
 
 _KINDS = (
@@ -44,14 +44,14 @@ _KINDS = (
     (stat.S_ISCHR, "character device"),
 )
 
-#: The dtypes of safetensors that are read.
+#: The dtypes of safetensors that can be read, and NumPy's names for them.
 _DTYPES = {
     "BOOL": "?",
     **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
 }
 
-#: What a file system says of a request that it does not know.
+#: The errors of file systems that do not support a request.
 _UNSUPPORTED = {
     errno.EACCES,
     errno.EINVAL,
@@ -64,24 +64,25 @@ _UNSUPPORTED = {
 }
 
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
-_LONGEST_HEADER = 100_000_000  # bytes, as the library of safetensors has it
-_LONGEST_STEM = 200  # bytes; the name of a file has 255 at most
+_LONGEST_HEADER = 100_000_000  # bytes; the safetensors library has the same limit
+_LONGEST_STEM = 200  # bytes; a file name has at most 255
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
 
 def write(path: PathLike, fields: Mapping[str, Any], tensors: Tensors) -> None:
-    """Writes a file beside its place, syncs it and renames it; what fails leaves what was there. What killed
-    programs left of their saves to the same place is removed.
+    """Writes a temporary file in the same folder, syncs it and renames it to `path`.
 
-    Raises IsADirectoryError or shutil.SpecialFileError where the path is there, but is no regular file, and
-    OSError with the path where the file cannot be written. A mount that cannot sync, lock or set permissions
-    goes without.
+    A failed write leaves the old file in place. Temporary files that killed programs left for the same path
+    are removed. Syncing, locking and permissions are skipped where the file system does not support them.
+
+    Raises IsADirectoryError or shutil.SpecialFileError if the path exists but is not a regular file, and
+    OSError with the path if the file cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
-    with suppress(FileNotFoundError):  # a new name, or a link to one
+    with suppress(FileNotFoundError):  # a new file, or a link to one
         _check_regular(path, Path(path).stat(), "a regular file or a new name")
     all_fields = {
         **fields,
@@ -93,21 +94,21 @@ def write(path: PathLike, fields: Mapping[str, Any], tensors: Tensors) -> None:
         all_fields["sha256"] = _digest(all_fields, tensors)
         contents = to_bytes(tensors, metadata={"nncore": _json(all_fields)})
     except RecursionError:
-        raise ValueError("metadata must be what JSON can hold; got too many levels") from None
-    target = Path(os.path.realpath(path))  # through a link, to the file that it names
+        raise ValueError("metadata must be JSON-serializable; got too many levels of nesting") from None
+    target = Path(os.path.realpath(path))  # the target of a link, not the link itself
     with _naming(path):
-        _remove_litter(target)
+        _remove_stale(target)
         _put_in_place(contents, target)
     _sync_folder(target.parent)
 
 
 def read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
-    """The fields and arrays of a file that is whole, unaltered and of a version that can be read.
+    """The fields and arrays of a complete, unaltered file of a supported version.
 
-    Raises FileNotFoundError, IsADirectoryError or shutil.SpecialFileError where the path is no regular file,
-    OSError where it cannot be read, and ValueError, naming the path, for any other file.
+    Raises FileNotFoundError, IsADirectoryError or shutil.SpecialFileError if the path is not a regular file,
+    OSError if it cannot be read, and ValueError, naming the path, for any other file.
     """
-    _check_regular(path, Path(path).stat(), "a regular file")  # to open some devices changes them
+    _check_regular(path, Path(path).stat(), "a regular file")  # opening some devices changes their state
     with _naming(path), open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         _check_regular(path, status, "a regular file")
@@ -115,23 +116,21 @@ def read(path: PathLike) -> tuple[dict[str, Any], Tensors]:
             text, tensors = _read_tensors(file, status.st_size)
         except (RecursionError, ValueError) as error:
             raise ValueError(
-                f"path must be a whole safetensors file; got {os.fspath(path)}: {error}"
+                f"path must be a complete safetensors file; got {os.fspath(path)}: {error}"
             ) from error
     fields = _parse(path, text)
     _check_version(path, fields)
     try:
         is_unaltered = fields.get("sha256") == _digest(fields, tensors)
-    except (RecursionError, ValueError):  # what `write` refuses: infinity, halves of characters
+    except (RecursionError, ValueError):  # contents that `write` rejects: infinities, lone surrogates
         is_unaltered = False
     if not is_unaltered:
-        raise ValueError(
-            f"path must be a file that nobody altered; got {os.fspath(path)}, whose checksum differs"
-        )
+        raise ValueError(f"path must be an unaltered file; got {os.fspath(path)}, whose checksum differs")
     return fields, tensors
 
 
 def versions(fields: Mapping[str, Any]) -> str:
-    """What a message says about a file's versions and this library's."""
+    """The versions of a file and of this library, for messages."""
     writer = fields.get("writer_version")
     known = writer if isinstance(writer, str) else "of an unknown version"
     return (
@@ -142,12 +141,12 @@ def versions(fields: Mapping[str, Any]) -> str:
 
 @contextmanager
 def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
-    """Says of any complaint about a file's contents which file it is and what could read it."""
+    """Adds the path and the versions of a file to any error that its contents cause."""
     try:
         yield
     except KeyError as error:
         raise ValueError(
-            f"path must be a file that has {error}; got {os.fspath(path)} ({versions(fields)})"
+            f"path must be a file with the key {error}; got {os.fspath(path)} ({versions(fields)})"
         ) from error
     except (
         ArithmeticError,
@@ -159,7 +158,7 @@ def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
         ValueError,
     ) as error:
         raise ValueError(
-            f"path must be a file that fits; got {os.fspath(path)}: {error} ({versions(fields)})"
+            f"path must be a compatible file; got {os.fspath(path)}: {error} ({versions(fields)})"
         ) from error
 
 
@@ -167,8 +166,8 @@ def explaining(path: PathLike, fields: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _check_regular(path: PathLike, status: os.stat_result, allowed: str) -> None:
-    """Refuses what is there and is no regular file: to rename a file over a device would put an end to the
-    device, and who reads a FIFO may wait forever. Links are followed.
+    """Rejects anything but a regular file or a link to one: renaming a file over a device would destroy the
+    device, and reading a FIFO may block forever.
     """
     mode = status.st_mode
     if stat.S_ISREG(mode):
@@ -179,12 +178,12 @@ def _check_regular(path: PathLike, status: os.stat_result, allowed: str) -> None
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Does not wait for who writes to a FIFO, which may have taken the place of a file."""
+    """Opens a file without blocking, even if a FIFO has taken its place since the check."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class _Entry(NamedTuple):
-    """Where an array lies behind the header of a file."""
+    """An array's place after the header of a file, in bytes, and its type."""
 
     begin: int
     end: int
@@ -194,8 +193,9 @@ class _Entry(NamedTuple):
 
 
 def _read_tensors(file: BinaryIO, size: int) -> tuple[str | None, Tensors]:
-    """Reads the text of the fields, and the arrays, of a file of a known size. Raises ValueError or
-    RecursionError unless the file is a safetensors file.
+    """The text of the fields, and the arrays, of a file of `size` bytes.
+
+    Raises ValueError or RecursionError if it is not a safetensors file.
     """
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:
@@ -213,13 +213,13 @@ def _read_tensors(file: BinaryIO, size: int) -> tuple[str | None, Tensors]:
     end = 0
     for entry in entries:
         if entry.begin != end:
-            raise ValueError(f"{entry.name!r} must begin at byte {end}, the next one; got {entry.begin}")
+            raise ValueError(f"{entry.name!r} must begin at byte {end}, without a gap; got {entry.begin}")
         end = entry.end
     if end != size - 8 - length:
-        raise ValueError(f"the arrays must have {size - 8 - length} bytes, as the file has; got {end}")
+        raise ValueError(f"the arrays must fill the {size - 8 - length} bytes of the file; got {end}")
     data = np.empty(end, np.uint8)
     if file.readinto(data.data) != end:  # type: ignore[attr-defined]  # BufferedReader has it
-        raise ValueError(f"the file must stay as it is while it is read; got less than {end} bytes")
+        raise ValueError(f"the file must not change while it is read; got fewer than {end} bytes")
     return text, {entry.name: _array(data, entry) for entry in entries}
 
 
@@ -249,19 +249,20 @@ def _array(data: NDArray[np.uint8], entry: _Entry) -> NDArray[Any]:
 def _parse(path: PathLike, text: str | None) -> dict[str, Any]:
     if text is None:
         raise ValueError(
-            f"path must be a file that nncore wrote; got {os.fspath(path)}, without 'nncore' in its metadata"
+            f"path must be a file written by nncore; got {os.fspath(path)}, whose metadata lacks 'nncore'"
         )
     try:
         fields = _loads(text)
     except (RecursionError, ValueError) as error:
-        raise ValueError(f"path must have JSON as metadata; got {os.fspath(path)}: {error}") from error
+        raise ValueError(f"path must be a file with JSON metadata; got {os.fspath(path)}: {error}") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"path must have a JSON object as metadata; got {os.fspath(path)}, which has none")
+        kind = type(fields).__name__
+        raise ValueError(f"path must have a JSON object as metadata; got {os.fspath(path)}, with a {kind}")
     return fields
 
 
 def _loads(text: str) -> Any:
-    """JSON as its standard has it: without NaN, and with each key once in an object."""
+    """Parses strict JSON: NaN and infinities, and repeated keys in an object, raise ValueError."""
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
 
 
@@ -273,8 +274,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the keys of an object must differ; got {twice!r} twice")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the keys of an object must be unique; got {repeated!r} twice")
     return found
 
 
@@ -284,15 +285,15 @@ def _check_version(path: PathLike, fields: Mapping[str, Any]) -> None:
         least_reader = _numbers(fields["least_reader_version"])
     except (KeyError, ValueError):
         raise ValueError(
-            f"path must be a file that tells its format version; got {os.fspath(path)}"
+            f"path must be a file that states its format version; got {os.fspath(path)}"
         ) from None
     if major != FORMAT_VERSION[0] or least_reader > _numbers(_core.__version__):
-        raise ValueError(f"path must be a file for this version; got {os.fspath(path)}: {versions(fields)}")
+        raise ValueError(f"path must be of a supported version; got {os.fspath(path)}: {versions(fields)}")
 
 
 def _numbers(version: object) -> tuple[int, ...]:
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise ValueError(f"a version must be numbers with dots between them; got {version!r}")
+        raise ValueError(f"a version must be numbers separated by dots; got {version!r}")
     return tuple(map(int, version.split(".")))
 
 
@@ -314,7 +315,7 @@ def _json(fields: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _naming(path: PathLike) -> Iterator[None]:
-    """Errors of the system name the path that the user gave, not the file beside it."""
+    """Makes system errors name the path that the user gave, not the temporary file."""
     try:
         yield
     except OSError as error:
@@ -324,69 +325,69 @@ def _naming(path: PathLike) -> Iterator[None]:
 
 
 def _stem(target: Path) -> str:
-    """How the names of the files begin that are written beside it."""
+    """The part of the target's name that its temporary files share."""
     name = os.fsencode(target.name)
     return target.name if len(name) <= _LONGEST_STEM else sha256(name).hexdigest()
 
 
 def _put_in_place(contents: bytes, target: Path) -> None:
-    """Writes a file beside its place and renames it. The file is locked while its writer lives."""
+    """Writes a temporary file and renames it to `target`. The lock shows that its writer is alive."""
     temporary, file = _create_beside(target)
     try:
-        if target.exists():  # before anything is in it that others must not read
+        if target.exists():  # set permissions first, so that nobody reads what they must not
             with _best_effort():
                 shutil.copymode(target, temporary)
         file.write(contents)
         file.flush()
         with _best_effort():
             os.fsync(file.fileno())
-        if os.name == "nt":  # where no open file is renamed
+        if os.name == "nt":  # Windows cannot rename an open file
             file.close()
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     finally:
-        with suppress(OSError):  # all was flushed
+        with suppress(OSError):  # everything was flushed before
             file.close()
 
 
 def _create_beside(target: Path) -> tuple[Path, BinaryIO]:
-    """A new file, which is locked where the file system has locks: then it is no litter."""
+    """A new temporary file in the target's folder, locked where the file system supports that."""
     while True:
         temporary = target.with_name(f".{_stem(target)}.{os.urandom(6).hex()}.tmp")
         file = temporary.open("xb")
-        if _is_ours(file.fileno()):
+        if _lock(file.fileno()):
             return temporary, file
         file.close()
         temporary.unlink(missing_ok=True)
 
 
-def _is_ours(descriptor: int) -> bool:
-    """Locks a new file, which is no litter then; False where somebody took it for litter before."""
+def _lock(descriptor: int) -> bool:
+    """Locks a new file, so that nobody takes it for stale. False if another process already did."""
     if fcntl is None:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks, where nobody looks for litter either
+    except OSError:  # a file system without locks, where `_remove_stale` removes nothing either
         return True
     return os.fstat(descriptor).st_nlink > 0
 
 
-def _remove_litter(target: Path) -> None:
-    """Removes what killed programs left beside it: files that nobody has locked."""
+def _remove_stale(target: Path) -> None:
+    """Removes temporary files that killed programs left: those that nobody has locked."""
     if fcntl is None:
         return
-    litter = re.compile(rf"\.{re.escape(_stem(target))}\.[0-9a-f]{{12}}\.tmp")
+    temporary = re.compile(rf"\.{re.escape(_stem(target))}\.[0-9a-f]{{12}}\.tmp")
     with suppress(OSError):  # a folder that cannot be listed
-        for name in _names(target.parent):
-            if litter.fullmatch(name):
+        for name in _file_names(target.parent):
+            if temporary.fullmatch(name):
                 _remove_unlocked(target.with_name(name))
 
 
-def _names(folder: Path) -> Iterable[str]:
+def _file_names(folder: Path) -> Iterable[str]:
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
@@ -403,7 +404,7 @@ def _remove_unlocked(path: Path) -> None:
 
 @contextmanager
 def _best_effort() -> Iterator[None]:
-    """What the file system does not know is left out; disks that are full or broken are errors."""
+    """Ignores requests that the file system does not support. Other errors, such as a full disk, pass."""
     try:
         yield
     except OSError as error:
@@ -412,9 +413,7 @@ def _best_effort() -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name itself durable, where folders can be opened. The file is in its place whatever
-    happens here.
-    """
+    """Makes the rename durable, where folders can be opened. The file is in place even if this fails."""
     if os.name == "nt":
         return
     with suppress(OSError):

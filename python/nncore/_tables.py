@@ -1,7 +1,7 @@
-"""What other libraries hold numbers in, read as NumPy arrays: tables and columns of pandas, polars and
-pyarrow, tensors, and whatever speaks NumPy's or DLPack's protocols.
+"""Reads other libraries' data as NumPy arrays.
 
-None of those libraries is imported here. Where nobody has imported one, none of its objects is around.
+These are tables and columns of pandas, polars and pyarrow, tensors, and any object with NumPy's or DLPack's
+protocols. None of those libraries is imported here: their objects exist only once they are loaded.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ MISSING = "missing values"
 
 
 class Numbers(NamedTuple):
-    """An array of bool, integer or float numbers in native byte order, and where it has none.
+    """An array of bool, integer or float numbers in native byte order, and which of them are missing.
 
-    Integers cannot say that one of them is missing, and what lies under a mask means nothing. Missing floats
-    are NaN.
+    Missing floats are NaN and not marked. Missing integers and masked entries have arbitrary values.
     """
 
     array: NDArray[Any]
-    missing: NDArray[np.bool_] | None = None  # of the shape of the array; None: it has all
+    missing: NDArray[np.bool_] | None = None  # in the shape of the array; None: no number is missing
     what: str = MISSING  # or "masked entries"
     remedy: str = ": drop their rows, or give them a sample_weight of 0"
 
 
 def read_numbers(given: Any, argument: str) -> Numbers:
-    """The numbers of anything that holds some; TypeError, naming the argument and what came, for all else."""
+    """The numbers in any supported object. Raises TypeError for other objects."""
     if isinstance(given, np.ndarray) and not _is_masked(given):
         return Numbers(as_plain(given, argument))
     if (columns := _columns_of(given, argument)) is not None:
         return columns
-    _refuse_what_has_none(given, argument)
+    _refuse_non_numeric(given, argument)
     array = as_plain(_as_array(given, argument), argument)
     mask = _mask_of(given, array)
     if mask is None or not mask.any():
@@ -49,8 +48,8 @@ def read_numbers(given: Any, argument: str) -> Numbers:
 
 
 def as_plain(array: NDArray[Any], argument: str) -> NDArray[Any]:
-    """The array itself, or a copy of the same numbers where its dtype is another machine's or another
-    library's; TypeError for what are no numbers.
+    """The array itself, or an exact copy if it has another byte order or another library's dtype. Raises
+    TypeError for an array of anything but bool, integer or float numbers.
     """
     dtype = array.dtype
     if dtype.isbuiltin == 2:  # registered by another library, as ml_dtypes does for bfloat16 and float8
@@ -67,7 +66,7 @@ def as_plain(array: NDArray[Any], argument: str) -> NDArray[Any]:
 
 
 def _columns_of(given: Any, argument: str) -> Numbers | None:
-    """What a table or a column of pandas, polars or pyarrow holds; None for anything else."""
+    """The numbers in a table or column of pandas, polars or pyarrow. None for any other object."""
     if is_pandas(given):
         if given.ndim == 1:
             return _pandas_column(given, argument)
@@ -92,7 +91,7 @@ def _columns_of(given: Any, argument: str) -> Numbers | None:
 
 
 def is_pandas(given: Any) -> bool:
-    """Whether it is a table or a column of pandas, or of a library that looks like that."""
+    """Whether `given` is a table or column of pandas or of a library with the same interface."""
     if not (hasattr(given, "to_numpy") and hasattr(given, "ndim")):
         return False
     return hasattr(given, "iloc") or (given.ndim == 1 and hasattr(given, "fillna"))
@@ -108,7 +107,7 @@ def _of(column: object, argument: str) -> str:
 
 
 def _side_by_side(rows: int, columns: Sequence[Numbers]) -> Numbers:
-    """Columns as one array (B, columns) of a dtype that holds all their numbers."""
+    """Columns as one array (B, columns), of their common dtype."""
     dtype = np.result_type(*(column.array.dtype for column in columns)) if columns else np.dtype(np.float64)
     array = np.empty((rows, len(columns)), dtype, order="F")
     missing = np.zeros(array.shape, bool, order="F")
@@ -130,13 +129,13 @@ def _pandas_column(column: Any, argument: str) -> Numbers:
         return Numbers(as_plain(column.to_numpy(), argument))
     if getattr(dtype, "kind", "O") not in "biuf":
         raise TypeError(f"{argument} must hold {NUMBERS}; got {_described_dtype(dtype)}")
-    # What to_numpy makes of the other types by itself depends on the version of pandas.
+    # For other dtypes, the default of to_numpy depends on the version of pandas.
     same = getattr(dtype, "numpy_dtype", None) or getattr(dtype, "subtype", None)
     plain = np.dtype(same or {"b": "bool", "i": "int64", "u": "uint64", "f": "float64"}[dtype.kind])
     missing = np.asarray(column.isna())
     if not missing.any():
         return Numbers(as_plain(column.to_numpy(dtype=plain), argument))
-    # Not by na_value, which some versions do not look at; pyarrow takes no 0 for False.
+    # Not by na_value, which some versions ignore. pyarrow does not accept 0 for False.
     filled = column.fillna(plain.type(0).item()).to_numpy(dtype=plain)
     if plain.kind != "f":
         return Numbers(as_plain(filled, argument), missing)
@@ -165,11 +164,11 @@ def _arrow_column(column: Any, argument: str) -> Numbers:
     return Numbers(as_plain(filled, argument), np.asarray(column.is_null()))
 
 
-# All else -------------------------------------------------------------------------------------------------
+# Other objects --------------------------------------------------------------------------------------------
 
 
 def _as_array(given: Any, argument: str) -> NDArray[Any]:
-    """The array of a list, a tensor, or what makes an array of itself."""
+    """An array from a list, a tensor, or an object with one of the array protocols."""
     try:
         if "torch" in sys.modules:
             given = [*map(_plain_tensor, given)] if type(given) in (list, tuple) else _plain_tensor(given)
@@ -178,25 +177,25 @@ def _as_array(given: Any, argument: str) -> NDArray[Any]:
                 return np.from_dlpack(given)
             if hasattr(given, "to_numpy"):
                 return np.asanyarray(given.to_numpy())
-        # As asarray, but for what makes an array of itself, as netCDF4's variables do: it keeps the mask.
+        # Unlike asarray, it keeps the mask where __array__ returns a masked array, as netCDF4's variables do.
         return np.asanyarray(given)
-    except Exception as error:  # of any kind: other libraries raise their own
+    except Exception as error:  # other libraries raise errors of their own
         if isinstance(given, Sequence):  # rows of different lengths
-            raise ValueError(f"{argument} must be a table; got rows that make none: {error}") from None
+            raise ValueError(f"{argument} must be a table; got rows that do not form one: {error}") from None
         kind = type(given).__name__
-        raise TypeError(f"{argument} must be what NumPy makes an array of; got {kind}: {error}") from None
+        raise TypeError(f"{argument} must be convertible to a NumPy array; got {kind}: {error}") from None
 
 
 def _plain_tensor(given: Any) -> Any:
-    """A tensor of torch that NumPy takes; bfloat16 and float8 become float32, exactly. All else as it is."""
+    """A torch tensor that NumPy can read: bfloat16 and float8 become float32, exactly. Other objects pass."""
     torch: Any = sys.modules["torch"]
     if not isinstance(given, torch.Tensor) or not given.is_floating_point():
         return given
     return given if given.dtype in (torch.float16, torch.float32, torch.float64) else given.float()
 
 
-def _refuse_what_has_none(given: Any, argument: str) -> None:
-    """TypeError, with what to do, for objects that NumPy would wrap whole."""
+def _refuse_non_numeric(given: Any, argument: str) -> None:
+    """Raises TypeError, with a remedy, for objects that NumPy would wrap as a single object."""
     for is_one, remedy in _REMEDIES:
         if is_one(given):
             got = type(given).__name__
@@ -207,7 +206,7 @@ def _refuse_what_has_none(given: Any, argument: str) -> None:
 
 
 def is_sparse(given: Any) -> bool:
-    """Whether it is a sparse matrix or array of SciPy, or of a library that looks like that."""
+    """Whether `given` is a sparse matrix or array of SciPy or of a library with the same interface."""
     is_dense = hasattr(given, "__array_interface__")
     return not is_dense and (hasattr(given, "toarray") or hasattr(given, "todense"))
 
@@ -217,7 +216,7 @@ def _is_sparse_tensor(given: Any) -> bool:
 
 
 def _is_opaque(given: Any) -> bool:
-    """Whether NumPy sees one object in it: no list, no protocol, no number."""
+    """Whether NumPy would wrap it as one object: it is no sequence or number and has no array protocol."""
     protocols = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__", "to_numpy")
     if any(hasattr(given, name) for name in protocols) or isinstance(
         given, (Sequence, bool, int, float, complex)
@@ -230,66 +229,62 @@ def _is_opaque(given: Any) -> bool:
     return False
 
 
-#: What holds no numbers for NumPy, and what to do about that.
+#: Kinds of objects that hold no numbers for NumPy, and the remedy for each. {} stands for the argument.
 _REMEDIES: tuple[tuple[Any, str], ...] = (
     (lambda given: given is None, ""),
     (lambda given: isinstance(given, type), ""),
     (lambda given: isinstance(given, (str, bytes)), ""),
-    (is_sparse, ", which is sparse: .toarray() or .todense() makes a dense array"),
-    (lambda given: isinstance(given, Mapping), ": list({}.values()) makes a list of its values"),
-    (lambda given: isinstance(given, Set), ", which has no order: sorted({}) makes a list"),
-    (_is_sparse_tensor, ", which is sparse: .to_dense() makes it dense"),
-    (lambda given: isinstance(given, Iterator), ", an iterator: list({}) makes a list of what it gives"),
-    (lambda given: _is_opaque(given) and hasattr(given, "collect"), ": .collect() makes a table of it"),
-    (lambda given: _is_opaque(given) and isinstance(given, Iterable), ": list({}) makes a list of it"),
+    (is_sparse, ", which is sparse: call .toarray() or .todense() to make it dense"),
+    (lambda given: isinstance(given, Mapping), ": pass list({}.values())"),
+    (lambda given: isinstance(given, Set), ", which has no order: pass sorted({})"),
+    (_is_sparse_tensor, ", which is sparse: call .to_dense()"),
+    (lambda given: isinstance(given, Iterator), ", an iterator: pass list({})"),
+    (lambda given: _is_opaque(given) and hasattr(given, "collect"), ": call .collect() first"),
+    (lambda given: _is_opaque(given) and isinstance(given, Iterable), ": pass list({})"),
     (_is_opaque, ""),
 )
 
 
 def _described_dtype(dtype: Any) -> str:
-    """What messages say of a type of numbers that none of ours is, and what to do about that."""
+    """An unsupported dtype as messages show it, with a remedy if there is one."""
     text = f"dtype {dtype}"
     if getattr(dtype, "names", None):
-        return f"{text}: numpy.lib.recfunctions.structured_to_unstructured makes a table of it"
-    if getattr(dtype, "kind", "O") in "UST" or any(word in text.lower() for word in _NAMES_OF_CLASSES):
-        return f"{text}: np.unique(..., return_inverse=True)[1] numbers what differs"
+        return f"{text}: convert it with numpy.lib.recfunctions.structured_to_unstructured"
+    if getattr(dtype, "kind", "O") in "UST" or any(word in text.lower() for word in _CATEGORICAL):
+        return f"{text}: np.unique(..., return_inverse=True)[1] gives integer codes"
     return text
 
 
-_NAMES_OF_CLASSES = (
-    "str",
-    "categor",
-    "dictionary",
-    "enum",
-)  # in what libraries call types of text and of classes
+#: Parts of the names that libraries give to dtypes of text and of categories.
+_CATEGORICAL = ("str", "categor", "dictionary", "enum")
 
 
 def _described_objects(array: NDArray[Any]) -> str:
-    """The first of some objects that is no number."""
+    """The first non-number in an array of objects, as messages show it."""
     for place, item in np.ndenumerate(array):
         if not isinstance(item, (bool, int, float, np.bool_, np.integer, np.floating)):
             got = "None" if item is None else type(item).__name__
             where = ", ".join(f"{axis} {at}" for axis, at in zip(("row", "column"), place, strict=False))
             return f"{got} in {where}" if where else got
-    return "dtype object: .astype(float) or .astype(int) makes numbers of it"
+    return "dtype object: convert it with .astype(float) or .astype(int)"
 
 
 # Masks ----------------------------------------------------------------------------------------------------
 
 
 def _is_masked(given: Any) -> bool:
-    # Where nobody has imported numpy.ma there are no such arrays; importing it takes 10 ms.
+    # Without numpy.ma loaded there are no masked arrays, and importing it takes 10 ms.
     masked_arrays = sys.modules.get("numpy.ma")
     return masked_arrays is not None and isinstance(given, masked_arrays.MaskedArray)
 
 
 def _mask_of(given: Any, array: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where the array of something is masked; None where it has no mask."""
+    """The mask of `given`, which was read as `array`. None if it has none."""
     if _is_masked(array):
         return np.ma.getmaskarray(array)
     holds_rows = isinstance(given, Sequence) and not isinstance(given, memoryview)
     if holds_rows and array.ndim > 1 and any(map(_is_masked, given)):
-        mask = np.zeros(array.shape, bool)  # NumPy takes the rows without their masks
+        mask = np.zeros(array.shape, bool)  # NumPy drops the masks of rows in a list
         for place, row in enumerate(given):
             mask[place] = np.ma.getmaskarray(row) if _is_masked(row) else False
         return mask

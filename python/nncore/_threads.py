@@ -16,12 +16,12 @@ NAME = "threadpoolctl"
 
 
 def register(threadpoolctl: Any) -> None:
-    """Adds the core to the libraries that threadpoolctl controls; versions before 3.2 take none."""
+    """Adds the core to the libraries that threadpoolctl controls. Versions before 3.2 cannot add any."""
     if not hasattr(threadpoolctl, "register"):
         return
 
     class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # it has no types
-        """The pool of the core. threadpoolctl knows a library by the name of its file and its symbols."""
+        """The core's thread pool. threadpoolctl identifies a library by its file name and symbols."""
 
         user_api = "nncore"
         internal_api = "nncore"
@@ -41,18 +41,18 @@ def register(threadpoolctl: Any) -> None:
 
 
 class _Loader:
-    """Loads threadpoolctl as another loader does, then registers the core."""
+    """Loads threadpoolctl with its original loader, then registers the core."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """What the other loader makes."""
+        """Creates the module with the original loader."""
         made: ModuleType | None = self._loader.create_module(spec)
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs the module, which is the other loader's from then on."""
+        """Runs the module, hands it back to the original loader and registers the core."""
         assert module.__spec__ is not None
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
@@ -60,14 +60,14 @@ class _Loader:
 
 
 class _Finder:
-    """Registers the core once somebody imports threadpoolctl: to import it for nobody takes longer than all
+    """Registers the core when threadpoolctl is imported. Importing it here would take longer than the rest
     of nncore.
     """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders find, with a loader that registers; None for other modules."""
+        """The spec that the other finders find, with a loader that registers. None for other modules."""
         if name != NAME:
             return None
         found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)

@@ -1,17 +1,16 @@
-"""Gradients checked against central differences in float64.
+"""Checks gradients against central differences in float64.
 
-For every entry p of the parameters the loss is measured at p, p ± h, ± 2h, ± 4h and ± 8h, and two steps of
-Richardson extrapolation remove the terms in h^2 and h^4. What is left is bounded by what is seen: the
-truncation error by the corrections and by what the same extrapolation gives for 2h (one of them may vanish
-by chance), the rounding error by the loss's own noise, measured from a table of differences (Moré and Wild,
-Estimating computational noise, 2011). The step is shortened where truncation rules.
+For every parameter p, the loss is evaluated at p, p ± h, p ± 2h, p ± 4h and p ± 8h, and two steps of
+Richardson extrapolation remove the terms in h^2 and h^4. The remaining error is bounded from observed values.
+The bound on the truncation error uses the corrections and the same extrapolation for 2h, as either may vanish
+by chance. The bound on the rounding error uses the noise of the loss, measured from a table of differences
+(Moré and Wild, Estimating computational noise, 2011). The step is shortened where truncation dominates.
 
-No activation or loss says where its kinks are: the losses show them. A kink at p itself leaves central
-differences smooth (they are the mean of two slopes), but the derivatives from the left and from the right
-differ there, and so their difference counts as truncation error. A kink beside p leaves the reach of the
-differences when the step is shortened. Where the truncation error stays large for the shortest step, the
-loss has no derivative at p, and the entry is left out. None of this looks at the gradient that is checked,
-so a wrong one cannot pass for a kink.
+Kinks are found from the values of the loss alone. At a kink, central differences give the mean of two slopes
+and look smooth, but the derivatives from the left and from the right differ. Their difference therefore
+counts as truncation error. A kink close to p falls outside the differences once the step is short enough. If
+the truncation error stays large even for the shortest step, the loss has no derivative at p, and the entry is
+left out. The gradient under test plays no part in this, so a wrong one cannot pass for a kink.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ if TYPE_CHECKING:
 
 __all__ = ["GradientCheck", "check_gradients"]
 
-RELATIVE_TOLERANCE = 1e-7  # of a block: ||g - g_fd|| <= 1e-7 ||g_fd||
+RELATIVE_TOLERANCE = 1e-7  # for a block: ||g - g_fd|| <= 1e-7 ||g_fd||
 _STEPS = tuple(2.0**-exponent for exponent in (10, 13, 16, 19))
 _FACTORS = (1, 2, 4, 8)
 _FARTHEST = _FACTORS[-1]
-#: The derivative at 0 from values at 0 and at these multiples of h, all on one side: exact up to degree 4.
+#: Weights of the values at these multiples of h, for a one-sided derivative at 0, exact up to degree 4.
 _ONE_SIDED = {0: -15 / 8, 1: 64 / 21, 2: -4 / 3, 4: 1 / 6, 8: -1 / 168}
-#: Wherever a kink of the loss or of its slope lies, the quotient's error is at most 1.08 times what is seen.
+#: Wherever a kink of the loss or its slope lies, the quotient's error is at most 1.08 times the estimate.
 _SAFETY = 1.25
-_GOOD_ENOUGH = 1e-9  # an error bound, relative to the block, at which no shorter step is tried
+_GOOD_ENOUGH = 1e-9  # no shorter step is tried once the error bound, relative to the block, is this small
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Entry(NamedTuple):
-    """One parameter: its gradient, the difference quotient, and the errors that the latter may have."""
+    """One parameter: its gradient, its difference quotient, and bounds on the quotient's errors."""
 
     place: tuple[int, ...]
     gradient: float
@@ -59,17 +58,17 @@ class Entry(NamedTuple):
 
     @property
     def error(self) -> float:
-        """How far the two are apart."""
+        """The distance between the gradient and the difference quotient."""
         return abs(self.gradient - self.difference)
 
     @property
     def allowed(self) -> float:
-        """How far the two may be apart."""
+        """The largest error that is accepted: the bounds on rounding and truncation together."""
         return self.rounding + self.truncation
 
     @property
     def excess(self) -> float:
-        """The error in units of what is allowed; at most 1 is right."""
+        """The error divided by the allowed error. A right gradient has at most 1."""
         if self.error <= self.allowed:  # also where both are 0
             return self.error / self.allowed if self.allowed > 0 else 0.0
         return self.error / self.allowed if self.allowed > 0 else math.inf
@@ -80,23 +79,26 @@ class Block(NamedTuple):
 
     name: str
     entries: tuple[Entry, ...]
-    kinks: tuple[tuple[int, ...], ...]  # entries that cannot be checked: the loss has a kink there
+    kinks: tuple[tuple[int, ...], ...]  # the indices of entries left out, as the loss has a kink there
 
     @property
     def relative_error(self) -> float:
-        """||g - g_fd|| / ||g_fd||; 0 where both vanish."""
+        """||g - g_fd|| / ||g_fd||, or 0 if both vanish."""
         error = math.hypot(*(entry.error for entry in self.entries))
         size = math.hypot(*(entry.difference for entry in self.entries))
         return 0.0 if error == 0.0 else error / size if size > 0 else math.inf
 
     @property
     def worst(self) -> Entry | None:
-        """The entry that is furthest beyond what is allowed, in units of that."""
+        """The entry with the largest excess. None if all entries are kinks."""
         return max(self.entries, key=_excess, default=None)
 
     @property
     def ok(self) -> bool:
-        """Each entry within its errors, and the block within RELATIVE_TOLERANCE or the rounding error."""
+        """Whether the block passes.
+
+        Each entry must be within its allowed error, and the block within RELATIVE_TOLERANCE or rounding.
+        """
         error = math.hypot(*(entry.error for entry in self.entries))
         size = math.hypot(*(entry.difference for entry in self.entries))
         rounding = math.hypot(*(entry.rounding for entry in self.entries))
@@ -105,18 +107,18 @@ class Block(NamedTuple):
 
 
 class GradientCheck(NamedTuple):
-    """What `check_gradients` found: a Block for each array of parameters, and `ok`."""
+    """The result of `check_gradients`: a Block for each array of parameters. `print` shows it as a table."""
 
     blocks: tuple[Block, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether all blocks are."""
+        """Whether all blocks are ok."""
         return all(block.ok for block in self.blocks)
 
     @property
     def kinks(self) -> int:
-        """The number of entries that could not be checked."""
+        """The number of entries left out because the loss has a kink there."""
         return sum(len(block.kinks) for block in self.blocks)
 
     def __str__(self) -> str:
@@ -144,15 +146,18 @@ def check_gradients(
 ) -> GradientCheck:
     """Compares the gradients of a float64 model with central differences of its loss.
 
-    x, y, loss, sample_weight and loss_weights are those of `Model.loss_and_gradients`. All trainable
-    parameters are checked, or at most `max_entries` of each array, drawn always alike. With `training` the
-    loss is that of training: dropout draws the same numbers every time, and batch normalization takes the
-    statistics of the batch. Parameters, running statistics and random numbers end as they were; `gradients`
-    holds the gradients. An array is right if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within
-    rounding, where the gradient is that small) and each entry is within the rounding and truncation
-    error of its difference quotient. Entries where the loss has a kink are counted and left out.
+    x, y, loss, sample_weight and loss_weights are as for `Model.loss_and_gradients`. All trainable
+    parameters are checked, or at most `max_entries` of each array, the same ones in every call.
 
-    Raises AssertionError with a table of all arrays where one is wrong, unless `raise_error` is False;
+    With `training=True`, the loss is that of a training step: dropout draws the same numbers every time, and
+    batch normalization uses the statistics of the batch. Parameters, running statistics and the random state
+    are restored afterwards. `model.gradients` holds the gradients.
+
+    An array passes if ||g - g_fd|| <= 1e-7 ||g_fd|| (or within rounding, for tiny gradients) and each entry
+    is within the rounding and truncation error of its difference quotient. Entries where the loss has a kink
+    are counted and left out.
+
+    Raises AssertionError with a table of all arrays if one fails, unless `raise_error` is False, and
     ValueError for a model that is not float64.
 
     >>> import nncore as nc
@@ -165,7 +170,7 @@ def check_gradients(
     if max_entries is not None:
         max_entries = check_size(max_entries, "max_entries")
     if model.dtype != np.float64:
-        raise ValueError(f"model must be float64, as model.copy(dtype='float64') is; got {model.dtype}")
+        raise ValueError(f"model must be float64, such as model.copy(dtype='float64'); got {model.dtype}")
     objective = make_objective(model, loss, loss_weights)
     samples = objective.read(x, y, sample_weight)
     if training:
@@ -178,7 +183,7 @@ def check_gradients(
     gradients = model.store.split(found, model.segments)
     segments = model.store.core.segments
     before = model.parameters.copy()
-    put_back: list[_core._Change] = [
+    restoring: list[_core._Change] = [
         partial(setitem, model.parameters, ..., before),
         partial(setitem, model.gradients, ..., found),
     ]
@@ -191,17 +196,17 @@ def check_gradients(
             if segments[model.segments[name]].trainable
         ]
     finally:
-        _core.call_together(put_back)
+        _core.call_together(restoring)
     result = GradientCheck(tuple(blocks))
     if raise_error and not result.ok:
-        raise AssertionError(f"the gradients differ from central differences:\n{result}")
+        raise AssertionError(f"gradients differ from central differences:\n{result}")
     return result
 
 
 def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> float:
-    """The loss as a step sees it, and the gradients; the state stays, and so do the numbers drawn next."""
+    """The loss of a training step. Fills the gradients; keeps running statistics and the random state."""
     core = model.store.core
-    put_back: list[_core._Change] = [
+    restoring: list[_core._Change] = [
         partial(setitem, core.state, ..., core.state.copy()),
         partial(setattr, core, "random_step", core.random_step),
     ]
@@ -209,19 +214,20 @@ def _loss_in_training(model: Model, objective: Objective, samples: Samples) -> f
     try:
         return objective.loss_and_gradients(x, y, samples.sample_weight, False, True)
     finally:
-        _core.call_together(put_back)
+        _core.call_together(restoring)
 
 
 class _Probe:
-    """Measures the loss with the parameters as they are."""
+    """Evaluates the loss with the current parameters."""
 
     def __init__(self, model: Model, loss: Callable[[], float]) -> None:
         self.loss = loss
         self._model = model
 
     def noise(self) -> float:
-        """The size of the loss's rounding error, here and as far away as differences reach: near a minimum
-        the loss itself is quiet."""
+        """The rounding error of the loss: the larger of that here, which may be small near a minimum, and
+        that at the farthest point of the differences.
+        """
         flat = self._model.parameters
         random = np.random.default_rng(0)
         here = flat.copy()
@@ -229,7 +235,7 @@ class _Probe:
         return max(self._noise_around(start, random) for start in (here, away))
 
     def _noise_around(self, start: NDArray[Any], random: np.random.Generator) -> float:
-        """From steps so small that differences of higher order hold nothing but noise."""
+        """The noise, from steps so small that differences of higher order hold nothing else."""
         flat = self._model.parameters
         direction = random.uniform(0.5, 1.0, flat.size) * np.abs(start)
         values = []
@@ -278,7 +284,7 @@ def _check_entry(
     noise: float,
     size: float,
 ) -> Entry | None:
-    """The best of the step lengths; None where the loss has a kink within each of them."""
+    """The entry for the best step length. None if the loss has a kink within each of them."""
     center = float(values[index])
     entries = []
     for step in _STEPS:
@@ -290,11 +296,11 @@ def _check_entry(
         values[index] = center
         entries.append(_extrapolate(index, gradient, losses, h, noise, size))
         best = min(entries, key=lambda entry: entry.allowed)
-        # A gradient that is wrong may be 0, so the size of the difference counts too.
+        # A wrong gradient may be 0, so the size of the difference counts too.
         scale = max(size, abs(best.difference))
         if best.allowed <= _GOOD_ENOUGH * scale:
             break
-    # Truncation is seen through the loss's noise: up to twice what that may be, truncation says nothing.
+    # The estimate of truncation contains the noise of the loss: up to twice the noise, it means nothing.
     return None if best.truncation > max(RELATIVE_TOLERANCE * scale, 2 * best.rounding) else best
 
 
@@ -309,8 +315,8 @@ def _extrapolate(
         sum(weight * losses[side * f] for f, weight in _ONE_SIDED.items()) / (side * h) for side in (1, -1)
     )
     seen = abs(corrections[1]) + abs(sixth[0] - sixth[1]) + abs(from_right - from_left)
-    # The weights of the six losses sum to less than 1.7 / h in size; single errors are taken as up to 8
-    # times the measured noise, and the analytic gradient is rounded too.
+    # The absolute weights of the six losses sum to less than 1.7 / h. A single error may be 8 times the
+    # measured noise, and the analytic gradient is rounded too.
     rounding = 8 * 1.7 * noise / h + 64 * _EPSILON * size
     return Entry(index, gradient, sixth[0], rounding, _SAFETY * seen)
 

@@ -1,5 +1,6 @@
-"""The graph that a model is described with: symbolic values, the layers that make them, and what a layer asks
-of the store that holds its parameters. No numbers are here.
+"""The graph that describes a model: symbolic values and the layers that compute them.
+
+It holds no numbers; a layer's parameters are in a store, of which only the interface is here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Input", "Layer", "Value"]
 
-# The classes of layers by the kind that files name, as classes are defined.
+# The layer classes by kind, which is the name in files. Each class adds itself when it is defined.
 LAYER_KINDS: dict[str, type[Layer]] = {}
 
 _creation_order = itertools.count()
@@ -31,10 +32,10 @@ _creation_order = itertools.count()
 
 
 class Value:
-    """A table of numbers (B, features) that a model will compute: an input, or a layer applied to others.
+    """A symbolic array (B, features) of a model: an input, or the output of a layer. It holds no numbers.
 
-    Values hold no numbers. Layers are called on them, `+`, `-` and `*` join two of one width, and a Model
-    is made from the first and the last of them.
+    Calling a layer on values gives a new value, and so do `+`, `-` and `*` of two values of the same width.
+    A Model is built from its input and output values.
 
     >>> import nncore as nc
     >>> x = nc.Input(4)
@@ -52,14 +53,14 @@ class Value:
         call: int | None = None,
         output: int = 0,
     ) -> None:
-        self.layer = layer  # None: an input
+        self.layer = layer  # None for an input
         self.inputs = tuple(inputs)
         self.features = features
-        self.is_integer = False  # of an input
-        self.name: str | None = None  # of an input that the user named
+        self.is_integer = False  # whether it is an input of integers
+        self.name: str | None = None  # the user's name for an input
         self.order = next(_creation_order)
-        self.call = self.order if call is None else call  # the outputs of one call share its number
-        self.output = output  # which output of the call
+        self.call = self.order if call is None else call  # a number that the outputs of one call share
+        self.output = output  # its index among the outputs of the call
 
     def __add__(self, other: Value) -> Value:
         return Add()(self, other) if isinstance(other, Value) else NotImplemented
@@ -77,11 +78,11 @@ class Value:
 
 def Input(
     features: int, *, name: str | None = None, is_integer: bool = False
-) -> Value:  # stands where a layer would
+) -> Value:  # capitalized like the layers
     """An input of a model: x of shape (B, features).
 
-    `name` is the key under which a model of several inputs finds it in a dict. `is_integer`: x holds
-    integers, as an Embedding reads. Raises ValueError for features < 1 or an unusable name.
+    `name` is its key where a model with several inputs is given a dict. Set `is_integer` if x holds integers,
+    such as the indices that an Embedding reads. Raises ValueError for features < 1 or an invalid name.
 
     >>> import nncore as nc
     >>> x = nc.Input(2)
@@ -95,7 +96,10 @@ def Input(
 
 
 def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
-    """One value, or several different ones, as a tuple; TypeError for anything else, ValueError for none."""
+    """One or several distinct values as a tuple.
+
+    Raises TypeError for other objects, and ValueError for an empty list or a repeated value.
+    """
     values = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for value in values:
         if not isinstance(value, Value):
@@ -104,29 +108,27 @@ def as_values(given: Value | Sequence[Value], name: str) -> tuple[Value, ...]:
                 f"got {described(value)}"
             )
     if not values:
-        raise ValueError(f"{name} must be one value or more; got none")
+        raise ValueError(f"{name} must be at least one value; got none")
     if len(set(values)) != len(values):
-        raise ValueError(f"{name} must be different values; got one of them twice")
+        raise ValueError(f"{name} must be distinct values; got one of them twice")
     return values
 
 
 def trace(inputs: tuple[Value, ...], outputs: Sequence[Value]) -> list[Value]:
-    """All values between inputs and outputs: the inputs as given, then the others as they were created,
-    which is an order in which every value follows those that it reads.
-    """
+    """All values that the outputs depend on, in topological order: inputs first, then in creation order."""
     for value in inputs:
         if value.layer is not None:
-            raise ValueError(f"inputs must be values that nc.Input made; got {value!r}")
+            raise ValueError(f"inputs must be values made by nc.Input; got {value!r}")
     found = set(_ancestors(outputs))
-    strangers = [value for value in found - set(inputs) if value.layer is None]
-    if strangers:
-        which = ", ".join(repr(value.name or value) for value in sorted(strangers, key=_order))
-        raise ValueError(f"outputs must depend on the model's inputs alone; got one that reads {which}")
+    foreign = [value for value in found - set(inputs) if value.layer is None]
+    if foreign:
+        which = ", ".join(repr(value.name or value) for value in sorted(foreign, key=_order))
+        raise ValueError(f"outputs must depend on the model's inputs only; got one that reads {which}")
     return [*inputs, *sorted(found - set(inputs), key=_order)]
 
 
 def expand(values: Iterable[Value]) -> dict[Value, Value]:
-    """For each of some traced values the value of the same numbers in a graph without nested models."""
+    """Maps each traced value to its equal in a graph in which nested models are replaced by their layers."""
     values = list(values)
     if all(value.layer is None or type(value.layer).expand is Layer.expand for value in values):
         return {value: value for value in values}
@@ -161,40 +163,40 @@ def _ancestors(outputs: Sequence[Value]) -> Iterator[Value]:
 
 
 class ParameterSpec(NamedTuple):
-    """One array of parameters that a layer asks its store for."""
+    """One array of parameters (or state) that a layer needs."""
 
     shape: tuple[int, ...]
     initializer: Initializer
     weight_decay_multiplier: float = 0.0  # 1 for weights, 0 for biases
-    layout: str = "columns"  # or "rows": what the core keeps together
+    layout: str = "columns"  # or "rows": which of the two are contiguous in the core
 
 
 class Store(Protocol):
-    """What a layer asks of the store that holds its parameters."""
+    """The interface that a layer needs of the store of its parameters."""
 
     def view(self, layer: Layer, key: str, *, gradient: bool) -> NDArray[Any]:
         """A writable view of one array of the layer, or of its gradient."""
 
     def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core._Change]:
-        """What tells whether optimizers change the arrays of the layer."""
+        """The changes, for `_core.call_together`, that make the layer's arrays trainable or freeze them."""
 
     def changing(self) -> AbstractContextManager[Any]:
-        """For `with`: RuntimeError if another call uses the store."""
+        """A context for changes. Raises RuntimeError if another call uses the store."""
 
 
 class Layer:
-    """An operation of a model. Called on symbolic values, it gives one.
+    """An operation of a model. Calling it on symbolic values gives a symbolic value.
 
-    A layer may be called several times, within one model or in several: its parameters are the same
-    everywhere, and their gradients add. It gets them when the first model with it is built; from then on
+    A layer may be called several times, in one model or in several. All calls share its parameters, and their
+    gradients add up. The parameters are created when the first model with the layer is built; from then on
     `weight`, `bias` and their gradients are writable views of that model's store.
     """
 
     kind: ClassVar[str]
-    options: ClassVar[tuple[str, ...]] = ()  # the arguments that describe it in a file, beside its name
-    in_features: int | None = None  # the width of its one input, where the layer knows it
+    options: ClassVar[tuple[str, ...]] = ()  # the arguments that describe it in a file, besides its name
+    in_features: int | None = None  # the width of its single input, if the layer fixes it
     sources: tuple[Layer, ...] = ()  # other layers whose parameters it reads
-    names: Mapping[Layer, str] = MappingProxyType({})  # of the layers within it
+    names: Mapping[Layer, str] = MappingProxyType({})  # the names of the layers nested in it
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = check_name(name)
@@ -207,15 +209,15 @@ class Layer:
             return
         known = LAYER_KINDS.setdefault(cls.kind, cls)
         if known.__qualname__ != cls.__qualname__:
-            raise TypeError(f"kind must be one that no layer has; got {cls.kind!r}, of {known.__name__}")
-        LAYER_KINDS[cls.kind] = cls  # a class that was defined again, as notebooks do
+            raise TypeError(f"kind must be one that no layer has yet; got {cls.kind!r}, of {known.__name__}")
+        LAYER_KINDS[cls.kind] = cls  # the same class may be defined again, as in a notebook
 
     def __call__(self, *inputs: Value) -> Value:
-        """The symbolic value of this layer applied to others; ValueError where widths do not fit."""
+        """Applies the layer to symbolic values. Raises ValueError if their widths do not match the layer."""
         return Value(self, inputs, self.output_features(self.widths(inputs)))
 
     def widths(self, inputs: Sequence[Value]) -> list[int]:
-        """The widths of symbolic values; TypeError for anything else."""
+        """The widths of symbolic values. Raises TypeError for other objects."""
         for value in inputs:
             if not isinstance(value, Value):
                 raise TypeError(
@@ -225,67 +227,69 @@ class Layer:
         return [value.features for value in inputs]
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """The width of the output for inputs of these widths; ValueError where they do not fit."""
+        """The width of the output for inputs of these widths. Raises ValueError for unsuitable widths."""
         raise NotImplementedError
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
-        """The parameters of its own, by the name of each, in the order in which they are stored."""
+        """The layer's own parameters by name, in the order in which they are stored."""
         return {}
 
     def state_specs(self) -> dict[str, ParameterSpec]:
-        """Numbers that it keeps without learning them (running statistics), by the name of each, in order."""
+        """Numbers that it keeps but does not train, such as running statistics, by name and in order."""
         return {}
 
     @property
     def has_arrays(self) -> bool:
-        """Whether a store holds something for it."""
+        """Whether the layer has parameters or state."""
         return bool(self.parameter_specs() or self.state_specs())
 
     def attributes(self) -> dict[str, bool | int | float | str]:
-        """What the core is told of its node, beside the kind, what the node reads and its parameters."""
+        """The attributes of its node in the core, besides the kind, the inputs and the parameters."""
         return {}
 
     def node(self, name: str, inputs: list[int], places: Mapping[Layer, tuple[int, int]]) -> _core.Node:
-        """Its node in the core's graph. `places` tells where each layer's parameters and state start."""
+        """Its node in the core's graph. `places` has the index of each layer's first parameter and state."""
         first, first_state = places.get(self, (0, 0))
         segments = [first + i for i in range(len(self.parameter_specs()))]
         state = [first_state + i for i in range(len(self.state_specs()))]
         return _core.Node.make(self.kind, name, inputs, segments, state, self.attributes())
 
     def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
-        """The tangent of `value`, which this layer made, from those of the values that it read. None stands
-        for 0; at least one is something else. NotImplementedError for layers that have none.
+        """The tangent of `value`, an output of this layer, given the tangents of its inputs.
+
+        A tangent of None is 0; at least one is not None. Layers without tangents raise NotImplementedError.
         """
         raise NotImplementedError(f"{self!r} has no tangent")
 
     def expand(self, inputs: Sequence[Value]) -> list[Value]:
-        """Its outputs as values of layers that have nodes in the core's graph: here its own."""
+        """Its outputs for these inputs, as values of layers that have a node in the core's graph."""
         return [self(*inputs)]
 
     def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
-        """The options that would make it again, as plain numbers and strings; `names` has those of all layers
-        that it refers to.
+        """The options to rebuild the layer from, as plain numbers and strings.
+
+        `names` has the names of the layers that it refers to.
         """
         return {option: getattr(self, option) for option in self.options}
 
     @classmethod
     def referred(cls, options: Mapping[str, Any]) -> list[str]:
-        """The names in such options of the layers that must be made before."""
+        """The names, in such options, of layers that must be built first."""
         return []
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Layer:
-        """The layer that such options describe; `layers` has those that it refers to."""
+        """The layer that such options describe. `layers` has the layers that it refers to."""
         return cls(**options, name=name)
 
     @property
     def store(self) -> Store | None:
-        """The store that holds its parameters; None before the first model with it is built."""
+        """The store of its parameters. None until the first model with the layer is built."""
         return self._store
 
     @property
     def trainable(self) -> bool:
-        """Whether optimizers change its parameters. Setting it works at any time."""
+        """Whether optimizers update its parameters. It can be set at any time."""
         return self._trainable
 
     @trainable.setter
@@ -293,34 +297,35 @@ class Layer:
         _core.call_together(self.trainable_changes(check_flag(trainable, "trainable")))
 
     def trainable_changes(self, trainable: bool) -> list[_core._Change]:
-        """What sets it, for `_core.call_together`."""
+        """The changes that set `trainable`, for `_core.call_together`."""
         arrays = [] if self._store is None else self._store.trainable_changes(self, trainable)
         return [*arrays, partial(setattr, self, "_trainable", trainable)]
 
     def bind(self, store: Store) -> None:
-        """Tells it which store holds its parameters."""
+        """Sets the store that holds its parameters."""
         self._store = store
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
-# What + - * need ----------------------------------------------------------------------------------------
+# Layers of + - * ----------------------------------------------------------------------------------------
 
 
 class Join(Layer):
-    """What joins several values of one width, element by element."""
+    """Base of layers that combine several values of the same width, element by element."""
 
     def output_features(self, widths: Sequence[int]) -> int:
         """The common width of at least two inputs."""
         check_several(self, widths)
         if len(set(widths)) > 1:
-            raise ValueError(f"inputs of {self!r} must have one width; got {' and '.join(map(str, widths))}")
+            got = " and ".join(map(str, widths))
+            raise ValueError(f"inputs of {self!r} must have the same width; got {got}")
         return widths[0]
 
 
 class Add(Join):
-    """The sum of two or more values of one width; `a + b` is short for Add()(a, b)."""
+    """The sum of two or more values of the same width. `a + b` is short for Add()(a, b)."""
 
     kind = "add"
 
@@ -331,7 +336,7 @@ class Add(Join):
 
 
 class JoinTwo(Join):
-    """What joins two values of one width, element by element."""
+    """Base of layers that combine two values of the same width, element by element."""
 
     def output_features(self, widths: Sequence[int]) -> int:
         """The common width of two inputs."""
@@ -341,7 +346,7 @@ class JoinTwo(Join):
 
 
 class Subtract(JoinTwo):
-    """The difference of two values of one width; `a - b` is short for Subtract()(a, b)."""
+    """The difference of two values of the same width. `a - b` is short for Subtract()(a, b)."""
 
     kind = "subtract"
 
@@ -357,12 +362,12 @@ class Subtract(JoinTwo):
 
 
 class Multiply(JoinTwo):
-    """The elementwise product of two values of one width; `a * b` is short for Multiply()(a, b)."""
+    """The elementwise product of two values of the same width. `a * b` is short for Multiply()(a, b)."""
 
     kind = "multiply"
 
     def tangent(self, value: Value, tangents: Sequence[Value | None]) -> Value:
-        """The product rule."""
+        """The tangent by the product rule."""
         first, second = value.inputs
         products = [
             Multiply()(tangent, other)
@@ -373,6 +378,6 @@ class Multiply(JoinTwo):
 
 
 def check_several(layer: Layer, widths: Sequence[int]) -> None:
-    """ValueError for fewer than two inputs."""
+    """Raises ValueError for fewer than two inputs."""
     if len(widths) < 2:
-        raise ValueError(f"inputs of {layer!r} must be two values or more; got {len(widths)}")
+        raise ValueError(f"inputs of {layer!r} must be at least two values; got {len(widths)}")

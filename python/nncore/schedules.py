@@ -1,8 +1,8 @@
-"""Schedules: functions that tell by how much a step's learning rate differs from the optimizer's.
+"""Schedules: functions that scale the optimizer's learning rate and weight decay at each step.
 
-A schedule is a function of the number of steps made before, which returns what multiplies the learning
-rate, or a dict with the keys "learning_rate" and "weight_decay" of what multiplies each. A trainer asks it
-once a step, so that a run that is resumed goes on with the right step.
+A schedule takes the number of steps made so far. It returns the factor of the learning rate, or a dict of
+factors with the keys "learning_rate" and "weight_decay". A trainer calls it with the optimizer's own step
+count, so a resumed run continues at the right step.
 
 >>> import nncore as nc
 >>> optimizer = nc.SGD(0.1, schedule=lambda step: 0.5 ** (step // 1000))
@@ -22,10 +22,12 @@ Schedule: TypeAlias = Callable[[int], "float | Mapping[str, float]"]
 
 
 def cosine_decay(total_steps: int, *, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
-    """From 1 down to `final` at step `total_steps` along half a wave of the cosine, and `final` from then on
-    (Loshchilov and Hutter 2017); before that, `warmup_steps` steps of equal increments up to 1.
+    """A linear warmup to 1, then a cosine decay to `final` (Loshchilov and Hutter 2017).
 
-    Raises ValueError unless 0 <= warmup_steps < total_steps and 0 <= final.
+    The factor rises to 1 in `warmup_steps` equal increments, falls to `final` at step `total_steps` along
+    half a cosine wave, and stays there.
+
+    Raises ValueError unless 0 <= warmup_steps < total_steps and 0 <= final < infinity.
 
     >>> schedule = cosine_decay(100, warmup_steps=10)
     >>> [schedule(step) for step in (0, 4, 9, 10, 55, 100, 1000)]
@@ -38,9 +40,7 @@ def cosine_decay(total_steps: int, *, warmup_steps: int = 0, final: float = 0.0)
         raise ValueError(f"total_steps must be more than warmup_steps, {warmup_steps}; got {total_steps}")
     if not 0.0 <= final < float("inf"):
         raise ValueError(f"final must be a finite number of at least 0; got {final}")
-    return partial(
-        _cosine_decay, total_steps, warmup_steps, final
-    )  # no function within: those are not pickled
+    return partial(_cosine_decay, total_steps, warmup_steps, final)  # can be pickled, unlike a closure
 
 
 def _cosine_decay(total_steps: int, warmup_steps: int, final: float, step: int) -> float:
@@ -51,13 +51,13 @@ def _cosine_decay(total_steps: int, warmup_steps: int, final: float, step: int) 
 
 
 def _cosine_of_pi_times(x: float) -> float:
-    """cos(pi x) for x in [0, 1], by IEEE operations: the C library's differs between machines."""
+    """cos(pi x) for x in [0, 1], in IEEE operations: the C library's cos differs between machines."""
     if x > 0.5:
         return -_cosine_of_pi_times(1.0 - x)
     is_near = x <= 0.25
     angle = 3.141592653589793 * (x if is_near else 0.5 - x)
     term = total = 1.0 if is_near else angle
-    for n in range(2 if is_near else 3, 24, 2):  # Taylor: below pi / 4 less than half a last place is left
+    for n in range(2 if is_near else 3, 24, 2):  # Taylor series: the remainder is below half an ulp
         term *= -angle * angle / (n * (n - 1))
         total += term
     return total

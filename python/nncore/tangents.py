@@ -1,8 +1,8 @@
-"""Tangents: derivatives of symbolic values in a direction, as symbolic values.
+"""Directional derivatives of symbolic values (tangents), which are symbolic values themselves.
 
-A Jacobian-vector product is a transformation of the graph: a dense layer becomes its weight alone, an
-activation its derivative times the tangent. The result is trained and differentiated like any other value: a
-reverse pass over it gives Hessian-vector products.
+A Jacobian-vector product transforms the graph: a dense layer becomes a product with its weight, and an
+activation becomes its derivative times the tangent. The result can be trained and differentiated like any
+other value; a reverse pass over it gives Hessian-vector products.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ __all__ = ["jvp"]
 
 
 def jvp(output: Value, inputs: Value | Sequence[Value], tangents: Value | Sequence[Value]) -> Value:
-    """The derivative of `output` with respect to `inputs` in the direction `tangents`: of an output (B, O) a
-    symbolic value (B, O), J v for each row. `inputs` are the values that nc.Input made, all that the output
-    depends on; `tangents` are values of the same widths, one for each.
+    """The Jacobian-vector product J v of each row, as a symbolic value of the output's shape (B, O).
 
-    Dense layers, sums, differences, products and smooth activations (sigmoid, tanh, gelu, silu) have
-    tangents; NotImplementedError for others. Raises ValueError where the widths of inputs and tangents
-    differ, and where the output does not depend on them.
+    J is the Jacobian of `output` with respect to `inputs`, and v is the direction `tangents`. `inputs` are
+    all the nc.Input values that the output depends on; `tangents` are values of the same widths, one for each
+    input.
+
+    Dense layers, sums, differences, products and smooth activations (sigmoid, tanh, gelu, silu) are
+    supported; other layers raise NotImplementedError. Raises ValueError if the widths of inputs and tangents
+    differ, or if the output does not depend on the inputs.
 
     >>> import nncore as nc
     >>> x, v = nc.Input(1), nc.Input(1)
@@ -37,7 +39,7 @@ def jvp(output: Value, inputs: Value | Sequence[Value], tangents: Value | Sequen
         as_values(direction, "tangents")
     widths, given = [value.features for value in moving], [value.features for value in directions]
     if widths != given:
-        raise ValueError(f"tangents must have the features of inputs, {widths}; got {given}")
+        raise ValueError(f"tangents must have the widths of inputs, {widths}; got {given}")
     traced = trace(moving, [output])
     flat = expand(traced)
     found: dict[Value, Value | None] = dict(zip(moving, directions, strict=True))

@@ -1,4 +1,4 @@
-"""Models: graphs of layers at work on stores of parameters; their files."""
+"""Models: graphs of layers with their parameters, and model files."""
 
 from .files import load, save
 from .model import Model

@@ -1,9 +1,9 @@
-"""Configs: a model's graph as plain numbers and strings, and back. Files and copies are made of them.
+"""Configs: a model's graph as plain numbers and strings, and back. Files and copies are built from them.
 
-A graph is a dict of `layers` by name (options, and the `kind`), of `nodes` in order (each names its layer and
-the nodes that it reads, or is an input), and of the nodes that are `outputs`. A nested model is a layer whose
-options are a graph too: its `layers` are pairs of the name that it has for a layer and the name that the
-whole has.
+A graph is a dict. `layers` has the options and the `kind` of each layer, by name. `nodes` is a list in order:
+a node is an input, or names its layer and the nodes that it reads. `outputs` lists the output nodes. A nested
+model is a layer whose options are a graph too; its `layers` are pairs of its own name for a layer and the
+outer model's name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Graph: TypeAlias = Mapping[str, Any]
 
 
 def describe_layers(names: Mapping[Layer, str]) -> dict[str, Any]:
-    """The options of all layers, by name."""
+    """The options of all layers, by layer name."""
     return {name: _describe_layer(layer, names) for layer, name in names.items()}
 
 
 def describe_nodes(
     values: Sequence[Value], outputs: Sequence[Value], names: Mapping[Layer, str], input_names: Sequence[str]
 ) -> dict[str, Any]:
-    """Traced values as nodes. The second output of a call names the node of the first, as `of`."""
+    """Traced values as nodes. Further outputs of a call refer to the node of its first, as `of`."""
     index = {value: place for place, value in enumerate(values)}
     calls: dict[int, int] = {}
     nodes: list[dict[str, Any]] = []
@@ -45,7 +45,7 @@ def describe_nodes(
 
 
 def connect(graph: Graph, layers: Mapping[str, Layer]) -> tuple[list[Value], list[Value]]:
-    """The inputs and outputs that the nodes of a graph make of layers by name."""
+    """Rebuilds the symbolic inputs and outputs of a graph from its nodes and the layers by name."""
     values: list[Value] = []
     calls: list[list[Value]] = []
     for node in graph["nodes"]:
@@ -68,9 +68,10 @@ def make_layers(
     between: Callable[[dict[str, Layer]], None] = lambda leaves: None,
     made: Mapping[str, Layer] = MappingProxyType({}),
 ) -> dict[str, Layer]:
-    """The layers of a graph by name; some are `made` already. `between` is called with those that are no
-    models, in the order in which a store holds them, before nested models are made of them. ValueError for
-    kinds and options that are not known.
+    """Builds the layers of a graph, by name. Those in `made` exist already.
+
+    After the plain layers and before the nested models, it calls `between` with the plain layers in the order
+    in which a store holds them. Raises ValueError for unknown kinds and options.
     """
     made = dict(made)
     in_order = list(dict.fromkeys(_in_order(graph)))
@@ -78,25 +79,25 @@ def make_layers(
     for name in leaves:
         _make(name, graph["layers"], made, ())
     between({name: made[name] for name in leaves})
-    for name in reversed(in_order):  # models within others come first
+    for name in reversed(in_order):  # inner models before outer ones
         _make(name, graph["layers"], made, ())
     return made
 
 
 def is_sequential(graph: Graph) -> bool:
-    """Whether the graph is that of a line of layers."""
+    """Whether the graph is that of a Sequential."""
     return bool(graph["sequential"])
 
 
 def trainable_flags(graph: Graph) -> Iterator[tuple[str, bool]]:
-    """The names of the layers that may have parameters, and whether optimizers change those."""
+    """For each layer but the nested models: its name, and whether it is trainable."""
     for name, options in graph["layers"].items():
         if not _is_nested(options):
             yield name, options.get("trainable", True)
 
 
 def without_flags(graph: Graph) -> dict[str, Any]:
-    """A graph without what may change over a model's life."""
+    """A graph without the trainable flags, which may change after a model is built."""
     layers = {
         name: {option: value for option, value in options.items() if option != "trainable"}
         for name, options in graph["layers"].items()
@@ -105,13 +106,13 @@ def without_flags(graph: Graph) -> dict[str, Any]:
 
 
 def _in_order(graph: Graph) -> Iterator[str]:
-    """The names of all layers, some several times, first in the order in which a new store holds them."""
+    """The names of all layers, in the order in which a new store holds them. Some appear more than once."""
     layers = graph["layers"]
     called = [node["layer"] for node in graph["nodes"] if "layer" in node]
     for name in called:
         yield name
         yield from (inner for _, inner in layers[name].get("layers", ()))
-    for name in called:  # layers that others only read the parameters of
+    for name in called:  # layers that are not called, but whose parameters others read
         kind = layers[name]["kind"]
         referred = LAYER_KINDS[kind].referred(layers[name]) if kind in LAYER_KINDS else ()
         yield from (other for other in referred if other in layers)
@@ -132,7 +133,7 @@ def _describe_layer(layer: Layer, names: Mapping[Layer, str]) -> dict[str, Any]:
 def _make(
     name: str, graph_layers: Mapping[str, Any], made: dict[str, Layer], waiting: tuple[str, ...]
 ) -> None:
-    """Makes a layer, and before it those that it refers to; `waiting` for it are those that refer to it."""
+    """Builds a layer after those that it refers to. `waiting` has the layers that refer to it."""
     if name in made:
         return
     options = dict(graph_layers[name])
@@ -146,7 +147,7 @@ def _make(
         )
     for other in make.referred(options):
         if other not in graph_layers or other in (*waiting, name):
-            raise ValueError(f"layer {name!r} must refer to layers that are there before; got {other!r}")
+            raise ValueError(f"layer {name!r} must refer to existing layers, without cycles; got {other!r}")
         _make(other, graph_layers, made, (*waiting, name))
     made[name] = make.from_options(options, made, name.rpartition(".")[2])
     if not _is_nested(options):

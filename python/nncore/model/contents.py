@@ -1,8 +1,8 @@
-"""What a model's file holds: fields and arrays.
+"""The contents of a model file: fields and arrays.
 
-Arrays are named as torch.nn.Sequential names them ("0.weight", (O, I)); the fields hold the graph, dtype,
-seed, the names of the inputs' columns, and the user's metadata. `_safetensors` is imported where a file is
-written or read: `import nncore` is to be quick.
+Arrays are named as in torch.nn.Sequential ("0.weight", (O, I)). The fields hold the graph, the dtype, the
+seed, the column names of the inputs, and the user's metadata. `_safetensors` is imported only when a file is
+read or written, to keep `import nncore` fast.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from .._safetensors import PathLike, Tensors
 
-# What is in a file's fields; others are kept for the next save.
+# The fields that this version knows. Unknown ones are kept for the next save.
 _FIELDS = ("graph", "dtype", "seed", "metadata", "feature_names", "checkpoint")
-CHECKPOINT_KEYS = ("optimizer.", "trainer.")  # how the arrays begin that are not the model's
+CHECKPOINT_KEYS = ("optimizer.", "trainer.")  # prefixes of the arrays that are not the model's
 
 
 class Saved(Protocol):
-    """What a file asks of a model."""
+    """The interface that saving needs of a model."""
 
     metadata: dict[str, Any]
     unknown_fields: dict[str, Any]
@@ -39,7 +39,7 @@ class Saved(Protocol):
 
     @property
     def network(self) -> _core.Network_float32:
-        """The graph at work on the store."""
+        """The core's network."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -55,18 +55,19 @@ class Saved(Protocol):
 
     @property
     def feature_names(self) -> FeatureNames:
-        """Of the columns of its inputs."""
+        """The column names of its inputs."""
 
     def describe_graph(self) -> dict[str, Any]:
-        """Its graph."""
+        """Its graph as plain numbers and strings."""
 
     def named_arrays(self) -> dict[str, NDArray[Any]]:
         """Its parameters and its state by name."""
 
 
 def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Tensors]:
-    """The fields and arrays of a model's file. The arrays are contiguous copies: safetensors would write the
-    memory of a transposed array in its own order.
+    """The fields and arrays of a model file.
+
+    The arrays are C-contiguous copies: safetensors would write a transposed array in its memory order.
     """
     fields = {
         **model.unknown_fields,
@@ -83,7 +84,7 @@ def contents(model: Saved, metadata: Mapping[str, Any] | None = None) -> tuple[d
 def write(
     model: Saved, path: PathLike, metadata: Mapping[str, Any] | None, optimizer: Optimizer | None
 ) -> None:
-    """Writes a model's file, and in it what an optimizer knows of the model."""
+    """Writes a model file, with the optimizer's state for the model if one is given."""
     from .._safetensors import write as write_file
 
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
@@ -104,7 +105,7 @@ def unknown_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype[Any]) -> None:
-    """ValueError where a file's arrays are not those of its graph's layers."""
+    """Raises ValueError unless a file's arrays are those of the layers of its graph."""
     wanted = {
         f"{name}.{key}": spec.shape
         for name, layer in layers.items()
@@ -113,7 +114,7 @@ def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype
     own = {name: array for name, array in tensors.items() if not name.startswith(CHECKPOINT_KEYS)}
     if own.keys() != wanted.keys():
         differing = ", ".join(sorted(own.keys() ^ wanted.keys()))
-        raise ValueError(f"arrays must be those of the graph; got {differing} missing or too much")
+        raise ValueError(f"arrays must be those of the graph; got {differing} missing or unexpected")
     for name, array in own.items():
         if array.shape != wanted[name] or array.dtype != dtype:
             raise ValueError(
@@ -122,7 +123,7 @@ def check_tensors(tensors: Tensors, layers: Mapping[str, Layer], dtype: np.dtype
 
 
 def checked_dtype(given: object) -> np.dtype[Any]:
-    """The dtype that a file names; ValueError for anything else."""
+    """The dtype that a file names. Raises ValueError for an unsupported one."""
     names = {str(dtype): dtype for dtype in PRECISIONS}
     if not isinstance(given, str) or given not in names:
         raise ValueError(f"dtype must be {' or '.join(names)}; got {given!r}")
@@ -130,17 +131,17 @@ def checked_dtype(given: object) -> np.dtype[Any]:
 
 
 def checked_seed(given: object) -> int:
-    """The seed that a file has; TypeError or ValueError for anything else."""
+    """The seed in a file. Raises TypeError or ValueError for an invalid one."""
     if type(given) is not int:
         raise TypeError(f"seed must be an integer; got {type(given).__name__}")
     return as_seed(given)
 
 
 def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A user's metadata; TypeError or ValueError for anything but a dict that JSON can hold, with strings as
-    keys.
+    """A user's metadata as a dict. Raises TypeError or ValueError unless it is a JSON-serializable dict with
+    strings as keys.
     """
-    import json  # costs more than the rest of this module, and only files need it
+    import json  # slow to import, and only files need it
 
     if not isinstance(given, Mapping):
         raise TypeError(f"metadata must be a dict; got {type(given).__name__}")
@@ -151,5 +152,5 @@ def as_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"metadata must be what JSON can hold; got a dict that is not: {error}") from None
+        raise kind(f"metadata must be JSON-serializable; got a dict that is not: {error}") from None
     return dict(given)

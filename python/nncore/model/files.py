@@ -1,4 +1,4 @@
-"""Files of models: safetensors, written whole or not at all."""
+"""Saving models to safetensors files and loading them. A write is atomic."""
 
 from __future__ import annotations
 
@@ -21,23 +21,30 @@ def save(
     metadata: Mapping[str, Any] | None = None,
     optimizer: Optimizer | None = None,
 ) -> None:
-    """Writes a model. `metadata` is a dict with string keys that JSON can hold; None keeps the model's own.
-    With an `optimizer`, the file holds what that knows of the model too, for `Optimizer.restore`.
+    """Saves a model to a safetensors file.
 
-    The file is written beside its place, synced and renamed: it appears whole, or what was there stays.
-    Saving twice gives equal bytes. Raises TypeError or ValueError for metadata that JSON cannot hold,
-    IsADirectoryError or shutil.SpecialFileError where the path is no regular file, and other OSErrors where
-    the disk is full or the folder cannot be written.
+    `metadata` is a JSON-serializable dict with string keys; None keeps the model's own. With an `optimizer`,
+    the file also holds that optimizer's state for the model, for `Optimizer.restore`.
+
+    The write is atomic: a temporary file is written, synced and renamed, so a failure leaves the old file.
+    Saving twice gives equal bytes.
+
+    Raises TypeError or ValueError for metadata that is not JSON-serializable, IsADirectoryError for a folder,
+    shutil.SpecialFileError (an OSError) for a FIFO, socket or device, and other OSErrors if the disk is full
+    or the folder is not writable.
     """
     check_is(model, Model, "model")
     model.save(path, metadata=metadata, optimizer=optimizer)
 
 
 def load(path: PathLike) -> Model:
-    """The model of a file that `save`, `Trainer.save` or a Checkpoint wrote; its seed, metadata and feature
-    names are the saved ones. Raises FileNotFoundError, IsADirectoryError for a folder,
-    shutil.SpecialFileError (an OSError) for a FIFO, socket or device, and ValueError, naming the path, for a
-    file that is truncated, altered, not nncore's, or of a version that this one cannot read.
+    """Loads a model from a file written by `save`, `Trainer.save` or a Checkpoint.
+
+    Its seed, metadata and feature names are the saved ones.
+
+    Raises FileNotFoundError, IsADirectoryError for a folder, shutil.SpecialFileError (an OSError) for a FIFO,
+    socket or device, and ValueError, naming the path, for a file that is truncated, altered, not written by
+    nncore, or of an unsupported version.
 
     >>> import nncore as nc, os, tempfile
     >>> model = nc.mlp([3, 4, 2], seed=0)

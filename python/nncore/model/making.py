@@ -1,4 +1,4 @@
-"""Models made of what describes them: a graph as plain numbers and strings, of a file, a copy or a pickle."""
+"""Builds models from descriptions: a graph as plain numbers and strings, from a file, a copy or a pickle."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def make_model(
     seed: int,
     check: Callable[[Mapping[str, Layer]], None] = lambda leaves: None,
 ) -> Any:
-    """The model of a graph, with parameters drawn from the seed. `check` sees its layers before anything
-    large is made.
+    """Builds the model of a graph and draws its parameters from the seed.
+
+    `check` is called with its layers before anything large is allocated.
     """
 
     def make_store(leaves: Mapping[str, Layer]) -> None:
@@ -33,21 +34,21 @@ def make_model(
     layers = make_layers(graph, make_store)
     model = _connected(graph, layers, dtype=dtype, seed=seed)
     if unused := set(layers) - set(model.names.values()):
-        raise ValueError(
-            f"outputs must depend on all layers; got none that reads {', '.join(sorted(unused))}"
-        )
+        raise ValueError(f"outputs must depend on all layers; got none that uses {', '.join(sorted(unused))}")
     return model
 
 
 def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
-    """The model of a file's contents. Sizes are checked against the arrays before anything large is made."""
+    """Builds the model of a file's contents. Sizes are checked against the arrays before anything large is
+    allocated.
+    """
     graph, dtype, seed = fields["graph"], checked_dtype(fields["dtype"]), checked_seed(fields["seed"])
     metadata = as_metadata(fields["metadata"])
     model = make_model(graph, dtype, seed, lambda leaves: check_tensors(tensors, leaves, dtype))
     described = model.describe_graph()
-    if described != {key: graph[key] for key in described}:  # flags that are words, negative places, ...
-        connect(graph, {name: layer for layer, name in model.names.items()})  # may tell what is wrong
-        raise ValueError("graph must be as nncore describes a model's; got one that is read as another")
+    if described != {key: graph[key] for key in described}:  # flags that are strings, negative indices, ...
+        connect(graph, {name: layer for layer, name in model.names.items()})  # may raise a clearer error
+        raise ValueError("graph must be as nncore writes it; got one that reads back differently")
     for name, view in model.named_arrays().items():
         view[...] = tensors[name]
     model.metadata = metadata
@@ -57,10 +58,10 @@ def model_of(fields: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
 
 
 def remade(graph: Graph, layers: Mapping[str, Layer], store: ParameterStore, kept: Mapping[str, Any]) -> Any:
-    """The model of a pickle or a deep copy, whose layers and store came with it."""
+    """Builds the model of a pickle or a deep copy, which brings its own layers and store."""
     made = make_layers(graph, made=layers)
     model = _connected(graph, made, dtype=store.dtype, seed=store.seed)
-    if model.store is not store:  # of a model without parameters
+    if model.store is not store:  # only if the model has no parameters
         model.attach(store)
     for name, value in kept.items():
         setattr(model, name, value)

@@ -1,4 +1,4 @@
-"""Models: a graph of layers at work on a store of parameters."""
+"""Model: a graph of layers and the store of their parameters."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from .summary import summary
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-_MOST_PLANS = 16  # that a model keeps for loss_and_gradients
+_MOST_PLANS = 16  # the number of plans that a model keeps for loss_and_gradients
 
 
 class Model(Layer):
-    """A graph from inputs to outputs, and the store of its layers' parameters.
+    """A graph of layers from inputs to outputs, with a store of their parameters.
 
-    `inputs` and `outputs` are symbolic values (nc.Input, and layers called on values), one or several.
-    `dtype` is float32 (the default) or float64. `seed` decides the initial parameters; None draws one, and
-    `model.seed` tells it. Layers that already belong to a store keep it, with its dtype and seed: models
-    built from the layers of a larger one share its parameters.
+    `inputs` and `outputs` are one or several symbolic values (nc.Input, and layers called on values).
+    `dtype` is float32 (the default) or float64. `seed` determines the initial parameters; None draws one,
+    which `model.seed` returns. Layers that already belong to a store keep it, with its dtype and seed, so
+    models built from the layers of a larger one share its parameters.
 
-    A layer's name is the user's, or its place among the layers. With one input or output, methods take and
-    return one array; with several, a list in their order (or a dict by name for what is given).
+    A layer without a name is named by its index. With one input or output, methods take and return one array.
+    With several, they return a list, and take a list or a dict by name.
 
-    Raises ValueError for values that depend on other inputs, unused inputs, names used twice, and layers
-    of which only some belong to a store; TypeError for other dtypes.
+    Raises ValueError if outputs depend on other inputs, if an input is unused, if a name is used twice, or if
+    only some of the layers belong to a store. Raises TypeError for other dtypes.
 
     >>> import nncore as nc
     >>> x = nc.Input(3)
@@ -76,24 +76,24 @@ class Model(Layer):
         super().__init__(name=name)
         self.inputs = as_values(inputs, "inputs")
         self.outputs = as_values(outputs, "outputs")
-        self.traced = trace(self.inputs, self.outputs)  # with nested models as they were called
+        self.traced = trace(self.inputs, self.outputs)  # nested models appear as single layers
         calls = {value.call: value.layer for value in self.traced if value.layer is not None}
         self.layers = tuple(calls.values())
         flat = expand(self.traced)
         self._ends = [flat[value] for value in self.outputs]
-        self.values = trace(self.inputs, self._ends)  # in topological order, the inputs first; no models
+        self.values = trace(self.inputs, self._ends)  # inputs first, in topological order, without models
         self.input_widths = [value.features for value in self.inputs]
         self.in_features = self.input_widths[0] if len(self.inputs) == 1 else None
-        everyone = all_layers(self.layers)
-        if _names is None and (shared := shared_store(everyone)):
-            _names = shared.names  # what the layers are called where they were before
+        every_layer = all_layers(self.layers)
+        if _names is None and (shared := shared_store(every_layer)):
+            _names = shared.names  # the names that the layers already have
         self.names = name_layers(self.layers, {} if _names is None else _names)
         self._named = {self.names[layer]: layer for layer in self.layers}
         self._value_names = name_values(self.values, self.names)
         self.input_names = [self._value_names[value] for value in self.inputs]
         self.output_names = [self._value_names[value] for value in self._ends]
         self.metadata: dict[str, Any] = {}
-        self.unknown_fields: dict[str, Any] = {}  # of the file it came from, kept for the next save
+        self.unknown_fields: dict[str, Any] = {}  # fields of its file to keep in the next save
         nested = [inner for layer in self.layers for inner in layer.names]
         place = find_place(self.names, nested, dtype, seed)
         output_widths = [value.features for value in self.outputs]
@@ -105,13 +105,13 @@ class Model(Layer):
             place.store.dtype,
             [value.is_integer for value in self.inputs],
         )
-        # What the core calls for what it does not take; kept, as loops would make a bound method every time.
+        # The core calls these for arguments that it cannot read. Kept, as each access would create a method.
         self._read_inputs, self._read_gradients = self.reader.inputs, self.reader.grad_outputs
         self.attach(place.store)
         place.settle()
 
     def attach(self, store: ParameterStore) -> None:
-        """Plans the graph on a store that has all of its layers."""
+        """Plans the graph on a store that holds all of its layers."""
         nodes = make_nodes(self.values, self._value_names, store.places)
         places = {value: place for place, value in enumerate(self.values)}
         graph = _core.Graph(nodes, [places[value] for value in self._ends])
@@ -124,12 +124,12 @@ class Model(Layer):
     # A model as a layer -------------------------------------------------------------------------------
 
     def __call__(self, *inputs: Value) -> Any:
-        """The symbolic value of the whole model applied to others; a list where it has several outputs.
+        """Applies the model, as a layer, to symbolic values. Returns a list if it has several outputs.
 
-        A model of models has the parameters of all of them. Where they had stores of their own, those move
-        to its store, values and all: models that share them go on sharing, `layer.weight` and
-        `model.parameters` are views of the new store, and what was taken from them before is none any more.
-        Trainers that were made before are to be made anew.
+        A model with nested models holds the parameters of all of them. If they had stores of their own, these
+        move to its store with their values, and models that share parameters still do. From then on
+        `layer.weight` and `model.parameters` are views of the new store; views taken before no longer are.
+        Trainers created before must be created again.
 
         >>> import nncore as nc
         >>> encoder = nc.Sequential(nc.Dense(4, 2), nc.Tanh(), name="encoder")
@@ -149,14 +149,14 @@ class Model(Layer):
         return [value, *(Value(self, inputs, width, call=value.call, output=place) for place, width in rest)]
 
     def output_features(self, widths: Sequence[int]) -> int:
-        """The width of the first output for inputs of the model's widths."""
+        """The width of the first output. Raises ValueError unless `widths` match the model's inputs."""
         if list(widths) != self.input_widths:
             what = f"inputs of {type(self).__name__}"
-            raise ValueError(f"{what} must be of {self.input_widths} features; got {list(widths)}")
+            raise ValueError(f"{what} must have {self.input_widths} features; got {list(widths)}")
         return self.outputs[0].features
 
     def expand(self, inputs: Sequence[Value]) -> list[Value]:
-        """Its outputs as values of the layers within it."""
+        """Its outputs for these inputs, as values of the layers within it."""
         copies = dict(zip(self.inputs, inputs, strict=True))
         for value in self.values[len(self.inputs) :]:
             read = [copies[other] for other in value.inputs]
@@ -164,39 +164,39 @@ class Model(Layer):
         return [copies[end] for end in self._ends]
 
     def describe(self, names: Mapping[Layer, str]) -> dict[str, Any]:
-        """Its graph, with its own names of layers and those that `names` has."""
+        """Its graph as a nested model, with its own name and the name in `names` for each layer."""
         nodes = describe_nodes(self.traced, self.outputs, self.names, self.input_names)
         return {"layers": [[local, names[layer]] for layer, local in self.names.items()], **nodes}
 
     def describe_graph(self) -> dict[str, Any]:
-        """Its graph as one whole, from which a model like it can be made."""
+        """Its graph as plain numbers and strings, from which a model like it can be built."""
         nodes = describe_nodes(self.traced, self.outputs, self.names, self.input_names)
         return {"sequential": self.kind == "sequential", "layers": describe_layers(self.names), **nodes}
 
     @classmethod
     def referred(cls, options: Mapping[str, Any]) -> list[str]:
-        """The layers within it."""
+        """The names of the layers within it."""
         return [name for _, name in options["layers"]]
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], layers: Mapping[str, Layer], name: str) -> Model:
-        """The model of some layers that were made before."""
+        """The nested model that such options describe, of layers that exist already."""
         own = {local: layers[place] for local, place in options["layers"]}
         return cls.from_graph(options, own, name=name)
 
     @classmethod
     def from_graph(cls, graph: Graph, layers: Mapping[str, Layer], **arguments: Any) -> Model:
-        """The model that the nodes of a graph make of its layers."""
+        """The model of a graph, given its layers by name."""
         return Model(*connect(graph, layers), _names=top_names(layers), **arguments)
 
     @property
     def store(self) -> ParameterStore:
-        """The parameters of its layers, and perhaps those of others."""
+        """The store of its layers' parameters. It may hold those of other layers too."""
         return cast(ParameterStore, self._store)
 
     @property
     def trainable(self) -> bool:
-        """Whether optimizers change the parameters of all its layers. Setting it sets it for each."""
+        """Whether all its layers are trainable. Setting it sets `trainable` of every layer."""
         return all(layer.trainable for layer in self.names if layer.parameter_specs())
 
     @trainable.setter
@@ -213,7 +213,7 @@ class Model(Layer):
         return iter(self.layers)
 
     def __getitem__(self, which: int | str) -> Layer:
-        """A layer by its place or its name; IndexError or ValueError where there is none."""
+        """A layer by index or name. Raises IndexError or ValueError if there is none."""
         if isinstance(which, str):
             if which not in self._named:
                 raise unknown_name("layer", which, self._named)
@@ -221,28 +221,29 @@ class Model(Layer):
         try:
             return self.layers[which]
         except IndexError:
-            raise IndexError(f"layer must be below {len(self.layers)}; got {which}") from None
+            count = len(self.layers)
+            raise IndexError(f"layer must be in [-{count}, {count}); got {which}") from None
         except TypeError:
-            raise TypeError(f"layer must be a place or a name; got {described(which)}") from None
+            raise TypeError(f"layer must be an index or a name; got {described(which)}") from None
 
     @property
     def layer_names(self) -> list[str]:
-        """The name of each of `layers`."""
+        """The names of `layers`, in order."""
         return [self.names[layer] for layer in self.layers]
 
     @property
     def feature_names(self) -> dict[str, tuple[Label, ...]]:
-        """What the columns of x are called: for each input that has names, a tuple of strings and integers.
+        """The column names of x: a dict from each input with names to a tuple of strings and integers.
 
-        `Trainer.fit` and `Trainer.step` remember the column names of a table (pandas, polars, pyarrow); a
-        model that was trained on arrays or lists has none. From then on the columns of a table are picked
-        by name, and a table with other names is a ValueError. Tables without names go by position: arrays,
-        lists, and DataFrames whose columns are 0, 1, 2, ... Labels that are neither strings nor integers
-        count as their str(). A pandas Series, one sample, has its names in its index.
+        `Trainer.fit` and `Trainer.step` remember the column names of a table (pandas, polars, pyarrow). From
+        then on, the columns of tables are matched by name, and a table with other names raises ValueError.
+        Data without names go by position: arrays, lists, and DataFrames whose columns are 0, 1, 2, ... Labels
+        that are neither strings nor integers count as their str(). A pandas Series is one sample, with its
+        names in its index.
 
-        Set it to name the columns by hand, or to {} to forget them; what it returns is a copy. Raises
-        ValueError for an input that the model lacks, for names used twice, and where an input has another
-        number of features; TypeError unless it is a dict of lists.
+        Assign a dict to name the columns by hand, or {} to forget them. The property returns a copy. Setting
+        it raises ValueError for an unknown input, repeated names, or a wrong number of names, and TypeError
+        unless it is a dict of lists.
 
         >>> import nncore as nc
         >>> model = nc.mlp([2, 1], seed=0)
@@ -265,12 +266,12 @@ class Model(Layer):
 
     @property
     def seed(self) -> int:
-        """The seed that the parameters were drawn from."""
+        """The seed from which the parameters were drawn."""
         return self.store.seed
 
     @property
     def parameters(self) -> NDArray[Any]:
-        """All P parameters of the store, flat: a writable view."""
+        """All P parameters of the store, (P,): a writable view."""
         return self.store.core.values
 
     @parameters.setter
@@ -279,10 +280,10 @@ class Model(Layer):
 
     @property
     def gradients(self) -> NDArray[Any]:
-        """The gradients of all P parameters, flat, in the same order: a writable view.
+        """The gradients of all P parameters, (P,), in the same order: a writable view.
 
-        `loss_and_gradients` and `backward` fill it. `Trainer.fit` and `Trainer.step` use it as they like:
-        plain SGD changes large weights while their gradient is formed, and does not store that.
+        `loss_and_gradients` and `backward` set it. After `Trainer.fit` and `Trainer.step` its contents are
+        unspecified: plain SGD updates large weights while it forms their gradient, and does not store it.
         """
         return self.store.core.gradients
 
@@ -291,7 +292,7 @@ class Model(Layer):
         assign(self.gradients, values, "gradients", self.store.changing())
 
     def named_parameters(self) -> dict[str, NDArray[Any]]:
-        """A writable view of each array of parameters by its name, such as "0.weight".
+        """Writable views of the arrays of parameters, by names such as "0.weight".
 
         >>> import nncore as nc
         >>> {name: a.shape for name, a in nc.mlp([3, 2]).named_parameters().items()}
@@ -300,7 +301,7 @@ class Model(Layer):
         return self.store.split(self.parameters, self.segments)
 
     def named_state(self) -> dict[str, NDArray[Any]]:
-        """A writable view of each array that is kept without being learned, such as "1.running_mean".
+        """Writable views of the arrays that are kept but not trained, by names such as "1.running_mean".
 
         >>> import nncore as nc
         >>> list(nc.Sequential(nc.Dense(3, 2), nc.BatchNorm(2)).named_state())
@@ -309,38 +310,40 @@ class Model(Layer):
         return self.store.state_views(self.names)
 
     def named_arrays(self) -> dict[str, NDArray[Any]]:
-        """`named_parameters` and `named_state`: all that a file holds."""
+        """`named_parameters` and `named_state` together: all arrays of a model file."""
         return {**self.named_parameters(), **self.named_state()}
 
     # Computing ----------------------------------------------------------------------------------------
 
     def predict(self, x: Any, out: Any = None) -> Any:
-        """The outputs for x (B, I): (B, O) in the model's dtype, new or in `out`.
+        """Computes the outputs (B, O) for x (B, I), in the model's dtype.
 
-        x is an array, list or pandas table of bool, integer or float numbers (1-D: one sample); a list,
-        tuple or dict of them where the model has several inputs. The outputs are returned as one array, or as
-        a list where there are several. Several threads may predict on one model at the same time.
+        x is an array, list or table of bool, integer or float numbers, of which a 1-D array is one sample.
+        For a model with several inputs it is a list, tuple or dict of them, and a model with several outputs
+        returns a list. The result is a new array, or `out`. Several threads may call `predict` at once.
 
-        Raises TypeError for other dtypes, and ValueError for other shapes, for columns that are not those of
-        `feature_names`, and for masked entries of numpy.ma arrays.
+        Raises TypeError for other dtypes, and ValueError for other shapes, for columns other than those of
+        `feature_names`, and for masked entries (numpy.ma).
         """
         return self.network.predict(x, out, self._read_inputs)
 
     def forward(self, x: Any, *, training: bool = True) -> Any:
-        """As predict, and keeps what `backward` needs.
+        """Computes the outputs like `predict`, and keeps the values that `backward` needs.
 
-        With `training`, dropout draws and batch normalization takes the statistics of the batch, which move
-        its running ones; without, they do as in predictions.
+        With `training=True`, dropout is active, and batch normalization uses the statistics of the batch and
+        updates its running ones. With `training=False`, both behave as in `predict`.
         """
         return self.network.forward(x, training, self._read_inputs)
 
     def backward(self, grad_output: Any, *, accumulate: bool = False) -> Any:
-        """From dL/d(output), (B, O), of the last `forward`: fills `gradients` (adds with `accumulate`) and
-        returns dL/dx, (B, I) (a list for several outputs and inputs; inputs of integers have none). It
-        may be called several times for one forward pass: once for each row of a Jacobian.
+        """Backpropagates dL/d(output), (B, O), through the last `forward`, and returns dL/dx, (B, I).
 
-        Raises ValueError for other shapes, and RuntimeError where there was no forward, or where a call that
-        trains has used its values since.
+        It sets `gradients`, or adds to them with `accumulate=True`. For a model with several outputs,
+        grad_output is a list; for one with several inputs, the result is a list without the integer inputs.
+        `backward` may be called several times after one forward pass, such as once per row of a Jacobian.
+
+        Raises ValueError for other shapes, and RuntimeError if there was no forward pass or a training call
+        has overwritten its values.
 
         >>> import nncore as nc
         >>> model = nc.mlp([2, 1], seed=0)
@@ -362,12 +365,14 @@ class Model(Layer):
         accumulate: bool = False,
         training: bool = True,
     ) -> float:
-        """The loss over a batch; fills `gradients` with its gradient (adds with `accumulate`: to what
-        `loss_and_gradients` or `backward` left there, as a trainer leaves no whole gradient).
+        """Returns the loss of a batch and sets `gradients` to its gradient.
 
-        x as for predict; y (B, O) values, or class indices (B,) where the loss takes them; sample_weight
-        (B,), or by output, as `Trainer.fit` takes it. `loss` is a name, a Loss, or a function
-        loss(output, y) -> (value, gradient). `training` as for `forward`.
+        x is as for `predict`. y holds values (B, O), or class indices (B,) if the loss takes them.
+        sample_weight is (B,), or given by output as for `Trainer.fit`. `loss` is a name, a Loss, or a
+        function loss(output, y) -> (value, gradient). `training` is as for `forward`.
+
+        With `accumulate=True`, the gradient is added to `gradients`, which `loss_and_gradients` or `backward`
+        must have set: training steps leave them unspecified.
         """
         objective = self._objective(loss, loss_weights)
         return objective.loss_and_gradients(x, y, sample_weight, accumulate, training)
@@ -375,7 +380,7 @@ class Model(Layer):
     # Copies and files ---------------------------------------------------------------------------------
 
     def copy(self, *, dtype: DTypeLike | None = None) -> Model:
-        """A model of the same graph and parameters with a store of its own; `dtype` may be the other one."""
+        """A copy of the model with a store of its own, in the given dtype or the model's."""
         other: Model = make_model(self.describe_graph(), self.dtype if dtype is None else dtype, self.seed)
         other.name = self.name
         other.copy_from(self)
@@ -384,8 +389,10 @@ class Model(Layer):
         return other
 
     def copy_from(self, other: Model) -> None:
-        """Takes over the parameters of a model with the same arrays: by their names, or, where those are not
-        the same, in the order of the layers. Raises ValueError, naming an array, where they do not fit.
+        """Copies the parameters and state of another model with the same arrays.
+
+        Arrays are matched by name or, if the names differ, in layer order. Raises ValueError, naming an
+        array, if their shapes differ.
         """
         check_is(other, Model, "other")
         if share_layout(self, other):
@@ -396,10 +403,10 @@ class Model(Layer):
             _core.call_together([partial(setitem, mine, ..., theirs) for mine, theirs in pairs])
 
     def soft_update(self, other: Model, fraction: float) -> None:
-        """parameters += fraction (other's parameters - parameters): a target network's slow step.
+        """Moves the parameters toward another model's: p += fraction (p_other - p), as for target networks.
 
-        `other` must have the same arrays, paired as by `copy_from`, and dtype, and fraction lie in [0, 1];
-        ValueError otherwise.
+        The state, such as running statistics, moves likewise. Raises ValueError unless `other` has the same
+        dtype and the same arrays, matched as in `copy_from`, and fraction is in [0, 1].
         """
         check_is(other, Model, "other")
         fraction = check_number(fraction, "fraction")
@@ -410,7 +417,7 @@ class Model(Layer):
             return
         arrays = paired_arrays(self, other)
         if other.dtype != self.dtype:
-            raise ValueError(f"other must be {self.dtype}, as this model is; got {other.dtype}")
+            raise ValueError(f"other must be {self.dtype}, like this model; got {other.dtype}")
         with changing_beside(self, other):
             moved = [
                 (mine, moved_array(self.store.precision, mine, theirs, fraction)) for mine, theirs in arrays
@@ -424,20 +431,23 @@ class Model(Layer):
         metadata: Mapping[str, Any] | None = None,
         optimizer: Optimizer | None = None,
     ) -> None:
-        """Writes the model to a safetensors file; `metadata` (a dict that JSON can hold) comes back in
-        `load(path).metadata`. The file appears whole or not at all; saving twice gives equal bytes. With an
-        `optimizer`, the file holds what that knows of the model too, for `Optimizer.restore`.
+        """Saves the model to a safetensors file.
 
-        Raises TypeError or ValueError for metadata that JSON cannot hold. Raises IsADirectoryError where the
-        path is a folder, shutil.SpecialFileError (an OSError) where it is a FIFO, socket or device, and other
-        OSErrors where the disk is full or the folder cannot be written. What was there then stays.
+        `metadata` is a JSON-serializable dict with string keys, which `load(path).metadata` returns; None
+        keeps the model's own. With an `optimizer`, the file also holds that optimizer's state for the model,
+        for `Optimizer.restore`. The write is atomic: a failure leaves the old file. Saving twice gives equal
+        bytes.
+
+        Raises TypeError or ValueError for metadata that is not JSON-serializable, IsADirectoryError for a
+        folder, shutil.SpecialFileError (an OSError) for a FIFO, socket or device, and other OSErrors if the
+        disk is full or the folder is not writable.
         """
         check_path(path)
         write(self, path, metadata, optimizer)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles and deep copies hold the store, and with it all layers that are in it: models that share
-        one still share it where they are pickled together.
+        """Pickles and deep copies hold the store with all of its layers, so models that share a store and are
+        pickled together still share it.
         """
         layers = {name: layer for layer, name in self.names.items() if not isinstance(layer, Model)}
         kept = {name: getattr(self, name) for name in ("name", "metadata", "feature_names", "unknown_fields")}
@@ -451,15 +461,15 @@ class Model(Layer):
         return summary(title, self.values, [self._value_names[value] for value in self.values])
 
     def _objective(self, loss: Losses, loss_weights: LossWeights) -> Objective:
-        """Planned once for each of the core's losses, as loops of one's own ask for it every step."""
+        """The objective of a loss. Plans for the core's losses are kept, as loops need one at every step."""
         if not isinstance(loss, (str, Loss)) or loss_weights is not None:
             return make_objective(self, loss, loss_weights)
         if (planned := self._objectives.get(loss)) is None:
-            while len(self._objectives) >= _MOST_PLANS:  # parameters of a loss may change with every step
+            while len(self._objectives) >= _MOST_PLANS:  # a loss's parameters may change at every step
                 self._objectives.pop(next(iter(self._objectives)), None)
             planned = self._objectives[loss] = make_objective(self, loss)
         return planned
 
     def feature_names_with(self, x: Any) -> FeatureNames:
-        """`feature_names`, and those of x for inputs that have none yet."""
+        """`feature_names`, completed by the column names of x for inputs without names."""
         return {**find_feature_names(x, self.input_names), **self.reader.feature_names}

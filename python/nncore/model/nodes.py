@@ -1,4 +1,4 @@
-"""What the layers and values of a model are called, and the nodes that the core has for them."""
+"""The names of a model's layers and values, and their nodes in the core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..graph import Layer, Value
 
 
 def all_layers(uses: Sequence[Layer]) -> list[Layer]:
-    """The layers that a model calls, those within nested models, and those whose parameters they read."""
+    """The layers that a model calls, those in nested models, and those whose parameters they read."""
     found = dict.fromkeys(inner for layer in uses for inner in (layer, *layer.names))
     found |= dict.fromkeys(source for layer in uses for source in layer.sources)
     return list(found)
@@ -19,9 +19,9 @@ def all_layers(uses: Sequence[Layer]) -> list[Layer]:
 def name_layers(uses: Sequence[Layer], known: Mapping[Layer, str]) -> dict[Layer, str]:
     """A name for every layer, in the order in which a new store holds their parameters.
 
-    That of a layer that the model calls (`uses`) is the known one, or the user's, or the place of its first
-    use; layers whose parameters those read follow. A layer within a nested model is called as that model
-    calls it, after the model's own name and a dot: "encoder.0".
+    A layer that the model calls (one of `uses`) gets its known name, the user's name, or the index of its
+    first use. Layers whose parameters those read follow. A layer in a nested model gets the nested model's
+    name, a dot, and its name in there: "encoder.0".
     """
     called = list(dict.fromkeys(uses))
     within = {layer for model in called for layer in model.names}
@@ -33,7 +33,7 @@ def name_layers(uses: Sequence[Layer], known: Mapping[Layer, str]) -> dict[Layer
     taken = TakenNames()
     for layer, name in wanted.items():
         if name is not None and name in taken and layer not in known:
-            raise ValueError(f"names of layers must differ within a model; got two named {name!r}")
+            raise ValueError(f"names of layers must be unique in a model; got two named {name!r}")
         taken.update(() if name is None else (name,))
     used: set[str] = set()
     names: dict[Layer, str] = {}
@@ -50,18 +50,18 @@ def name_layers(uses: Sequence[Layer], known: Mapping[Layer, str]) -> dict[Layer
 
 
 def top_names(layers: Mapping[str, Layer]) -> dict[Layer, str]:
-    """The names that a graph has for the layers that are not within nested models."""
+    """The graph's names for its layers, without those in nested models."""
     return {layer: name for name, layer in layers.items() if "." not in name}
 
 
 def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> dict[Value, str]:
-    """A name for every node: that of its layer, with a number from the second use on."""
+    """A name for every value: that of its layer, with a number from the second use on."""
     taken = TakenNames(layer_names.values())
     names: dict[Value, str] = {}
     for value in values:
         if value.layer is None and value.name is not None:
             if value.name in taken:
-                raise ValueError(f"names of inputs must be theirs alone; got {value.name!r} twice")
+                raise ValueError(f"names of inputs must be unique in a model; got {value.name!r} twice")
             names[value] = value.name
             taken.add(value.name)
     used: set[Layer] = set()
@@ -82,7 +82,7 @@ def name_values(values: Sequence[Value], layer_names: Mapping[Layer, str]) -> di
 def make_nodes(
     values: Sequence[Value], names: Mapping[Value, str], places: Mapping[Layer, tuple[int, int]]
 ) -> list[_core.Node]:
-    """The core's node of every value. `places` tells where each layer's parameters and state start."""
+    """The core's node for every value. `places` has the index of each layer's first parameter and state."""
     index = {value: i for i, value in enumerate(values)}
     nodes = []
     for value in values:

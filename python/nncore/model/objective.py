@@ -1,4 +1,4 @@
-"""Objectives: the losses of a model's outputs, planned by the core or computed by Python functions."""
+"""Objectives: the losses of a model's outputs, computed by the core or by Python functions."""
 
 from __future__ import annotations
 
@@ -30,59 +30,59 @@ Tick: TypeAlias = Callable[[int, float], object]
 
 
 class Planned(Protocol):
-    """What an objective asks of a model."""
+    """The interface that an objective needs of a model."""
 
     output_names: list[str]
     reader: Reader
 
     @property
     def network(self) -> _core.Network_float32:
-        """The graph at work on the store."""
+        """The core's network."""
 
     @property
     def store(self) -> ParameterStore:
-        """The parameters."""
+        """The store of its parameters."""
 
 
 class Objective(Protocol):
-    """What a training step makes small."""
+    """The quantity that training minimizes."""
 
     terms: list[Term]
     read: Callable[..., Samples]  # Reader.samples for the terms
 
     def loss(self, samples: Samples) -> float:
-        """The loss, nothing else."""
+        """The loss, without gradients."""
 
     def loss_and_gradients(
         self, x: Any, y: Any, sample_weight: Any, accumulate: bool, training: bool
     ) -> float:
-        """The loss of what the user gives; the store's gradients are filled or added to."""
+        """The loss of a user's batch. Sets the store's gradients, or adds to them with `accumulate`."""
 
     def train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float:
-        """One whole step on what the user gives; returns its loss."""
+        """Makes one step on a user's batch and returns its loss."""
 
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
-        """Steps over all samples, in the order given (None: as they are); returns the mean loss."""
+        """Makes steps over all samples, in the given order if any, and returns the mean loss."""
 
 
 def make_objective(model: Planned, loss: Losses, weights: LossWeights = None) -> Objective:
-    """The objective of one loss, or of one for each output, summed with weights.
+    """The objective of one loss, or of a weighted sum of one loss per output.
 
-    Several are a list, with None for outputs that have none, or a dict by output name.
-    Raises ValueError for losses that do not fit their outputs.
+    Several losses are a list (None: no loss for that output) or a dict by output name. Raises ValueError for
+    a loss that does not suit its output.
     """
     terms = _terms(model.output_names, loss, weights)
     if all(isinstance(term.loss, Loss) for term in terms):
         return PlannedObjective(model, terms)
     if any(isinstance(term.loss, Loss) for term in terms):
-        raise ValueError("losses must be all the library's or all Python functions; got a mix")
+        raise ValueError("losses must all be the library's or all be Python functions; got a mix")
     return PythonObjective(model, terms)
 
 
 class PlannedObjective(Objective):
-    """Losses of the core: a step, and a whole epoch, is one call without Python in between."""
+    """Losses of the core. A step or a whole epoch is one call, without Python in between."""
 
     def __init__(self, model: Planned, terms: list[Term]) -> None:
         self.terms, self.read = terms, partial(model.reader.samples, terms)
@@ -92,22 +92,22 @@ class PlannedObjective(Objective):
         self._stepping: tuple[Optimizer, Any] | None = None  # the optimizer of the last step, and its state
 
     def loss(self, samples: Samples) -> float:
-        """The loss, nothing else."""
+        """The loss, without gradients."""
         self._store.check_not_moved()
         return self._network.loss(self._plan, *samples)
 
     def loss_and_gradients(
         self, x: Any, y: Any, sample_weight: Any, accumulate: bool, training: bool
     ) -> float:
-        """The loss of what the user gives; the store's gradients are filled or added to."""
-        if self._store.moved:  # looked at here: loops come by, and a call takes 40 ns
+        """The loss of a user's batch. Sets the store's gradients, or adds to them with `accumulate`."""
+        if self._store.moved:  # checked here too: this runs in loops, and the call takes 40 ns
             self._store.check_not_moved()
         return self._network.loss_and_gradients(
             self._plan, x, y, sample_weight, accumulate, training, self.read
         )
 
     def train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float:
-        """One whole step on what the user gives; returns its loss."""
+        """Makes one step on a user's batch and returns its loss."""
         if self._store.moved:
             self._store.check_not_moved()
         if self._stepping is None or self._stepping[0] is not optimizer:
@@ -121,7 +121,7 @@ class PlannedObjective(Objective):
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
-        """Steps over all samples in one call."""
+        """Makes the steps of an epoch in one call and returns the mean loss."""
         self._store.check_not_moved()
         x, y, weight = samples
         state = optimizer.state(self._store)
@@ -134,14 +134,14 @@ class PlannedObjective(Objective):
 
 
 class PythonObjective(Objective):
-    """Losses that are functions loss(output, y) -> (value, gradient with respect to the output)."""
+    """Losses given as Python functions loss(output, y) -> (value, gradient with respect to the output)."""
 
     def __init__(self, model: Planned, terms: list[Term]) -> None:
         self.terms, self.read = terms, partial(model.reader.samples, terms)
         self._store, self._network = model.store, model.network
 
     def loss(self, samples: Samples) -> float:
-        """The loss of the predictions."""
+        """The loss of the predictions, without gradients."""
         self._store.check_not_moved()
         _refuse_weights(samples)
         self._network.check_inputs(samples.x)
@@ -150,7 +150,7 @@ class PythonObjective(Objective):
     def loss_and_gradients(
         self, x: Any, y: Any, sample_weight: Any, accumulate: bool, training: bool
     ) -> float:
-        """The loss of what the user gives; the store's gradients are filled or added to."""
+        """The loss of a user's batch. Sets the store's gradients, or adds to them with `accumulate`."""
         self._store.check_not_moved()
         samples = self.read(x, y, sample_weight)
         _refuse_weights(samples)
@@ -160,7 +160,7 @@ class PythonObjective(Objective):
         return value
 
     def train_step(self, x: Any, y: Any, sample_weight: Any, optimizer: Optimizer) -> float:
-        """One whole step on what the user gives; returns its loss."""
+        """Makes one step on a user's batch and returns its loss."""
         self._store.check_not_moved()
         samples = self.read(x, y, sample_weight)
         _refuse_weights(samples)
@@ -169,7 +169,7 @@ class PythonObjective(Objective):
     def train_epoch(
         self, samples: Samples, optimizer: Optimizer, batch_size: int, order: Order, tick: Tick
     ) -> float:
-        """A call for every step."""
+        """Makes the steps of an epoch, one call each, and returns the mean loss."""
         self._store.check_not_moved()
         _refuse_weights(samples)
         if order is None:
@@ -191,7 +191,7 @@ class PythonObjective(Objective):
         return self._network.train_step_with(evaluate, x, optimizer.core, state, rows, factors)
 
     def _evaluate(self, outputs: list[NDArray[Any]], y: Arrays) -> tuple[float, list[NDArray[Any]]]:
-        """The weighted sum of the terms and its gradient for every output, 0 where there is no loss."""
+        """The weighted sum of the terms, and its gradient for every output (0 for outputs without a loss)."""
         total = 0.0
         gradients = [np.zeros_like(output) for output in outputs]
         for term, target in zip(self.terms, y, strict=True):
@@ -203,12 +203,12 @@ class PythonObjective(Objective):
 
 
 def as_list(outputs: Any) -> list[NDArray[Any]]:
-    """What a network returns, which is the array itself where it has one output."""
+    """A network's outputs as a list. A network with one output returns the array itself."""
     return outputs if isinstance(outputs, list) else [outputs]
 
 
 def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-    """What a Python loss says of one output, checked."""
+    """The value and gradient that a Python loss returns for one output, after checks."""
     assert not isinstance(term.loss, Loss)
     answer = term.loss(output, target)
     if not isinstance(answer, tuple) or len(answer) != 2:
@@ -216,7 +216,7 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
             f"the loss of output {term.name!r} must return (value, gradient); got {type(answer).__name__}"
         )
     given = as_numbers(answer[1], f"the gradient that the loss of output {term.name!r} returns")
-    with np.errstate(over="ignore"):  # infinity is an error in a step, which names the row
+    with np.errstate(over="ignore"):  # the step raises for infinities, naming the row
         gradient = np.ascontiguousarray(given, dtype=output.dtype)
     if gradient.shape != output.shape:
         raise ValueError(
@@ -229,18 +229,18 @@ def _call(term: Term, output: NDArray[Any], target: NDArray[Any]) -> tuple[float
 def _refuse_weights(samples: Samples) -> None:
     if samples.sample_weight is not None:
         raise ValueError(
-            "sample_weight must be None with a Python loss, which weighs its samples itself; got weights"
+            "sample_weight must be None with a Python loss, which weights its samples itself; got weights"
         )
 
 
 def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Term]:
     given = _for_each_output(loss, names, "loss")
     for name, item in given.items():
-        if isinstance(item, Layer):  # which can be called as well
+        if isinstance(item, Layer):  # layers are callable too
             raise TypeError(f"loss must be a name, a Loss or a function; got {item} for output {name!r}")
     chosen = {name: as_loss(item) for name, item in given.items() if item is not None}
     if not chosen:
-        raise ValueError("loss must name one for an output at least; got none")
+        raise ValueError("loss must be given for at least one output; got none")
     scale = dict.fromkeys(names, 1.0)
     if weights is not None:
         for name, weight in _for_each_output(weights, names, "loss_weights").items():
@@ -251,10 +251,10 @@ def _terms(names: Sequence[str], loss: Losses, weights: LossWeights) -> list[Ter
 
 
 def _for_each_output(given: Any, names: Sequence[str], argument: str) -> dict[str, Any]:
-    """What is given for some outputs by name; a list of one is allowed where there is one output."""
+    """What is given for each output, by name. With one output, a list of one item is allowed."""
     if isinstance(given, Mapping):
         subset = [name for name in names if name in given]
-        each(given, subset if set(given) <= set(names) else names, argument)  # complains of unknown names
+        each(given, subset if set(given) <= set(names) else names, argument)  # raises for unknown names
         return dict(given)
     if len(names) == 1 and isinstance(given, (list, tuple)) and len(given) == 1:
         given = given[0]

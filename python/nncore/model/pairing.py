@@ -1,4 +1,4 @@
-"""Pairs of models: which arrays of one go with which of the other."""
+"""Pairs the arrays of two models, to copy or average them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Paired(Protocol):
-    """What is asked of the models of a pair."""
+    """The interface that pairing needs of a model."""
 
     segments: dict[str, int]
 
@@ -25,14 +25,14 @@ class Paired(Protocol):
 
     @property
     def store(self) -> ParameterStore:
-        """The parameters."""
+        """The store of its parameters."""
 
     def named_arrays(self) -> dict[str, NDArray[Any]]:
-        """The parameters and the state by name."""
+        """Its parameters and its state by name."""
 
 
 def paired_arrays(model: Paired, other: Paired) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """The model's arrays and the other's, by name, or in the order of the layers where names differ."""
+    """Pairs of the model's and the other's arrays: by name or, if the names differ, in layer order."""
     mine, theirs = model.named_arrays(), other.named_arrays()
     if len(mine) != len(theirs):
         raise ValueError(f"other must have {len(mine)} arrays; got {len(theirs)}")
@@ -45,7 +45,7 @@ def paired_arrays(model: Paired, other: Paired) -> list[tuple[NDArray[Any], NDAr
 
 
 def share_layout(model: Paired, other: Paired) -> bool:
-    """Whether both use all of their stores, of one layout: then the core can do it all at once."""
+    """Whether both use all of their stores in the same layout. The core can then process them in one call."""
     shapes, others = ([spec.shape for spec in pair.store.specs] for pair in (model, other))
     places = list(range(len(shapes)))
     use_all = list(model.segments.values()) == places == list(other.segments.values())
@@ -55,7 +55,7 @@ def share_layout(model: Paired, other: Paired) -> bool:
 
 @contextmanager
 def changing_beside(model: Paired, other: Paired) -> Iterator[None]:
-    """Nobody else uses the model's store, and nobody trains the other's."""
+    """While this holds, no other call uses the model's store and none trains the other's."""
     with ExitStack() as stack:
         stack.enter_context(model.store.core.changing())
         if other.store is not model.store:

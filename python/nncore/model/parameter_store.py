@@ -1,4 +1,4 @@
-"""Stores: the parameters that one or several models work on."""
+"""Parameter stores, each of which one or several models share."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 
 class Tenant(Protocol):
-    """What a store asks of the models that work on it."""
+    """The interface that a store needs of the models that use it."""
 
     def attach(self, store: ParameterStore) -> None:
-        """Plans the model's graph on a store that has all of its layers."""
+        """Plans the model's graph on a store that holds all of its layers."""
 
 
 class ParameterStore:
-    """The values and gradients of some layers, flat, and which layer each array belongs to.
+    """The parameters, gradients and state of some layers in flat arrays, and the place of each layer in them.
 
-    Models made from layers of one store share it: what one of them learns, all of them know. A model with
-    nested ones that have stores of their own has a new store, to which theirs move.
+    Models built from layers of one store share its values: training one changes all. A model that nests
+    models with stores of their own gets a new store, to which theirs move.
     """
 
     def __init__(self, layers: Mapping[str, Layer], dtype: np.dtype[Any], seed: int) -> None:
         self.dtype = dtype
         self.precision = PRECISIONS[dtype]
         self.names = {layer: name for name, layer in layers.items()}
-        self.places: dict[Layer, tuple[int, int]] = {}  # where each layer's parameters and state start
+        self.places: dict[Layer, tuple[int, int]] = {}  # the index of each layer's first parameter and state
         self.specs: list[ParameterSpec] = []  # of the segments, in the order of the flat arrays
-        self.tenants: WeakSet[Tenant] = WeakSet()
-        self.moved = False  # whether its layers have another store now
+        self.tenants: WeakSet[Tenant] = WeakSet()  # the models that use it
+        self.moved = False  # whether its layers moved to another store
         self._state_specs: list[ParameterSpec] = []
         names: list[str] = []
         state_names: list[str] = []
@@ -66,7 +66,7 @@ class ParameterStore:
     def _make_core(
         self, names: Sequence[str], state_names: Sequence[str], trainable: Sequence[bool]
     ) -> _core.Parameters_float32:
-        """The core's store of the segments of those names, and of `specs` and `_state_specs`."""
+        """The core's store, with the given names and the specs of `specs` and `_state_specs`."""
         segments = map(_segment, names, self.specs, trainable)
         state = (
             _segment(name, spec, False) for name, spec in zip(state_names, self._state_specs, strict=True)
@@ -74,28 +74,28 @@ class ParameterStore:
         return self.precision.parameters(list(segments), list(state))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickles and deep copies: what the core's store is made of, and its numbers but the gradients.
+        """For pickles and deep copies: the core's store as plain objects, without the gradients. Raises
         RuntimeError while another call trains.
         """
         core = self.core
         with core.copying():
             segments = core.segments
-            made_of = {
+            arguments = {
                 "names": [segment.name for segment in segments],
                 "state_names": [segment.name for segment in core.state_segments],
                 "trainable": [segment.trainable for segment in segments],
             }
             multipliers = [(one.learning_rate_multiplier, one.weight_decay_multiplier) for one in segments]
             numbers = core.values.copy(), core.state.copy(), core.seed, core.random_step
-        left_out = ("core", "precision", "tenants", "_starts")
-        others = {name: value for name, value in vars(self).items() if name not in left_out}
-        return {**others, "core": (made_of, multipliers, numbers)}
+        excluded = ("core", "precision", "tenants", "_starts")
+        others = {name: value for name, value in vars(self).items() if name not in excluded}
+        return {**others, "core": (arguments, multipliers, numbers)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        made_of, multipliers, (values, own_state, seed, random_step) = state.pop("core")
+        arguments, multipliers, (values, own_state, seed, random_step) = state.pop("core")
         vars(self).update(state)
         self.precision, self.tenants, self._starts = PRECISIONS[self.dtype], WeakSet(), _starts(self.specs)
-        self.core = self._make_core(**made_of)
+        self.core = self._make_core(**arguments)
         for place, (rate, decay) in enumerate(multipliers):
             self.core.set_learning_rate_multiplier(place, rate)
             self.core.set_weight_decay_multiplier(place, decay)
@@ -104,7 +104,7 @@ class ParameterStore:
 
     @property
     def seed(self) -> int:
-        """What its parameters were drawn from, and dropout draws from."""
+        """The seed from which the parameters were drawn and dropout draws."""
         return self.core.seed
 
     @seed.setter
@@ -112,28 +112,28 @@ class ParameterStore:
         self.core.seed = seed
 
     def bind(self) -> None:
-        """Tells the layers that their parameters are here, once the model is known to be right."""
+        """Binds the layers to this store, once the model is known to be valid."""
         for layer in self.names:
             layer.bind(self)
 
     def check_not_moved(self) -> None:
-        """RuntimeError where training on this store would change nothing that a model sees."""
+        """Raises RuntimeError if the layers have moved: training this store would change no model."""
         if self.moved:
             raise RuntimeError(
-                "the model's parameters moved to the store of a larger model when it became a part of that; "
-                "make a new Trainer for it"
+                "the model's parameters moved to the store of a larger model that now contains it; "
+                "create a new Trainer for it"
             )
 
     def changing(self) -> AbstractContextManager[Any]:
-        """For `with`: RuntimeError if another call uses the store."""
+        """A context for changes. Raises RuntimeError if another call uses the store."""
         return self.core.changing()
 
     def segment(self, layer: Layer, key: str) -> int:
-        """The index of one array of a layer."""
+        """The index of one of a layer's arrays of parameters."""
         return self.places[layer][0] + list(layer.parameter_specs()).index(key)
 
     def segments_of(self, names: Mapping[Layer, str]) -> dict[str, int]:
-        """The indices of all arrays of some layers, by names such as "0.weight", layer by layer."""
+        """The indices of the parameters of some layers, by names such as "0.weight", layer by layer."""
         return {
             f"{name}.{key}": self.segment(layer, key)
             for layer, name in names.items()
@@ -156,13 +156,13 @@ class ParameterStore:
         return self.core.gradient(index) if gradient else self.core.value(index)
 
     def trainable_changes(self, layer: Layer, trainable: bool) -> list[_core._Change]:
-        """What tells whether optimizers change the arrays of a layer."""
+        """The changes, for `_core.call_together`, that make a layer's arrays trainable or freeze them."""
         first = self.places[layer][0]
         places = range(first, first + len(layer.parameter_specs()))
         return [partial(self.core.set_trainable, place, trainable) for place in places]
 
     def split(self, flat: NDArray[Any], segments: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-        """Views of some segments in any array laid out like `values`, by name, in their shapes."""
+        """Splits a flat array in the layout of `values` into views of some segments, by name."""
         starts = self._starts
         return {
             name: _shaped(flat[starts[index] : starts[index + 1]], self.specs[index])
@@ -175,8 +175,8 @@ class ParameterStore:
         segments: Mapping[str, int],
         names: Mapping[Layer, str] = MappingProxyType({}),
     ) -> None:
-        """Takes over the parameters of some segments and the state of the layers in `names`: all or, where
-        Ctrl-C comes between, none.
+        """Sets the parameters of some segments and the state of the layers in `names`: all or, on Ctrl-C,
+        none.
         """
         flat, state = self.core.values.copy(), self.core.state.copy()
         for name, view in self.split(flat, segments).items():
@@ -192,8 +192,9 @@ class ParameterStore:
 
 
 class Place:
-    """A store for a model that is being built, and the stores that move into it. Until the model is known to
-    be right, and calls `settle`, all layers stay where they were.
+    """The store of a model that is being built, and the stores that move into it.
+
+    Layers stay in their old stores until the model is known to be valid and calls `settle`.
     """
 
     def __init__(
@@ -212,7 +213,7 @@ class Place:
                         view[...] = state[key]
 
     def settle(self) -> None:
-        """Tells the layers, and the models of the stores that move."""
+        """Moves the layers, and the models of the old stores, to the new store."""
         if self._is_new:
             self.store.bind()
         for old in self._moving:
@@ -224,10 +225,10 @@ class Place:
 def find_place(
     names: Mapping[Layer, str], nested: Iterable[Layer], dtype: DTypeLike | None, seed: int | None
 ) -> Place:
-    """The store that a model's layers have, or a new one, into which those of `nested` models move.
+    """The store that a model's layers share, or a new one, to which the stores of `nested` layers move.
 
-    ValueError for another dtype or seed than the parameters have, and where layers that no nested model has
-    belong to several stores.
+    Raises ValueError if dtype or seed differ from those of existing parameters, or if layers that no nested
+    model has belong to several stores.
     """
     stores = _stores_of(names)
     old = [store for store in stores if store is not None]
@@ -235,11 +236,11 @@ def find_place(
         own = as_dtype(old[0].dtype if dtype is None else dtype)
         for store in old:
             if own != store.dtype:
-                raise ValueError(f"dtype must be {store.dtype}, that of the layers' store; got {own}")
+                raise ValueError(f"dtype must be {store.dtype}, like the layers' store; got {own}")
     if len(stores) == 1 and old:
         if seed is not None and as_seed(seed) != old[0].seed:
             raise ValueError(
-                f"seed must be {old[0].seed}, from which the layers' parameters come; got {as_seed(seed)}"
+                f"seed must be {old[0].seed}, like that of the layers' store; got {as_seed(seed)}"
             )
         return Place(old[0], is_new=False)
     holders = {name: layer for layer, name in names.items() if layer.has_arrays}
@@ -250,12 +251,12 @@ def find_place(
             f"{layer!r} ({'new' if layer.store is None else 'in use'})" for layer in holders.values()
         )
         raise ValueError(
-            f"layers must share one store of parameters; got {which}. Build the largest model first, the one "
-            "that holds all of these layers; smaller models of its layers then share its parameters"
+            f"layers must share one store of parameters; got {which}. First build the largest model, which "
+            "holds all of these layers; smaller models of its layers then share its parameters"
         )
     moving = set(holders.values())
     taken = TakenNames(holders)
-    for store in old:  # layers that only other models of those stores have
+    for store in old:  # layers that only other models of those stores use
         for layer, name in store.names.items():
             if layer not in moving:
                 free = taken.free(name)
@@ -266,7 +267,7 @@ def find_place(
 
 
 def shared_store(layers: Iterable[Layer]) -> ParameterStore | None:
-    """The one store of all layers that have parameters; None where there are none, or several."""
+    """The store that all layers with parameters share. None if there is no store, or more than one."""
     stores = _stores_of(layers)
     return stores[0] if len(stores) == 1 else None
 
@@ -274,7 +275,7 @@ def shared_store(layers: Iterable[Layer]) -> ParameterStore | None:
 def moved_array(
     precision: Precision, mine: NDArray[Any], theirs: NDArray[Any], fraction: float
 ) -> NDArray[Any]:
-    """mine + fraction (theirs - mine), with the core's arithmetic and therefore its bits."""
+    """mine + fraction (theirs - mine), computed by the core, for the same bits everywhere."""
     ours, other = (precision.parameters([_core.Segment("all", mine.shape)]) for _ in range(2))
     ours.value(0)[...], other.value(0)[...] = mine, theirs
     ours.soft_update(other, fraction)
@@ -282,18 +283,18 @@ def moved_array(
 
 
 def _stores_of(layers: Iterable[Layer]) -> list[ParameterStore | None]:
-    """The stores of the layers that have parameters, each once; None is that of new ones."""
+    """The distinct stores of the layers with parameters or state. None stands for new layers."""
     found = dict.fromkeys(layer.store for layer in layers if layer.has_arrays)
     return cast("list[ParameterStore | None]", list(found))
 
 
 def _starts(specs: Iterable[ParameterSpec]) -> list[int]:
-    """Where each array starts in the flat one, and where the last one ends."""
+    """The start of each array in the flat one, and the end of the last."""
     return list(itertools.accumulate((math.prod(spec.shape) for spec in specs), initial=0))
 
 
 def _shaped(piece: NDArray[Any], spec: ParameterSpec) -> NDArray[Any]:
-    """A piece of a flat array as the core reads it: the outputs of one input lie together."""
+    """A piece of a flat array in its shape. By columns, the weights of one input are contiguous."""
     if spec.layout == "rows" or len(spec.shape) < 2:
         return piece.reshape(spec.shape)
     *groups, rows, columns = spec.shape

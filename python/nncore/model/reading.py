@@ -1,4 +1,4 @@
-"""What the calls of a model are given, made into the arrays that the core takes."""
+"""Converts the arguments of a model's methods to arrays for the core."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Term(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Arrays for the core: one for each input, one for each term, and weights (B,): None, one array for all
-    terms, or a list of one for each.
+    """Samples as arrays for the core: one array for each input, one for each term, and the sample weights.
+
+    Weights (B,) are one array for all terms, a list of one for each term, or None.
     """
 
     x: Arrays
@@ -37,17 +38,21 @@ class Samples(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self.x[0])
 
     @property
     def counted_rows(self) -> int:
-        """How many of them take part."""
+        """The number of samples with a nonzero weight in some term (see `counted`)."""
         counted = self.counted()
         return self.rows if counted is None else int(np.count_nonzero(counted))
 
     def counted(self, term: int | None = None) -> NDArray[np.bool_] | None:
-        """Which samples take part in a term, or in any: (B,). None: all do, or by mistake none in any."""
+        """A mask (B,) of the samples with a nonzero weight in a term, or in any term if `term` is None.
+
+        None if all samples have one. Also None if no sample has one in any term, which is an error that the
+        core reports.
+        """
         given = self.sample_weight
         if given is None:
             return None
@@ -59,9 +64,9 @@ class Samples(NamedTuple):
 
 
 class Reader:
-    """Makes arrays of lists, tables and dicts, and says what is wrong with what is none of these.
+    """Converts lists, tables and dicts to arrays, with helpful errors for anything else.
 
-    The core calls it for what it does not take as it is.
+    The core calls it for arguments that it cannot read directly.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class Reader:
     def inputs(
         self, x: Any, argument: str = "x", feature_names: FeatureNames | None = None
     ) -> list[NDArray[Any]]:
-        """A table for each input; `feature_names` are the model's own where None."""
+        """An array for each input. `feature_names` default to the model's own."""
         return [table.present() for table in self._tables(x, argument, feature_names)]
 
     def grad_outputs(self, given: Any) -> list[NDArray[Any]]:
@@ -98,13 +103,13 @@ class Reader:
         prefix: str = "",
         feature_names: FeatureNames | None = None,
     ) -> Samples:
-        """A batch, or all data, for the terms of an objective; `prefix` names it in messages."""
+        """A batch, or a whole data set, for the terms of an objective. Messages put `prefix` before names."""
         tables = self._tables(x, f"{prefix}x", feature_names)
         rows = len(tables[0].array)
         names = [term.name for term in terms]
         targets = as_targets(y, names, rows, f"{prefix}y")
         weights = as_sample_weights(sample_weight, names, rows, f"{prefix}sample_weight")
-        # A sample of weight 0 takes no part, whatever it lacks.
+        # Samples of weight 0 are skipped, so they may have missing values.
         read = Samples([table.array for table in tables], [target.array for target in targets], weights)
         counted = read.counted()
         y_arrays = [target.present(read.counted(place)) for place, target in enumerate(targets)]
@@ -114,7 +119,7 @@ class Reader:
         return Samples([table.present(counted) for table in tables], y_arrays, weights)
 
     def _tables(self, x: Any, argument: str, feature_names: FeatureNames | None) -> list[Table]:
-        """What is missing in an input of floats is NaN."""
+        """The tables of all inputs, with NaN for missing values in inputs that are not of integers."""
         known = self.feature_names if feature_names is None else feature_names
         tables = as_inputs(x, self._input_names, self._input_widths, known, argument)
         pairs = zip(tables, self._integer_inputs, strict=True)

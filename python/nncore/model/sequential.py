@@ -1,4 +1,4 @@
-"""Sequential: the model that is a line of layers; and mlp, a line of dense ones."""
+"""Sequential, a model of layers in a row, and mlp, which builds one of dense layers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Sequential(Model):
-    """The model that is a line: each layer reads the one before. Takes layers, or one list of them.
+    """A model of layers in a row, each reading the output of the one before. Takes layers or a list of them.
 
-    Its layers are numbered from 0, as those of torch.nn.Sequential are. A slice is a Sequential that shares
-    this one's parameters. `in_features` is the width of x, where no layer tells. `dtype`, `seed` and `name`
-    are as for Model. Raises ValueError for no layers, and where nothing tells the number of input features.
+    Layers are numbered from 0, as in torch.nn.Sequential. A slice is a Sequential that shares this one's
+    parameters. `in_features` is the width of x; it is needed only if no layer fixes it. `dtype`, `seed` and
+    `name` are as for Model. Raises ValueError without layers, or if the number of input features is unknown.
 
     >>> import nncore as nc
     >>> model = nc.Sequential(nc.Dense(4, 3), nc.ReLU(), nc.Dense(3, 2), nc.Softmax(), seed=0)
@@ -51,7 +51,7 @@ class Sequential(Model):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be layers such as nc.Dense(2, 3); got {described(layer)}")
         if not line:
-            raise ValueError("layers must be one layer or more; got none")
+            raise ValueError("layers must be at least one layer; got none")
         width = _first_width(line) if in_features is None else check_size(in_features, "in_features")
         x = value = Input(width)
         for layer in line:
@@ -60,7 +60,7 @@ class Sequential(Model):
 
     @classmethod
     def from_graph(cls, graph: Graph, layers: Mapping[str, Layer], **arguments: Any) -> Sequential:
-        """The line of the layers that the nodes of a graph name."""
+        """The Sequential of the layers that the nodes of a graph name."""
         line = [layers[node["layer"]] for node in graph["nodes"] if "layer" in node]
         features = [node["features"] for node in graph["nodes"] if "input" in node]
         return Sequential(line, in_features=features[0], _names=top_names(layers), **arguments)
@@ -72,7 +72,7 @@ class Sequential(Model):
     def __getitem__(self, which: slice) -> Sequential: ...
 
     def __getitem__(self, which: int | str | slice) -> Layer | Sequential:
-        """A layer by place or name, or some of them as a Sequential that shares their parameters."""
+        """A layer by index or name, or a slice as a Sequential that shares its layers' parameters."""
         if isinstance(which, slice):
             return Sequential(self.layers[which], _names=self.names)
         return super().__getitem__(which)
@@ -87,8 +87,10 @@ def mlp(
     dtype: DTypeLike | None = None,
     seed: int | None = None,
 ) -> Sequential:
-    """A multilayer perceptron: Dense layers from each size to the next, `activation` between them and
-    `output` at the end ("identity" adds none). Raises ValueError for fewer than two sizes.
+    """A multilayer perceptron: a Sequential of Dense layers from each size to the next.
+
+    `activation` is put between them and `output` at the end; "identity" adds no layer. Raises ValueError for
+    fewer than two sizes.
 
     >>> import nncore as nc
     >>> nc.mlp([4, 8, 3], activation="tanh", output="softmax").layers
@@ -96,7 +98,7 @@ def mlp(
     """
     sizes = [check_size(size, "sizes") for size in check_list(sizes, "sizes", "integers")]
     if len(sizes) < 2:
-        raise ValueError(f"sizes must be an input and an output size at least; got {sizes}")
+        raise ValueError(f"sizes must have at least an input and an output size; got {sizes}")
     between, last = entry("activation", activation, ACTIVATIONS), entry("output", output, ACTIVATIONS)
     layers: list[Layer] = []
     for place, (in_features, out_features) in enumerate(pairwise(sizes), start=2):
@@ -108,12 +110,12 @@ def mlp(
 
 
 def _first_width(layers: Sequence[Layer]) -> int:
-    """The number of features that a line of layers reads: that of the first layer that knows its own."""
+    """The number of input features: that of the first layer that fixes its own."""
     for layer in layers:
         if layer.in_features is not None:
             return layer.in_features
     line = ", ".join(type(layer).__name__ for layer in layers)
     raise ValueError(
-        f"layers must be such that one tells the number of input features; got {line}: pass in_features=..., "
+        f"layers must include one that fixes the number of input features; got {line}: pass in_features=... "
         "or build nc.Model(nc.Input(features), ...)"
     )

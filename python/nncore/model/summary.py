@@ -1,4 +1,4 @@
-"""What print(model) shows: a row for every layer, and the sums."""
+"""The table that print(model) shows: a row for every input and layer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from ..graph import Layer, Value
 
-_MOST_NAMES = 8  # of the values that one reads
+_MOST_NAMES = 8  # that a row shows of the values that a layer reads
 
 
 def summary(title: str, values: Sequence[Value], value_names: Sequence[str]) -> str:
-    """A table of a model's values, in order, with their shapes and parameter counts."""
+    """A table of a model's values in order, with their shapes and parameter counts, below a title."""
     rows = [("name", "layer", "reads", "output", "parameters")]
     names = dict(zip(values, value_names, strict=True))
     counted: set[Layer] = set()
@@ -30,7 +30,7 @@ def summary(title: str, values: Sequence[Value], value_names: Sequence[str]) -> 
 
 
 def _some(names: list[str]) -> str:
-    """The names, or the first of many: all rows are as wide as the widest."""
+    """The names, or only the first few: one long row would widen all rows."""
     if len(names) <= _MOST_NAMES:
         return ", ".join(names)
     return f"{', '.join(names[:_MOST_NAMES])}, ... ({len(names)})"

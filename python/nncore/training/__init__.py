@@ -1,4 +1,4 @@
-"""Training: the Trainer, what it remembers, and what happens between its epochs."""
+"""Training: the Trainer, its history and its callbacks."""
 
 from .callbacks import Callback, Checkpoint, EarlyStopping
 from .history import History

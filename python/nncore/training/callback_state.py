@@ -1,7 +1,7 @@
-"""What callbacks know: noticed where it changes, and packed for files.
+"""The state of callbacks: detects changes to it, and packs it for files.
 
-A file has JSON and arrays. What `Callback.state` gives is packed into both, so that lists, tuples, dicts,
-numbers that are not finite and arrays come back as what they were.
+A file holds JSON and arrays. The result of `Callback.state` is packed into both, so that lists, tuples,
+dicts, non-finite numbers and arrays come back with their types.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from .history import History
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Prints: TypeAlias = Mapping[str, bytes]
+Fingerprints: TypeAlias = Mapping[str, bytes]
 
-_WHOLE_ARRAY = 65536  # elements; of larger arrays, every so many are looked at
-_OUTSIDE = (FunctionType, BuiltinFunctionType, ModuleType, type, Layer, Optimizer, History)
+_MOST_ELEMENTS = 65536  # of an array to fingerprint; larger ones are sampled at a fixed stride
+_EXTERNAL = (FunctionType, BuiltinFunctionType, ModuleType, type, Layer, Optimizer, History)
 
 
 class SavedCallback(NamedTuple):
-    """A callback in a fit that a checkpoint was written in."""
+    """A callback as a checkpoint holds it, if the checkpoint was written during a fit."""
 
-    called: bool  # whether it knew of the last epoch
-    stopped: bool  # whether it ended the fit after that
-    state: Any  # what its state() gave; None where it has none
-    changed: Sequence[str]  # its attributes that changed, where it has no state()
+    called: bool  # whether its on_epoch_end was called for the last epoch
+    stopped: bool  # whether it then stopped the fit
+    state: Any  # the result of its state(), or None if it has none
+    changed: Sequence[str]  # the attributes that changed and that state() does not cover
 
 
-#: The callbacks of a fit, by their keys.
+#: The callbacks of a fit by key.
 SavedCallbacks: TypeAlias = Mapping[str, SavedCallback]
 
 
 def keyed(callbacks: Iterable[Callback]) -> dict[str, Callback]:
-    """Callbacks by class and number among those of the class: "EarlyStopping.0"."""
+    """Callbacks by key, which is the class and a number within the class: "EarlyStopping.0"."""
     keys: dict[str, Callback] = {}
     counts: Counter[str] = Counter()
     for callback in callbacks:
@@ -53,58 +53,59 @@ def keyed(callbacks: Iterable[Callback]) -> dict[str, Callback]:
     return keys
 
 
-# Which callbacks change ---------------------------------------------------------------------------------
+# Detecting changes --------------------------------------------------------------------------------------
 
 
 def check_pairs(callbacks: Iterable[Callback]) -> None:
-    """TypeError for a class that has one of `state` and `load_state` only."""
+    """Raises TypeError for a class with only one of `state` and `load_state`."""
     for callback in callbacks:
         kind = type(callback)
         has = [name for name in ("state", "load_state") if getattr(kind, name) is not getattr(Callback, name)]
         if len(has) == 1:
             raise TypeError(
                 f"callbacks must have both state() and load_state(), or neither; got {kind.__name__}, which "
-                f"has {has[0]}() alone"
+                f"has only {has[0]}()"
             )
 
 
 def has_state(callback: Callback) -> bool:
-    """Whether its class says what it keeps."""
+    """Whether its class overrides `state`."""
     return type(callback).state is not Callback.state
 
 
-def prints(callback: Callback, trainer: object) -> Prints:
-    """A fingerprint of each attribute that its `state` does not cover, as far as it can be looked at.
+def fingerprints(callback: Callback, trainer: object) -> Fingerprints:
+    """A fingerprint of each attribute that its `state` does not cover.
 
-    A class that says what it keeps is believed; one that inherits that from the library's is looked at.
+    A user's class that overrides `state` is trusted to cover all attributes. A subclass of one of the
+    library's callbacks inherits a `state` that covers only the library's own attributes.
     """
-    outside = (*_OUTSIDE, type(trainer))
+    external = (*_EXTERNAL, type(trainer))
     kind = type(callback)
     definer: type[Callback] = next(base for base in kind.__mro__ if "state" in vars(base))
     covered = definer.own_attributes
     if definer is not Callback and (definer is kind or not covered):
         return {}
     found = object.__getstate__(callback)
-    parts = found if isinstance(found, tuple) else (found,)  # with those of __slots__
+    parts = found if isinstance(found, tuple) else (found,)  # a tuple includes __slots__
     attributes = {name: value for part in parts if part for name, value in part.items()}
-    return {name: _fingerprint(value, outside) for name, value in attributes.items() if name not in covered}
+    return {name: _fingerprint(value, external) for name, value in attributes.items() if name not in covered}
 
 
-def _fingerprint(value: object, outside: tuple[type, ...]) -> bytes:
-    """Equal for what did not change; for what cannot be pickled, always the same."""
+def _fingerprint(value: object, external: tuple[type, ...]) -> bytes:
+    """A hash of a value's pickle. Values that cannot be pickled all have the same one."""
     digest = _Digest()
     try:
-        _Fingerprinter(digest, outside).dump(value)
-    except Exception:  # locks, open files, ...: whatever a class raises that cannot be pickled
+        _Fingerprinter(digest, external).dump(value)
+    except Exception:  # classes that cannot be pickled, such as locks and open files, may raise anything
         return b""
     return digest.sha.digest()
 
 
 class _Digest:
-    """A file that is only hashed."""
+    """A file object that only hashes what is written."""
 
     def __init__(self) -> None:
-        from hashlib import sha256  # takes 5 ms to import, and `import nncore` is to be quick
+        from hashlib import sha256  # takes 5 ms to import, which would slow `import nncore`
 
         self.sha = sha256()
 
@@ -114,25 +115,27 @@ class _Digest:
 
 
 class _Fingerprinter(pickle.Pickler):
-    """Pickles what is a callback's own; other things, such as the trainer's model, are only named."""
+    """Pickles a callback's own values. Objects such as the trainer's model are only identified."""
 
-    def __init__(self, file: _Digest, outside: tuple[type, ...]) -> None:
+    def __init__(self, file: _Digest, external: tuple[type, ...]) -> None:
         super().__init__(file, protocol=5)
-        self._outside = outside
+        self._external = external
 
     def persistent_id(self, value: Any) -> object:
-        if isinstance(value, np.ndarray) and value.size > _WHOLE_ARRAY:
-            sample = value.flat[:: value.size // _WHOLE_ARRAY]
+        if isinstance(value, np.ndarray) and value.size > _MOST_ELEMENTS:
+            sample = value.flat[:: value.size // _MOST_ELEMENTS]
             return "array", value.shape, value.dtype.str, sample.tobytes()
-        return ("object", id(value)) if isinstance(value, self._outside) else None
+        return ("object", id(value)) if isinstance(value, self._external) else None
 
 
 # Packing ------------------------------------------------------------------------------------------------
 
 
 def pack(value: Any, arrays: list[NDArray[Any]], what: str) -> Any:
-    """What JSON can hold in place of a value, and the arrays that go with it; TypeError, naming `what`, for
-    anything that is no number, string, None, list, tuple, dict or array.
+    """Converts a value for JSON and appends its arrays to `arrays`.
+
+    Raises TypeError, with `what` as the subject, for anything but numbers, strings, None, lists, tuples,
+    dicts and arrays.
     """
     if value is None or type(value) in (bool, int, str):
         return value
@@ -150,13 +153,13 @@ def pack(value: Any, arrays: list[NDArray[Any]], what: str) -> Any:
     if type(value) is dict:
         return {"dict": [[pack(one, arrays, what) for one in pair] for pair in value.items()]}
     raise TypeError(
-        f"{what} must be made of numbers, strings, None, lists, tuples, dicts and arrays; "
+        f"{what} must consist of numbers, strings, None, lists, tuples, dicts and arrays; "
         f"got {type(value).__name__}"
     )
 
 
 def unpack(packed: Any, arrays: Mapping[int, NDArray[Any]]) -> Any:
-    """What was packed; the arrays are copies. Raises what a wrong type or key raises for anything else."""
+    """The value that was packed, with copies of the arrays. Malformed input raises various exceptions."""
     if isinstance(packed, list):
         return [unpack(one, arrays) for one in packed]
     if not isinstance(packed, dict):

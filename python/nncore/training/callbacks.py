@@ -1,4 +1,4 @@
-"""Callbacks: what happens between the epochs of a fit."""
+"""Callbacks, which act between the epochs of a fit."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Logs: TypeAlias = Mapping[str, float]
 
 
 class Fitting(Protocol):
-    """What the callbacks here ask of a trainer."""
+    """The interface that the callbacks here need of a trainer."""
 
     model: Model
     history: History
 
     @property
     def steps(self) -> int:
-        """How many were made with the optimizer."""
+        """The number of steps made with the optimizer."""
 
     def say(self, text: str) -> None:
-        """Shows a line with the fit's progress."""
+        """Shows a line of text with the fit's progress."""
 
     def stop(self) -> None:
         """Ends the fit after this epoch."""
@@ -38,9 +38,11 @@ class Fitting(Protocol):
 
 
 class Callback:
-    """Override what is needed. `logs` are the columns of the epoch, as the history has them; at the beginning
-    they are those that every epoch will report, still NaN. `trainer` is the nc.Trainer, as which a subclass
-    may declare it; `trainer.stop()` ends the fit.
+    """Base class of callbacks. Override the methods that you need.
+
+    `trainer` is the nc.Trainer; a subclass may annotate it so. `trainer.stop()` ends the fit. `logs` is a
+    dict of the epoch's columns, as in the history. Before the first epoch it has the columns that every epoch
+    will report, with NaN as values.
 
     >>> import nncore as nc
     >>> class Halve(nc.Callback):
@@ -52,34 +54,36 @@ class Callback:
     0.025
     """
 
-    own_attributes: ClassVar[frozenset[str]] = frozenset()  # that a class of the library keeps in `state`
+    own_attributes: ClassVar[frozenset[str]] = frozenset()  # attributes covered by a library class's `state`
 
     def on_fit_begin(self, trainer: Any, logs: Logs) -> None:
-        """Before the first epoch."""
+        """Called before the first epoch."""
 
     def on_epoch_end(self, trainer: Any, logs: Logs) -> None:
-        """After an epoch, when the history has it."""
+        """Called after each epoch, once the history includes it."""
 
     def on_fit_end(self, trainer: Any, logs: Logs) -> None:
-        """After the fit, however it ends: by its last epoch, `trainer.stop()`, an error or Ctrl-C."""
+        """Called after the fit, whether it ends with its last epoch, `trainer.stop()`, an error or Ctrl-C."""
 
     def state(self) -> Mapping[str, Any]:
-        """What a checkpoint keeps for a fit that goes on from it: a dict of numbers, strings, None, lists,
-        tuples, dicts and NumPy arrays of numbers.
+        """Returns what a checkpoint keeps of the callback, so that a fit can resume from it.
 
-        A callback that changes during a fit needs this and `load_state`. Without them, a fit that goes on
-        with it is a ValueError that names it. A callback that calls `trainer.save` changes before.
+        It is a dict of numbers, strings, None, lists, tuples, dicts and NumPy arrays of numbers. A callback
+        that changes during a fit needs `state` and `load_state`; without them, resuming a fit with it raises
+        ValueError. A callback that calls `trainer.save` must update itself before the call.
         """
         return {}
 
     def load_state(self, state: Any) -> None:
-        """Takes over what `state` gave: after on_fit_begin, where the fit goes on from a checkpoint that was
-        written during a fit. Callbacks of one class are paired in their order.
+        """Restores what `state` returned.
+
+        It is called after `on_fit_begin` in a fit that resumes another one from a checkpoint. Callbacks of
+        the same class are matched in their order.
         """
 
 
 class Best:
-    """The best value of one column so far, and whether a new one beats it."""
+    """Tracks the best value of one column of the history."""
 
     def __init__(self, monitor: str, mode: Literal["auto", "min", "max"]) -> None:
         entry("mode", mode, dict.fromkeys(("auto", "min", "max")))
@@ -90,11 +94,13 @@ class Best:
         self.monitor, self._mode = monitor, mode
         self._sign = 1.0 if mode == "min" else -1.0
         self.value = math.nan
-        self._life: object | None = None  # of the history that the value is from
+        self._life: object | None = None  # identifies the history that the value is from
 
     def begin(self, trainer: Fitting, logs: Logs) -> bool:
-        """Whether this fit adds to a history that was seen before. ValueError where no such column will be
-        reported, or its name does not tell which of its values are better.
+        """Prepares for a fit. Returns whether it continues the history of the previous fit.
+
+        Raises ValueError if the fit will not report the column, or if `mode` is "auto" and the column's name
+        does not say which values are better.
         """
         if self.monitor not in logs:
             has_validation = any(column.startswith("val_") for column in logs)
@@ -106,16 +112,16 @@ class Best:
             raise unknown_name("monitor", self.monitor, logs)
         if self._mode == "auto":
             raise ValueError(
-                f"mode must be 'min' or 'max' for {self.monitor!r}, whose better values no name tells; "
-                "got 'auto'"
+                f"mode must be 'min' or 'max' for {self.monitor!r}, as its name does not say which values "
+                "are better; got 'auto'"
             )
-        goes_on = self._life is trainer.history.life
-        if not goes_on:
+        continues = self._life is trainer.history.life
+        if not continues:
             self.value, self._life = math.nan, trainer.history.life
-        return goes_on
+        return continues
 
     def improves(self, logs: Logs) -> bool:
-        """Whether this epoch is the best so far; NaN never is."""
+        """Whether this epoch is the best so far. If so, keeps its value. NaN is never the best."""
         value = logs.get(self.monitor, math.nan)
         better = not math.isnan(value) and not self._sign * value >= self._sign * self.value
         if better:
@@ -123,31 +129,33 @@ class Best:
         return better
 
     def state(self) -> dict[str, Any]:
-        """The value, and what it is the best of."""
+        """The value, and the column and mode that it belongs to."""
         return {"monitor": self.monitor, "sign": self._sign, "value": self.value}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes over a value; ValueError for that of another column."""
+        """Restores the value. Raises ValueError if it belongs to another column or mode."""
         if (state["monitor"], state["sign"]) != (self.monitor, self._sign):
             raise ValueError(
-                f"monitor and mode must be {state['monitor']!r} and {_mode(state['sign'])!r}, as in the fit "
-                f"that goes on; got {self.monitor!r} and {_mode(self._sign)!r}. Callbacks of one class must "
-                "stand in the order that they had"
+                f"monitor and mode must be {state['monitor']!r} and {_mode(state['sign'])!r}, as in the "
+                f"resumed fit; got {self.monitor!r} and {_mode(self._sign)!r}. Callbacks of the same class "
+                "must keep their order"
             )
         self.value = float(state["value"])
 
 
 class EarlyStopping(Callback):
-    """Ends a fit after `patience` epochs without a better value of `monitor`, a column of the history, and
-    by default goes back to the best parameters when the fit ends, by an error or Ctrl-C too (the optimizer's
-    moments stay). It says so where the fit shows its progress; `best_epoch` is that epoch's number, counted
-    from 1 over the trainer's life.
+    """Ends a fit after `patience` epochs without a better value of `monitor`, a column of the history.
 
-    Epochs whose value is NaN are not counted. The best value, the epochs without a better one and the best
-    parameters stay for the next fit of the same trainer, and for one that goes on from a checkpoint. A fit
-    after one that it ended makes an epoch at least, and goes on where that is better.
+    By default it then restores the best parameters and state, even if the fit ends with an error or Ctrl-C.
+    The optimizer's moments are not restored. The progress display reports the restored epoch. `best_epoch` is
+    its number, counted from 1 over all fits of the trainer.
 
-    `mode`: "min" or "max" say which values are better; "auto" knows it for losses and accuracies.
+    Epochs with a value of NaN are not counted. The best value, the number of epochs without a better one and
+    the best parameters carry over to the next fit of the same trainer, and to one resumed from a checkpoint.
+    A fit that follows a stopped one makes at least one epoch, and continues if that epoch is better.
+
+    `mode` is "min", "max" or "auto": whether lower or higher values are better. "auto" recognizes losses and
+    accuracies.
     """
 
     own_attributes = frozenset(
@@ -167,12 +175,12 @@ class EarlyStopping(Callback):
         self.best = Best(monitor, mode)
         self.best_epoch: int | None = None
         self._waited = 0
-        self._kept: dict[str, NDArray[Any]] = {}  # the best parameters
-        self._steps: int | None = None  # how many were made before the fit
-        self._arrays: dict[str, tuple[Any, ...]] = {}  # shapes and dtypes of the model's
+        self._kept: dict[str, NDArray[Any]] = {}  # the best parameters and state
+        self._steps: int | None = None  # the number of steps before the fit
+        self._arrays: dict[str, tuple[Any, ...]] = {}  # shapes and dtypes of the model's arrays
 
     def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
-        """Forgets what it knows of other trainers."""
+        """Starts anew unless the fit continues the history of the previous one."""
         if not self.best.begin(trainer, logs):
             self._forget()
         self._steps = trainer.steps
@@ -180,7 +188,7 @@ class EarlyStopping(Callback):
         self._arrays = {name: (view.shape, view.dtype) for name, view in arrays.items()}
 
     def on_epoch_end(self, trainer: Fitting, logs: Logs) -> None:
-        """Keeps the best parameters, or counts the epoch and stops."""
+        """Keeps the parameters of the best epoch, or counts the epoch and stops if there were too many."""
         if self.best.improves(logs):
             self._waited, self.best_epoch = 0, trainer.history.epochs
             self._kept = _copies(trainer) if self.restore_best else {}
@@ -190,21 +198,21 @@ class EarlyStopping(Callback):
                 trainer.stop()
 
     def on_fit_end(self, trainer: Fitting, logs: Logs) -> None:
-        """Goes back to the best parameters, unless nothing was trained."""
+        """Restores the best parameters, unless no step was made."""
         if not self._kept or not self.restore_best or self._steps == trainer.steps:
             return
         trainer.model.store.replace(self._kept, trainer.model.segments, trainer.model.names)
         trainer.say(
-            f"EarlyStopping went back to epoch {self.best_epoch}, {self.best.monitor} {self.best.value:.4g}"
+            f"EarlyStopping restored epoch {self.best_epoch}, {self.best.monitor} {self.best.value:.4g}"
         )
 
     def state(self) -> Mapping[str, Any]:
-        """The best value, its epoch and parameters, and the epochs waited."""
+        """The best value, its epoch and parameters, and the number of epochs since."""
         best = self.best.state()
         return {"best": best, "best_epoch": self.best_epoch, "waited": self._waited, "kept": self._kept}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from there. Where the best parameters were not kept, a new best is looked for."""
+        """Restores them. If the best parameters are needed but were not kept, the search starts anew."""
         kept = dict(state["kept"])
         arrays = {name: (array.shape, array.dtype) for name, array in kept.items()}
         if arrays and arrays != self._arrays:
@@ -221,11 +229,13 @@ class EarlyStopping(Callback):
 
 
 class Checkpoint(Callback):
-    """Saves the trainer after every epoch whose `monitor` is the best so far; None: after every epoch. The
-    best value stays for the next fit of the same trainer, and for one that goes on from a checkpoint: a
-    worse epoch does not replace the file of a better one.
+    """Saves the trainer after every epoch with the best value of `monitor` so far, a column of the history.
 
-    The file holds the model, which `nncore.load` reads, and what `Trainer.restore` needs to go on.
+    If `monitor` is None, it saves after every epoch. The best value carries over to the next fit of the same
+    trainer, and to one resumed from a checkpoint, so a worse epoch never replaces the file of a better one.
+    `mode` is as for EarlyStopping.
+
+    The file holds the model, for `nncore.load`, and the rest of the trainer, for `Trainer.restore`.
     """
 
     own_attributes = frozenset(("path", "best"))
@@ -242,12 +252,12 @@ class Checkpoint(Callback):
         self.best = None if monitor is None else Best(monitor, mode)
 
     def on_fit_begin(self, trainer: Fitting, logs: Logs) -> None:
-        """Forgets what it knows of other trainers."""
+        """Starts anew unless the fit continues the history of the previous one."""
         if self.best is not None:
             self.best.begin(trainer, logs)
 
     def on_epoch_end(self, trainer: Fitting, logs: Logs) -> None:
-        """Saves."""
+        """Saves the trainer if the epoch is the best so far."""
         if self.best is None or self.best.improves(logs):
             trainer.save(self.path)
 
@@ -256,12 +266,11 @@ class Checkpoint(Callback):
         return {"best": None if self.best is None else self.best.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes it over; ValueError for that of another column."""
+        """Restores it. Raises ValueError if it belongs to another column or mode."""
         if (self.best is None) != (state["best"] is None):
             raise ValueError(
-                f"monitor must be {state['best'] and state['best']['monitor']!r}, as in the fit that goes "
-                f"on; got {self.best and self.best.monitor!r}. Callbacks of one class must stand in the "
-                "order that they had"
+                f"monitor must be {state['best'] and state['best']['monitor']!r}, as in the resumed fit; "
+                f"got {self.best and self.best.monitor!r}. Callbacks of the same class must keep their order"
             )
         if self.best is not None:
             self.best.load_state(state["best"])

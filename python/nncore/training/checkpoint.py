@@ -1,7 +1,7 @@
-"""Checkpoints: files of a model that hold a trainer's state too, from which training goes on exactly.
+"""Checkpoints: model files that also hold a trainer's state, so that training resumes exactly.
 
-A checkpoint is a model's file with `optimizer.*` and `trainer.*` beside the model's arrays. `_safetensors` is
-imported where a file is written or read: `import nncore` is to be quick.
+A checkpoint is a model file with `optimizer.*` and `trainer.*` besides the model's arrays. `_safetensors` is
+imported only when a file is read or written, to keep `import nncore` fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CALLBACK_KEY = "trainer.callback."
 
 
 class SavedTrainer(Protocol):
-    """What a checkpoint asks of a trainer."""
+    """The interface that a checkpoint needs of a trainer."""
 
     model: Model
     optimizer: Optimizer
@@ -43,31 +43,31 @@ class SavedTrainer(Protocol):
 
     @property
     def is_fitting(self) -> bool:
-        """Whether a fit is under way."""
+        """Whether a fit is in progress."""
 
     def saved_callbacks(self) -> SavedCallbacks | None:
-        """What the callbacks know."""
+        """The state of the callbacks."""
 
     def between_epochs(self, *, wait: bool) -> AbstractContextManager[None]:
-        """No epoch begins meanwhile."""
+        """A context in which no epoch begins."""
 
 
 class Moment(NamedTuple):
-    """All that a checkpoint brings back."""
+    """Everything that a checkpoint restores."""
 
-    arrays: Tensors  # the model's
+    arrays: Tensors  # of the model
     optimizer: saving.Moment
     columns: dict[str, list[float]]  # of the history
-    seed: int  # the trainer's
+    seed: int  # of the trainer
     store_seed: int
     metadata: dict[str, Any]
     feature_names: FeatureNames
-    trainable: dict[str, bool]  # by the names of layers
+    trainable: dict[str, bool]  # by layer name
     callbacks: SavedCallbacks | None
 
 
 def save_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
-    """Writes a trainer's model, optimizer and history, from which `restore_checkpoint` goes on exactly."""
+    """Writes a trainer's model, optimizer, history and callbacks for `restore_checkpoint`."""
     from .._safetensors import write
 
     with trainer.between_epochs(wait=True), trainer.model.store.core.copying():
@@ -76,8 +76,10 @@ def save_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
 
 
 def restore_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
-    """Brings a trainer, made like the one that was saved, to the state of the file. Everything is checked
-    before anything is changed; ValueError names what differs. An error or Ctrl-C leaves all as before.
+    """Restores the state in the file to a trainer that was built like the saved one.
+
+    Everything is checked before anything is changed. Raises ValueError, naming what differs. After an error
+    or Ctrl-C, the trainer is unchanged.
     """
     from .._safetensors import explaining, read
 
@@ -89,7 +91,7 @@ def restore_checkpoint(trainer: SavedTrainer, path: PathLike) -> None:
 
 
 def _changes_to(moment: Moment, trainer: SavedTrainer) -> list[_core._Change]:
-    """What brings back a moment, for `_core.call_together`."""
+    """The changes that restore a moment, for `_core.call_together`."""
     model = trainer.model
     guard = model.store.core.changing()
     layers = {name: layer for layer, name in model.names.items()}
@@ -116,7 +118,7 @@ def _changes_to(moment: Moment, trainer: SavedTrainer) -> list[_core._Change]:
 
 
 def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors]:
-    """The fields and arrays of a trainer's file."""
+    """The fields and arrays of a checkpoint."""
     fields, tensors = contents(trainer.model)
     own_fields, slots = saving.contents(trainer.optimizer, trainer.model)
     callbacks, kept = _packed(trainer.saved_callbacks())
@@ -127,7 +129,7 @@ def _checkpoint_contents(trainer: SavedTrainer) -> tuple[dict[str, Any], Tensors
 
 
 def _packed(callbacks: SavedCallbacks | None) -> tuple[list[dict[str, Any]] | None, Tensors]:
-    """The field and the arrays of the callbacks."""
+    """The field and the arrays of a checkpoint that hold the callbacks."""
     if callbacks is None:
         return None, {}
     fields: list[dict[str, Any]] = []
@@ -137,18 +139,18 @@ def _packed(callbacks: SavedCallbacks | None) -> tuple[list[dict[str, Any]] | No
         what = f"state() of {key.rpartition('.')[0]}"
         try:
             state = pack(saved.state, arrays, what)
-        except RecursionError:  # of a list that holds itself, too
-            raise ValueError(f"{what} must be what JSON can hold; got too many levels") from None
+        except RecursionError:  # also from a list that contains itself
+            raise ValueError(f"{what} must be JSON-serializable; got too many levels of nesting") from None
         fields.append({"key": key, **saved._asdict(), "changed": list(saved.changed), "state": state})
         tensors |= {f"{_CALLBACK_KEY}{place}.{i}": array for i, array in enumerate(arrays)}
     return fields, tensors
 
 
 def _checked(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) -> Moment:
-    """The moment of a file, after everything that could be wrong was looked at."""
+    """The moment in a file, after all checks."""
     model, checkpoint = trainer.model, fields.get("checkpoint")
     if checkpoint is None:
-        raise ValueError("the file must hold a trainer; got a model alone: use nncore.load")
+        raise ValueError("the file must hold a trainer; got only a model: use nncore.load")
     if not isinstance(checkpoint, dict) or "columns" not in checkpoint:
         raise ValueError("the file must hold a trainer; got a model and an optimizer: use optimizer.restore")
     if without_flags(fields["graph"]) != without_flags(model.describe_graph()):
@@ -157,7 +159,7 @@ def _checked(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) ->
     views = model.named_arrays()
     if own := {name for name in tensors if not name.startswith(CHECKPOINT_KEYS)} ^ views.keys():
         raise ValueError(
-            f"arrays must be those of the model; got {', '.join(sorted(own))} missing or too much"
+            f"arrays must be those of the model; got {', '.join(sorted(own))} missing or unexpected"
         )
     saving.check_arrays(tensors, views, "the trainer's")
     if checked_dtype(fields["dtype"]) != model.dtype:
@@ -167,7 +169,7 @@ def _checked(trainer: SavedTrainer, fields: dict[str, Any], tensors: Tensors) ->
     known = callback_arrays | {f"{_HISTORY_KEY}{name}" for name in columns}
     if unknown := {name for name in tensors if name.startswith("trainer.")} ^ known:
         raise ValueError(
-            f"trainer's arrays must be those of its fields; got {', '.join(sorted(unknown))} too"
+            f"trainer's arrays must be those of its fields; got {', '.join(sorted(unknown))} as well"
         )
     return Moment(
         {name: tensors[name] for name in views},
@@ -188,17 +190,17 @@ def _checked_columns(names: Any, tensors: Tensors) -> dict[str, list[float]]:
         raise ValueError(f"columns must be a list of names; got {names!r}")
     arrays = {name: tensors[f"{_HISTORY_KEY}{name}"] for name in names}
     if len(arrays) < len(names):
-        raise ValueError(f"columns must have names that differ; got {names}")
+        raise ValueError(f"columns must have unique names; got {names}")
     for name, array in arrays.items():
         if array.ndim != 1 or array.dtype != np.float64:
             raise ValueError(f"column {name} must be float64 (epochs,); got {array.dtype} {array.shape}")
     if len(lengths := {len(array) for array in arrays.values()}) > 1:
-        raise ValueError(f"columns of the history must have one length; got {sorted(lengths)}")
+        raise ValueError(f"columns of the history must have the same length; got {sorted(lengths)}")
     return {name: array.tolist() for name, array in arrays.items()}
 
 
 def _checked_flags(graph: Mapping[str, Any]) -> dict[str, bool]:
-    """Which layers are trainable."""
+    """Whether each layer is trainable, by name."""
     flags = dict(trainable_flags(graph))
     if not all(type(flag) is bool for flag in flags.values()):
         raise ValueError(f"trainable must be true or false; got {flags}")
@@ -206,7 +208,7 @@ def _checked_flags(graph: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def _unpacked(fields: Any, tensors: Tensors) -> tuple[SavedCallbacks | None, set[str]]:
-    """What the callbacks knew, and the names of the arrays that it was read from."""
+    """The saved callbacks, and the names of the arrays that hold their state."""
     if fields is None:
         return None, set()
     callbacks: dict[str, SavedCallback] = {}
@@ -217,7 +219,7 @@ def _unpacked(fields: Any, tensors: Tensors) -> tuple[SavedCallbacks | None, set
         arrays = {int(name.removeprefix(prefix)): array for name, array in own.items()}
         called, stopped, changed = one["called"], one["stopped"], one["changed"]
         if not all(isinstance(name, str) for name in (one["key"], *changed)):
-            raise ValueError(f"callbacks must have names as keys; got {one['key']!r}")
+            raise ValueError(f"keys and attributes of callbacks must be strings; got {one['key']!r}")
         state = unpack(one["state"], arrays)
         callbacks[one["key"]] = SavedCallback(bool(called), bool(stopped), state, changed)
         names |= own.keys()

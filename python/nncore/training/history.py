@@ -1,4 +1,4 @@
-"""History: what every epoch of a trainer's life reported."""
+"""History: the values reported by every epoch of a trainer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 else:
 
     class _Columns(Mapping, dict):
-        """A dict, as pandas asks for one, whose methods read it by way of `__getitem__` and `__iter__`."""
+        """A dict, as pandas requires, whose methods read it through `__getitem__` and `__iter__`."""
 
 
 class History(_Columns):
-    """Columns by name, a number an epoch: "loss" (the mean over the epoch's steps), the metrics on the
-    training data and "val_loss" and val_ metrics (all with the parameters as the epoch left them),
-    "learning_rate" (that of the epoch's last step, where the optimizer has a schedule), "seconds".
+    """The history of a trainer: a dict from column names to lists with one number per epoch.
 
-    Holds whole epochs only. `epochs` counts them; `seed` is the trainer's. NaN stands where an epoch did not
-    report a column. What it returns are copies; only its trainer writes to it. `pandas.DataFrame(history)`
-    is the table of epochs.
+    - "loss": the mean over the epoch's steps.
+    - Metrics on the training data, "val_loss" and "val_" metrics: with the parameters after the epoch.
+    - "learning_rate": that of the epoch's last step, if the optimizer has a schedule.
+    - "seconds": the duration of the epoch, in seconds, with its metrics and validation.
+
+    It holds only complete epochs; `epochs` counts them. `seed` is the trainer's. If an epoch did not report a
+    column, its value is NaN. Values are returned as copies, and only the trainer can change the history.
+    `pandas.DataFrame(history)` makes a table with one row per epoch.
 
     >>> history = History(seed=0)
     >>> history.append({"loss": 0.5, "seconds": 1.0})
@@ -37,16 +40,16 @@ class History(_Columns):
     def __init__(self, seed: int) -> None:
         dict.__init__(self)
         self.seed = seed
-        self.life = object()  # another one where the epochs are replaced
+        self.life = object()  # identifies the sequence of epochs; a new one when they are replaced
 
     @property
     def epochs(self) -> int:
-        """The number of whole epochs."""
+        """The number of complete epochs."""
         return min(map(len, dict.values(self)), default=0)
 
     @property
     def last(self) -> dict[str, float]:
-        """The columns of the last epoch; empty before the first."""
+        """The values of the last epoch by column. Empty before the first."""
         return {name: column[-1] for name, column in self.items() if column}
 
     def append(self, row: Mapping[str, float]) -> None:
@@ -58,16 +61,16 @@ class History(_Columns):
         dict.update(self, {name: [math.nan] * epochs for name in added})
         columns = dict(dict.items(self))
         values = [row.get(name, math.nan) for name in columns]
-        # One call without Python in between: no Ctrl-C and no other thread comes while columns differ.
+        # One call without Python in between: no Ctrl-C or other thread sees columns of different lengths.
         deque(map(list.append, columns.values(), values), maxlen=0)
 
     def changes_to(self, columns: Mapping[str, list[float]], seed: int) -> list[_core._Change]:
-        """What takes over a checkpoint's, for `_core.call_together`."""
+        """The changes that restore a checkpoint's history, for `_core.call_together`."""
         if not isinstance(columns, Mapping):
             raise TypeError(f"columns must be a dict of lists; got {described(columns)}")
         lists = {name: check_list(one, f"columns[{name!r}]", "numbers") for name, one in columns.items()}
         if len(lengths := sorted({len(one) for one in lists.values()})) > 1:
-            raise ValueError(f"columns must have one length; got {lengths}")
+            raise ValueError(f"columns must have the same length; got {lengths}")
         return [
             partial(dict.clear, self),
             partial(dict.update, self, lists),
@@ -76,11 +79,11 @@ class History(_Columns):
         ]
 
     def copy(self) -> dict[str, list[float]]:
-        """A dict of the columns."""
+        """A plain dict with copies of the columns."""
         return dict(self)
 
     def __getitem__(self, column: str) -> list[float]:
-        return list(dict.__getitem__(self, column))  # type: ignore[index]  # mypy takes it for a type
+        return list(dict.__getitem__(self, column))  # type: ignore[index]  # mypy sees a type expression
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(dict.keys(self)))
@@ -102,7 +105,7 @@ class History(_Columns):
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
-            "history must be written to by its trainer alone; got a change: dict(history) is a copy"
+            "history must be changed only by its trainer; got a change: copy it with dict(history)"
         )
 
     __setitem__ = __delitem__ = __ior__ = _refuse
@@ -110,7 +113,7 @@ class History(_Columns):
 
 
 def _history(kind: type[History], columns: dict[str, list[float]], attributes: dict[str, Any]) -> History:
-    """What was pickled or copied."""
+    """Rebuilds a history that was pickled or copied."""
     history = kind.__new__(kind)
     dict.update(history, columns)
     vars(history).update(attributes)

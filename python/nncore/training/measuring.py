@@ -1,4 +1,4 @@
-"""What a trainer reports beside the loss: the columns that metrics fill, and their numbers."""
+"""Computes the metrics that a trainer reports besides the loss."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 Metrics: TypeAlias = "Sequence[str | Metric] | Mapping[str, Sequence[str | Metric]]"
 
-#: Metrics that count go through their samples in chunks of about so many outputs, of at least so many rows.
+#: The library's metrics take samples in chunks of about CHUNK_OUTPUTS outputs and at least FEWEST_ROWS rows.
 CHUNK_OUTPUTS, FEWEST_ROWS = 1 << 21, 256
 
 
 class Column(NamedTuple):
-    """A metric of one output, and the column that it fills."""
+    """A column of the history, which holds a metric of one output."""
 
     name: str
-    term: int  # its place among the terms of the objective
+    term: int  # the index of its term in the objective
     output: int
     metric: Metric
 
 
 def metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -> list[Column]:
-    """A column for each metric of each output with a loss; named by the output too if there are several."""
+    """A column for each metric of each output with a loss. With several outputs, names include the output."""
     if isinstance(metrics, str) or not isinstance(metrics, (Sequence, Mapping)):
         raise TypeError(f"metrics must be a list, or a dict of lists by output name; got {metrics!r}")
     names = [term.name for term in terms]
     if isinstance(metrics, Mapping):
         for name, chosen in metrics.items():
             if name not in names:
-                raise unknown_name("names of outputs in metrics", name, names)
+                raise unknown_name("keys of metrics", name, names)
             if isinstance(chosen, str) or not isinstance(chosen, Sequence):
                 raise TypeError(f"metrics[{name!r}] must be a list of metrics; got {chosen!r}")
     columns = []
@@ -54,7 +54,7 @@ def metric_columns(metrics: Metrics, terms: Sequence[Term], output_count: int) -
 
 
 def check_metrics(columns: Sequence[Column], model: Model, samples: Samples) -> None:
-    """Raises what the library's metrics have against samples of these shapes, by a look at the first one."""
+    """Raises the errors of the library's metrics for samples of these shapes, by trying the first sample."""
     for column in columns:
         if (count := counting(column.metric)) is not None:
             y = samples.y[column.term][:1]
@@ -62,10 +62,10 @@ def check_metrics(columns: Sequence[Column], model: Model, samples: Samples) -> 
 
 
 def measure(columns: Sequence[Column], model: Model, samples: Samples) -> dict[str, float]:
-    """The metrics over the samples that take part, with the parameters as they are; NaN over none.
+    """The metrics over the samples with nonzero weight, with the current parameters. NaN over no samples.
 
-    Where all of them count, as the library's do, no more than a chunk of outputs is there at a time. Other
-    functions see all outputs at once.
+    If all metrics are the library's, only one chunk of outputs exists at a time. Other functions receive all
+    outputs at once.
     """
     if not columns:
         return {}
@@ -90,7 +90,7 @@ def measure(columns: Sequence[Column], model: Model, samples: Samples) -> dict[s
 
 
 class _Sum:
-    """A metric over one chunk after the other."""
+    """Accumulates a metric chunk by chunk."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric, self._count = metric, counting(metric)
@@ -111,4 +111,4 @@ class _Sum:
 
 def _as_number(given: Any, metric: Metric) -> float:
     name = getattr(metric, "__name__", type(metric).__name__)
-    return check_number(given, f"what metric {name!r} returns")
+    return check_number(given, f"the value of metric {name!r}")

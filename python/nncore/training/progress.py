@@ -1,4 +1,4 @@
-"""Progress: what a person sees while a model trains. No fault of a display ends a fit."""
+"""Progress displays of a fit. Errors in a display never end the fit."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 ProgressOption: TypeAlias = bool | Literal["auto"]
 
-SECONDS_A_LINE = 1.0  # from one line that stays to the next
-SECONDS_UNTIL_DRAWN = 0.1  # shorter epochs have no bar: it would only flicker
+SECONDS_A_LINE = 1.0  # at least, between lines that stay
+SECONDS_UNTIL_DRAWN = 0.1  # the bar of a shorter epoch would only flicker, so it has none
 
 
 class Progress:
-    """Shows nothing; the others say something at some of these moments."""
+    """A display that shows nothing. Subclasses override the events that they show."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Before the steps of an epoch, counted from 1."""
+        """Called before the steps of an epoch, which counts from 1."""
 
     def tick(self, steps: int, mean_loss: float) -> None:
-        """Between two steps, every now and then."""
+        """Called now and then between two steps."""
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """After the validation of an epoch."""
+        """Called after the validation of an epoch."""
 
     def say(self, text: str) -> None:
-        """Between epochs, or after the last one: what a callback has to say."""
+        """Called with a callback's message, between epochs or after the last one."""
 
     def __enter__(self) -> Progress:
         return self
@@ -40,14 +40,15 @@ class Progress:
         self.close()
 
     def close(self) -> None:
-        """After the last epoch, or an error."""
+        """Called after the last epoch or an error."""
 
 
 class Guarded(Progress):
-    """Shows what another display shows, until that raises any Exception; from then on nothing.
+    """Wraps another display. If that raises an Exception, the rest of the fit shows nothing.
 
-    stderr may be missing, closed, replaced by an object of few methods, or a full disk; tqdm may not accept
-    what the environment says. A fit is worth more than the sight of it. Ctrl-C is no Exception, and passes.
+    stderr may be missing, closed, redirected to a full disk, or replaced by an object with few methods, and
+    tqdm may reject its environment variables. None of this should end a fit. Ctrl-C is not an Exception, and
+    passes.
     """
 
     def __init__(self, choose: Callable[[], Progress]) -> None:
@@ -62,34 +63,34 @@ class Guarded(Progress):
             self._display = Progress()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Passes it on."""
+        """Forwards the event."""
         self._tell("begin_epoch", epoch)
 
     def tick(self, steps: int, mean_loss: float) -> None:
-        """Passes it on."""
+        """Forwards the event."""
         self._tell("tick", steps, mean_loss)
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Passes it on."""
+        """Forwards the event."""
         self._tell("end_epoch", epoch, row)
 
     def say(self, text: str) -> None:
-        """Passes it on."""
+        """Forwards the event."""
         self._tell("say", text)
 
     def close(self) -> None:
-        """Passes it on."""
+        """Forwards the event."""
         self._tell("close")
 
 
 class Pace:
-    """Tells whether it is time for another line that stays: a second after the last one, or the start."""
+    """Limits lines that stay to one a second. The first may come a second after the start."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether it is; the next second then begins."""
+        """Whether a line may be left now. If so, the next one may follow a second later."""
         now = time.monotonic()
         if now - self._last < SECONDS_A_LINE:
             return False
@@ -98,52 +99,52 @@ class Pace:
 
 
 class Lines(Progress):
-    """A line for an epoch: at most one a second, and that of the last epoch."""
+    """Prints lines of epochs: at most one a second, and that of the last epoch."""
 
     def __init__(self, stream: TextIO, epochs: int) -> None:
         self._stream, self._epochs = stream, epochs
         self._pace = Pace()
-        self._line = ""  # of the last epoch, as long as it is not printed
+        self._line = ""  # the line of the last epoch until it is printed
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Prints the epoch's columns if it is time to."""
+        """Prints the epoch's columns if a line is due."""
         columns = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
         self._line = f"epoch {epoch}/{self._epochs}  {columns}\n"
         if self._pace.is_due():
             self.close()
 
     def close(self) -> None:
-        """Prints the line that is left."""
+        """Prints the line of the last epoch if it is not yet printed."""
         line, self._line = self._line, ""
         if line:
             _write(self._stream, line)
 
     def say(self, text: str) -> None:
-        """Prints it, after the line of the last epoch."""
+        """Prints the text after the line of the last epoch."""
         self.close()
         _write(self._stream, f"{text}\n")
 
 
 class Bar(Progress):
-    """A bar of the running epoch, by tqdm. At most one a second stays, and that of the last epoch."""
+    """Shows tqdm's bar for the current epoch. At most one bar a second stays, and that of the last epoch."""
 
     def __init__(self, stream: TextIO, epochs: int, steps: int) -> None:
         self._stream, self._epochs, self._steps = stream, epochs, steps
         self._tqdm = _tqdm()
         self._pace = Pace()
-        self._bar: Any = None  # of the running epoch
+        self._bar: Any = None  # of the current epoch
         self._epoch, self._begin = 0, 0.0
-        self._seconds = math.inf  # of the epoch before; who knows how long the first one takes
-        self._finished: tuple[int, float, str] | None = None  # the last epoch, until its bar stays
+        self._seconds = math.inf  # the duration of the previous epoch; the first one is taken for long
+        self._finished: tuple[int, float, str] | None = None  # the last epoch, until its bar is left
 
     def begin_epoch(self, epoch: int) -> None:
-        """Draws the epoch's bar if the epoch before was long enough to have one."""
+        """Draws the epoch's bar if the previous epoch was long enough for one."""
         self._epoch, self._begin = epoch, time.monotonic()
         if self._seconds >= SECONDS_UNTIL_DRAWN:
             self._bar = self._open(epoch, 0.0)
 
     def tick(self, steps: int, mean_loss: float) -> None:
-        """Moves it."""
+        """Advances the bar. Draws it first if the epoch has become long enough for one."""
         if self._bar is None:
             seconds = time.monotonic() - self._begin
             if seconds < SECONDS_UNTIL_DRAWN:
@@ -153,7 +154,7 @@ class Bar(Progress):
         self._bar.update(steps - self._bar.n)
 
     def end_epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Fills it, with the epoch's columns, if it is time to leave one; otherwise takes it away."""
+        """Leaves the full bar with the epoch's columns if one is due. Otherwise removes the bar."""
         columns = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "seconds")
         self._seconds = time.monotonic() - self._begin
         self._finished = (epoch, self._seconds, columns)
@@ -165,7 +166,7 @@ class Bar(Progress):
             bar.close()
 
     def close(self) -> None:
-        """Leaves the bar of an epoch that was interrupted as it is, or else that of the last epoch."""
+        """Leaves the bar of an interrupted epoch as it is, or else the full bar of the last epoch."""
         if self._bar is not None:
             bar, self._bar = self._bar, None
             bar.close()
@@ -173,7 +174,7 @@ class Bar(Progress):
             self._leave_finished()
 
     def say(self, text: str) -> None:
-        """Prints it, below the bar of the last epoch."""
+        """Prints the text below the bar of the last epoch."""
         self.close()
         _write(self._stream, f"{text}\n")
 
@@ -195,7 +196,7 @@ class Bar(Progress):
             desc=f"epoch {epoch}/{self._epochs}",
             unit="step",
             file=self._stream,
-            miniters=1,  # ticks are rare; tqdm's monitor of bars that move too seldom lets such a bar be
+            miniters=1,  # ticks are rare, and tqdm's monitor of slow bars ignores bars with this setting
         )
         bar.start_t = bar.last_print_t = time.time() - seconds
         return bar
@@ -203,22 +204,22 @@ class Bar(Progress):
 
 def _write(stream: TextIO, text: str) -> None:
     stream.write(text)
-    if hasattr(stream, "flush"):  # objects that take the place of stderr need not have it
+    if hasattr(stream, "flush"):  # objects that replace stderr may lack it
         stream.flush()
 
 
 def _tqdm() -> Any:
-    """tqdm's bar, of which nothing is left behind where drawing fails. (`import nncore` is to be quick.)"""
-    from tqdm import tqdm
+    """tqdm's bar class, changed to release its resources if drawing fails."""
+    from tqdm import tqdm  # only here, to keep `import nncore` fast
 
     class QuietTqdm(tqdm):  # type: ignore[misc]  # tqdm has no types
-        """Raises where it is told to draw, and nowhere else."""
+        """Raises only when told to draw."""
 
-        monitor_interval = 0  # no thread that draws
+        monitor_interval = 0  # no monitor thread, which would draw too
 
         def refresh(self, *_: Any, **__: Any) -> Any:
-            """Draws. Where that fails, tqdm's own would keep the lock of all bars, for which others then wait
-            forever, and its place among the bars on the terminal.
+            """Draws the bar. If drawing fails, tqdm's own method would keep its line on the terminal and the
+            lock of all bars, so that other bars wait forever.
             """
             with self.get_lock():
                 try:
@@ -228,19 +229,19 @@ def _tqdm() -> Any:
                     raise
 
         def __del__(self) -> None:
-            """tqdm's own would draw again: a bar that was not closed is one that failed."""
+            """Does nothing. tqdm's own method would draw a failed bar again: only those are not closed."""
 
     return QuietTqdm
 
 
 def make_progress(option: ProgressOption, epochs: int, steps: int) -> Progress:
-    """False: nothing. True: a bar. "auto": a bar on a terminal, lines otherwise. Both write to stderr."""
+    """A display on stderr. False: none. True: a bar. "auto": a bar on a terminal, lines elsewhere."""
     if not isinstance(option, (bool, int, str)) or option not in (True, False, "auto"):
         raise ValueError(f"progress must be True, False or 'auto'; got {option!r}")
 
     def choose() -> Progress:
         stream = sys.stderr
-        if stream is None:  # as in a program without a console
+        if stream is None:  # in a program without a console
             return Progress()
         if option == "auto" and not (hasattr(stream, "isatty") and stream.isatty()):
             return Lines(stream, epochs)

@@ -1,4 +1,4 @@
-"""Trainer: a model, what it should make small, and how."""
+"""Trainer: a model, the loss to minimize, and the optimizer."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from .measuring import Metrics, check_metrics, measure, metric_columns
 from .progress import Progress, ProgressOption, make_progress
 from .running import RunningFit, Seen
 
-#: What a trainer's copy makes anew: what the core planned, and what is under way.
-_OF_THE_PROCESS = (
+#: Attributes that a copy creates anew: the core's plan, and the state of a running fit.
+_NOT_COPIED = (
     "objective",
     "_stopping",
     "_running",
@@ -43,14 +43,15 @@ _OF_THE_PROCESS = (
 class Trainer:
     """Trains a model: `fit` for epochs over data, `step` for one batch, `evaluate` without training.
 
-    `loss` is a name ("cross_entropy"), a Loss, a function loss(output, y) -> (value, gradient), or for a
-    model of several outputs a list (None: no loss) or dict by output name, summed with `loss_weights`.
-    `optimizer` is a name or an Optimizer; `metrics` are names ("accuracy") or functions
-    metric(y_true, y_pred) -> float, for every output or by output name. Functions see y in the shape of the
-    output: (B, 1) where a y of shape (B,) meets an output of shape (B, 1). `seed` decides the order of
-    samples; None takes the model's. `history` collects all epochs of the trainer's life.
+    `loss` is a name ("cross_entropy"), a Loss, or a function loss(output, y) -> (value, gradient). For a
+    model with several outputs it is a list (None: no loss) or a dict by output name, summed with
+    `loss_weights`. `optimizer` is a name or an Optimizer. `metrics` is a list of names ("accuracy") or
+    functions metric(y_true, y_pred) -> float, for all outputs, or a dict of such lists by output name. If y
+    is (B,) and the output (B, 1), functions receive y as (B, 1). `seed` determines the order of samples; None
+    takes the model's. `history` holds all epochs of all fits.
 
-    Raises ValueError for unknown names and a loss that does not fit the model's output, saying what does.
+    Raises ValueError for unknown names, and for a loss that does not suit the model's output, naming one that
+    does.
 
     >>> import nncore as nc
     >>> model = nc.Sequential(nc.Dense(2, 8), nc.Tanh(), nc.Dense(8, 2), nc.Softmax(), seed=0)
@@ -80,22 +81,22 @@ class Trainer:
         self.history = History(self.seed)
         self._columns = metric_columns(metrics, self.objective.terms, len(model.outputs))
         names = self._column_names(has_validation=True)
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(
-                f"metrics must make columns of different names; got several of {', '.join(twice)}"
+                f"metrics must give columns unique names; got {', '.join(repeated)} more than once"
             )
-        self.resumed: SavedCallbacks | None = None  # what the next fit goes on with
+        self.resumed: SavedCallbacks | None = None  # the callbacks of a fit that the next one resumes
         self._make_idle()
 
     def _make_idle(self) -> None:
-        """No fit is under way."""
+        """Sets the attributes for the time between fits."""
         self._stopping = False
         self._running: RunningFit | None = None
         self._seen: Seen = ()  # callbacks of the last fit
         self._shown = Progress()
         self._boundary = Condition()
-        self._epoch_thread: tuple[int, int] | None = None  # process and thread of who makes an epoch
-        self._makes_steps = False  # or else is with its callbacks
+        self._epoch_thread: tuple[int, int] | None = None  # process and thread that run an epoch
+        self._makes_steps = False  # whether the epoch makes steps, rather than calling callbacks
         self._waiting_saves = 0
 
     def fit(
@@ -111,35 +112,36 @@ class Trainer:
         progress: ProgressOption = "auto",
         callbacks: Iterable[Callback] = (),
     ) -> History:
-        """Trains for some epochs and returns the history of the trainer's life.
+        """Trains for some epochs and returns the history of all fits.
 
-        x (B, I) is a list, array or table of bool, integer or float numbers of any layout; y (B, O)
-        likewise, or class indices (B,) of any integer dtype, or (B,) where O is 1; sample_weight (B,), finite
-        and not negative. Lists, tuples or dicts of them where the model has several inputs or losses; then
-        sample_weight may be one array for all losses too, or an array (B, losses). A sample of weight 0 takes
-        no part, whatever it holds: as if it were not there where that is its weight in all losses, else in
-        the loss and the metrics of that output.
+        x (B, I) is an array, list or table of bool, integer or float numbers. y is (B, O) likewise, class
+        indices (B,) of any integer dtype, or (B,) if O is 1. sample_weight (B,) is finite and not negative.
+        With several inputs or losses, each is a list, tuple or dict; sample_weight may also be one array for
+        all losses, or an array (B, losses). A sample of weight 0 is skipped, whatever it holds: entirely if
+        its weight is 0 in all losses, else in the loss and the metrics of that output.
 
-        Any NumPy array is taken, and what makes one: tables and columns of pandas, polars and pyarrow,
-        tensors, and what speaks the protocols `__array__` or DLPack. Integers stay integers. Arrays of the
-        other byte order and of bfloat16 and float8 (ml_dtypes, JAX, torch) are converted as a whole, exactly.
-        `validation_data` is (x, y) or (x, y, sample_weight). The order of an epoch depends on the trainer's
-        seed and the number of epochs before it.
+        Arrays may have any layout. Anything convertible to a NumPy array is accepted too: tables and columns
+        of pandas, polars and pyarrow, tensors, and objects with `__array__` or DLPack. Integers stay
+        integers. Arrays in the other byte order, of bfloat16 or of float8 (ml_dtypes, JAX, torch) are
+        converted whole and exactly.
 
-        `epochs` may be 0 where the fit goes on with one that a checkpoint was written in: what that had left
-        to do after its last epoch is done then.
+        `validation_data` is (x, y) or (x, y, sample_weight). With `shuffle`, the order of an epoch's samples
+        depends on the trainer's seed and the number of earlier epochs.
 
-        `progress` says what is written to stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar)
-        or False (nothing). At most one epoch a second leaves its line or finished bar, and the last epoch
-        does. Where stderr cannot be written, the fit goes on without.
+        `epochs` may be 0 if the fit resumes one from a checkpoint. It then only completes what that fit had
+        left to do after its last epoch.
 
-        The model remembers the column names of a table x (`Model.feature_names`). A table with the same
-        names in another order is put right from then on. The columns of `validation_data` must stand in the
-        order of x, where both have names.
+        `progress` is what appears on stderr: "auto" (a bar on a terminal, lines elsewhere), True (a bar) or
+        False (nothing). At most one epoch a second leaves its line or finished bar, and the last epoch always
+        does. If stderr cannot be written, the fit continues without it.
 
-        Raises TypeError for other dtypes and ValueError for shapes, values, column names and masked entries,
-        before anything is trained, and FloatingPointError, naming the row or the layer, where a step is not
-        finite. That and Ctrl-C leave all as after the last whole step, unless an on_fit_end changes it.
+        The model remembers the column names of a table x (`Model.feature_names`), so that later tables may
+        have these columns in any order. If x and `validation_data` both have column names, they must be in
+        the same order.
+
+        Raises TypeError for other dtypes, and ValueError for wrong shapes, values, column names and masked
+        entries, before any training. Raises FloatingPointError, naming the row or the layer, if a step is not
+        finite. After that or Ctrl-C, all is as after the last complete step, unless an on_fit_end changes it.
         """
         names = self.model.feature_names_with(x)
         samples = self.objective.read(x, y, sample_weight, feature_names=names)
@@ -158,10 +160,10 @@ class Trainer:
         ):
             self._shown = show
             running.begin(self, self.resumed or {})
-            goes_on, self.resumed = self.resumed is not None, None
-            if goes_on:
+            is_resumed, self.resumed = self.resumed is not None, None
+            if is_resumed:
                 with self._epoch():
-                    running.call_waiting(self)
+                    running.notify_pending(self)
             steps = self.steps
             for epoch in range(1, epochs + 1):
                 if self._stopping:
@@ -176,23 +178,24 @@ class Trainer:
         return self.history
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
-        """One step on one batch of any size; returns its loss, of before the step. Arguments as for fit.
+        """Makes one step on a batch of any size and returns its loss before the step. Arguments as for `fit`.
 
-        `model.gradients` need not hold the batch's gradient afterwards: plain SGD does not store that of
-        large weights. To look at it, or change it, call `model.loss_and_gradients` and `optimizer.step`.
+        Afterwards `model.gradients` is unspecified: plain SGD does not store the gradient of large weights.
+        To read or change the gradient, call `model.loss_and_gradients` and `optimizer.step` instead.
 
-        Raises FloatingPointError, and makes no step, where an input, the loss, a gradient or the update is
+        Raises FloatingPointError, without making the step, if an input, the loss, a gradient or the update is
         not finite.
         """
-        steps = None if isinstance(x, np.ndarray) else self.steps  # arrays have no names to remember
+        steps = None if isinstance(x, np.ndarray) else self.steps  # arrays have no column names to remember
         loss = self.objective.train_step(x, y, sample_weight, self.optimizer)
         if steps is not None:
             self._remember(self.model.feature_names_with(x), steps)
         return loss
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """The loss (weighted) and the metrics (unweighted, over the samples whose weight is not 0) on some
-        data, without training.
+        """Returns the loss and the metrics on some data, without training. Arguments as for `fit`.
+
+        The loss is weighted. The metrics are unweighted, over the samples with nonzero weight.
 
         >>> import nncore as nc
         >>> trainer = nc.Trainer(nc.mlp([2, 1], seed=0), "half_squared_error")
@@ -209,51 +212,56 @@ class Trainer:
         return self.optimizer.state(self.model.store).steps
 
     def stop(self) -> None:
-        """Ends the running fit after this epoch: for callbacks."""
+        """Ends the running fit after this epoch. For use in callbacks."""
         self._stopping = True
         if self._running is not None:
             self._running.note_stop()
 
     def say(self, text: str) -> None:
-        """Writes a line to stderr where the running fit shows its progress there: for callbacks."""
+        """Writes a line to stderr, if the running fit shows its progress there. For use in callbacks."""
         self._shown.say(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint: the model, the optimizer's state and the history, as `Model.save` writes, with
-        the same errors.
+        """Writes a checkpoint: the model, the optimizer's state and the history.
 
-        During a fit it holds what the callbacks know too, so that another fit can go on from it. Callbacks
-        may save; another thread waits for the end of the epoch and its callbacks (which must not wait for
-        that thread). Raises RuntimeError within an epoch, and while another thread makes a `step`, and
-        TypeError for a state of a callback that no file can hold.
+        During a fit it also holds the state of the callbacks, so that another fit can resume from it.
+        Callbacks may call `save`. Another thread that calls it waits for the end of the epoch and its
+        callbacks, which must not wait for that thread.
+
+        Raises RuntimeError within an epoch and while another thread makes a `step`, TypeError if a callback's
+        state cannot be saved, and the errors of `Model.save`.
         """
         check_path(path)
         save_checkpoint(self, path)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
-        """Goes back to a checkpoint: what follows gives the bits that an uninterrupted run gives.
+        """Restores a checkpoint. Training then gives the same bits as a run without interruption.
 
-        The trainer must have been made like the one that was saved: the same layers, dtype and optimizer.
-        Parameters, moments, steps, learning rate, seeds, metadata, feature names and history are the file's.
-        If it was written during a fit, the next fit goes on with that one: callbacks of the same classes, in
-        the same order, know what those knew, and are told of the last epoch where those had not been. That
-        fit is a ValueError where a callback of one's own changed and has no `state` and `load_state`.
+        The trainer must have been built like the saved one: the same layers, dtype and optimizer. Parameters,
+        moments, steps, learning rate, seeds, metadata, feature names and history come from the file.
+
+        If the checkpoint was written during a fit, the next fit resumes it: callbacks of the same classes, in
+        the same order, get the state of the old ones, and `on_epoch_end` is called for the last epoch where
+        it was not before. That fit raises ValueError if one of your callbacks changed and has no `state` and
+        `load_state`.
 
         Raises ValueError, naming what differs, and RuntimeError while another thread trains, before anything
-        is changed, and OSError as `nncore.load` does.
+        is changed. Raises OSError as `nncore.load` does.
         """
         check_path(path)
         restore_checkpoint(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickles and deep copies: what a checkpoint holds too. The copy of a trainer that is within a
-        fit is of the last epoch; RuntimeError within an epoch, and while another thread trains.
+        """For pickles and deep copies: the contents of a checkpoint. During a fit, they are those after the
+        last epoch. Raises RuntimeError within an epoch and while another thread trains.
         """
         with self.between_epochs(wait=False):
             if self._running is not None and self._running.thread != get_ident():
-                raise RuntimeError("another thread trains; copy the trainer in a callback, or after the fit")
+                raise RuntimeError(
+                    "another thread is training; copy the trainer in a callback or after the fit"
+                )
             state = {**vars(self), "resumed": self.saved_callbacks()}
-        return {name: value for name, value in state.items() if name not in _OF_THE_PROCESS}
+        return {name: value for name, value in state.items() if name not in _NOT_COPIED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -268,7 +276,7 @@ class Trainer:
 
     @contextmanager
     def _fitting(self, callbacks: list[Callback], columns: Sequence[str]) -> Iterator[RunningFit]:
-        """A fit, which begins here or goes on. However it ends, its callbacks are told."""
+        """Runs a fit. Its callbacks are told of its end, whatever the cause."""
         running = RunningFit(callbacks, columns, self._seen)
         self._running, self._stopping = running, False
         try:
@@ -282,7 +290,7 @@ class Trainer:
 
     @contextmanager
     def _epoch(self) -> Iterator[None]:
-        """An epoch and its callbacks. Saves of other threads have had their turn, and wait from now on."""
+        """Runs an epoch and its callbacks. Saves of other threads that wait go first; later ones wait."""
         with self._boundary:
             self._boundary.wait_for(lambda: self._waiting_saves == 0)
             self._epoch_thread = os.getpid(), get_ident()
@@ -295,8 +303,8 @@ class Trainer:
 
     @contextmanager
     def _steps(self, names: FeatureNames, steps: int) -> Iterator[None]:
-        """The part of an epoch in which the model changes. Remembers the names of columns once a step more
-        than `steps` was made.
+        """The part of an epoch in which the model changes. Keeps the column names if it makes a step beyond
+        `steps`.
         """
         self._makes_steps = True
         try:
@@ -307,21 +315,22 @@ class Trainer:
 
     @property
     def is_fitting(self) -> bool:
-        """Whether a fit is under way, and its end has not begun."""
+        """Whether a fit is in progress and has not begun to end."""
         return self._running is not None and not self._running.is_ending
 
     def saved_callbacks(self) -> SavedCallbacks | None:
-        """What the callbacks of the fit under way know, or what those of the next one will be told."""
+        """The state of the running fit's callbacks, or that which the next fit will resume."""
         running = self._running
         if running is None or not running.has_begun:
             return self.resumed
-        # To callbacks, the fit is over in on_fit_end; a thread that one of them ends there may be in a save.
+        # In on_fit_end, the fit is over for its own thread. Another thread, which may be joined there, may
+        # still be in a save.
         is_over = running.is_ending and running.thread == get_ident()
         return None if is_over else running.saved(self)
 
     @contextmanager
     def between_epochs(self, *, wait: bool) -> Iterator[None]:
-        """No epoch begins meanwhile; one of another thread is waited for, or is a RuntimeError."""
+        """A context in which no epoch begins. Waits for another thread's epoch, or raises RuntimeError."""
         me = os.getpid(), get_ident()
 
         def is_between() -> bool:  # a forked child has none of its parent's other threads
@@ -332,7 +341,7 @@ class Trainer:
         with self._boundary:
             if not is_between() and (not wait or self._epoch_thread == me):
                 raise RuntimeError(
-                    "the trainer is within an epoch; it can be saved and restored between epochs, as in a "
+                    "the trainer is within an epoch; save and restore it between epochs, such as in a "
                     "callback's on_epoch_end"
                 )
             self._waiting_saves += 1
@@ -346,7 +355,7 @@ class Trainer:
     def _train(
         self, samples: Samples, validation: Samples | None, batch_size: int, shuffle: bool, show: Progress
     ) -> dict[str, float]:
-        """One epoch of steps, and what it reports."""
+        """Runs the steps of one epoch and returns what it reports."""
         begin = time.perf_counter()
         order = self._order(samples, shuffle)
         loss = self.objective.train_epoch(samples, self.optimizer, batch_size, order, show.tick)
@@ -360,7 +369,7 @@ class Trainer:
         return logs
 
     def _order(self, samples: Samples, shuffle: bool) -> Order:
-        """The rows of an epoch. Those of weight 0 are left out as if they were not in the tables."""
+        """The rows of an epoch in order, without those of weight 0. None: all rows as they are."""
         counted = samples.counted()
         rows = None if counted is None else np.flatnonzero(counted)
         if not shuffle:
@@ -370,12 +379,12 @@ class Trainer:
         return order if rows is None else rows[order]
 
     def _remember(self, names: FeatureNames, steps: int) -> None:
-        """Gives the model the names of its columns once a step more than `steps` was made."""
+        """Gives the model its column names if the trainer has made more than `steps` steps."""
         if names != self.model.feature_names and self.steps > steps:
             self.model.feature_names = dict(names)
 
     def _validation(self, data: Sequence[Any] | None, x: Any, names: FeatureNames) -> Samples | None:
-        """The validation data, tried once so that a mistake in them shows before training."""
+        """The validation data, after one evaluation, so that errors in them show before training."""
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
@@ -384,7 +393,7 @@ class Trainer:
             )
         weight = data[2] if len(data) == 3 else None
         samples = self.objective.read(data[0], data[1], weight, "validation ", names)
-        # Two tables for one call come from one place: where their orders differ, something went wrong there.
+        # Both tables probably come from the same source: columns in another order indicate a mistake there.
         check_same_order(data[0], x, self.model.input_names, "validation x")
         _check_rows(samples, "validation x")
         try:
@@ -395,7 +404,7 @@ class Trainer:
         return samples
 
     def _measure(self, samples: Samples) -> dict[str, float]:
-        """The metrics with the parameters as they are."""
+        """The metrics with the current parameters."""
         return measure(self._columns, self.model, samples)
 
     def _column_names(self, has_validation: bool) -> list[str]:
@@ -415,10 +424,10 @@ def _as_callbacks(given: Iterable[Callback]) -> list[Callback]:
 
 def _check_rows(samples: Samples, argument: str) -> None:
     if samples.rows == 0:
-        raise ValueError(f"{argument} must have a sample at least; got none")
+        raise ValueError(f"{argument} must have at least one sample; got none")
 
 
 def _described(given: object) -> str:
-    """What a message says of something that is no tuple of the right length."""
+    """A wrong validation_data as messages show it: its type, and its length if it is a list or tuple."""
     kind = type(given).__name__
     return f"{kind} of {len(given)}" if isinstance(given, (tuple, list)) else kind
