@@ -20,6 +20,8 @@ from builds import (
     sanitized_python,
 )
 
+pytestmark = pytest.mark.compiles
+
 
 def run_program(
     configuration: str, program: str, *tests: str, timeout: float = 600, **environment: str
