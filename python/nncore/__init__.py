@@ -9,6 +9,7 @@ and keeps them (save, load). `nncore.functional` has the formulas one by one.
 (1, 3)
 """
 
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 
 from . import _threads as _threads
@@ -65,3 +66,8 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
     for room in rooms:
         __all__ += room.__all__
     del room, rooms
+
+if _Path(__path__[0], "engine").is_dir():  # only PyPI's unrelated package "nncore" has one
+    from ._cli.installation import warn_of_problem as _warn_of_problem
+
+    _warn_of_problem()
