@@ -96,7 +96,16 @@ def test_program_with_openmp(program: str) -> None:
 
 
 #: Tests of Python code, of speed, or of how soon long calls end, whose calls of the core others make too.
-NOTHING_NEW = ("bench", "demo", "examples", "import", "interrupts", "progress", "release", "unrelated_package")
+NOTHING_NEW = (
+    "bench",
+    "demo",
+    "examples",
+    "import",
+    "interrupts",
+    "progress",
+    "release",
+    "unrelated_package",
+)
 
 
 def python_tests() -> list[str]:

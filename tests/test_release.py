@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,20 @@ def test_urls_that_the_owner_has_not_set(tree: Path) -> None:
 
 def test_this_tree_has_what_the_check_reads() -> None:
     assert complaints("v0.0.0")[0].endswith("got v0.0.0")
+
+
+@pytest.mark.parametrize("page", ["RELEASING.md", "SECURITY.md", "docs/installation.md", "docs/stability.md"])
+def test_files_that_pages_name_are_there(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    linked = [(REPOSITORY / page).parent / path for path in re.findall(r"\]\(([^)#:]+)\)", text)]
+    named = [REPOSITORY / path for path in re.findall(r"`((?:tests|tools|docs|cpp)/[\w./+-]+)`", text)]
+    assert linked or named
+    assert [path for path in [*linked, *named] if not path.exists()] == []
+
+
+def test_only_pyproject_has_the_url_of_the_project() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    url = re.escape(project["urls"]["Repository"])
+    pages = [*REPOSITORY.glob("*.*"), *(REPOSITORY / "docs").glob("*.md")]
+    texts = {page.name: page.read_text(encoding="utf-8") for page in pages if page.is_file()}
+    assert [name for name, text in texts.items() if re.search(url, text)] == ["pyproject.toml"]
