@@ -1,4 +1,4 @@
-"""`python -m nncore config`: what this build is and runs on, and what is wrong with the installation."""
+"""`python -m nncore config`: the build, and the machine it runs on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .installation import problem
 
 
 def run() -> int:
-    """Prints a line for each thing. Returns 1 where PyPI's unrelated package "nncore" is in the way."""
+    """Prints one line for each setting. Returns 1 if PyPI's unrelated package "nncore" is in the way."""
     for name, value in show_config().items():
         print(f"{name}: {', '.join(value) if isinstance(value, (list, tuple)) else value}")
     found = problem()
