@@ -52,6 +52,7 @@ def symbols(path: Path) -> dict[str, str]:
     return {line.split()[-1]: line.split()[-2] for line in lines}
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", SETS)
 def test_kernel_object_exports_its_table_alone(name: str) -> None:
     found = symbols(kernel_object(name))
@@ -60,12 +61,14 @@ def test_kernel_object_exports_its_table_alone(name: str) -> None:
     assert {symbol for symbol, kind in found.items() if kind in "uvwVW"} == set()
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", SETS)
 def test_kernel_object_calls_nothing_that_others_share(name: str) -> None:
     undefined = {symbol for symbol, kind in symbols(kernel_object(name)).items() if kind == "U"}
     assert undefined <= MAY_CALL
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", SETS)
 def test_kernel_object_runs_nothing_at_start_and_is_not_optimised_at_link_time(name: str) -> None:
     sections = re.findall(r"^ *\d+ (\S+)", run("objdump", "-h", kernel_object(name)), flags=re.MULTILINE)
@@ -74,6 +77,7 @@ def test_kernel_object_runs_nothing_at_start_and_is_not_optimised_at_link_time(n
     assert [section for section in sections if section.startswith(forbidden)] == []
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", SETS)
 def test_kernel_object_has_the_instructions_of_its_set(name: str) -> None:
     must, must_not = INSTRUCTIONS[name]
@@ -82,6 +86,7 @@ def test_kernel_object_has_the_instructions_of_its_set(name: str) -> None:
     assert re.findall(f".*(?:{must_not}).*", code)[:5] == []
 
 
+@pytest.mark.compiles
 def test_everything_but_kernels_runs_on_any_processor() -> None:
     objects = list(build("release").glob("CMakeFiles/nncore.dir/**/*.o"))
     assert len(objects) >= 10
@@ -97,6 +102,7 @@ def test_sets_built_and_run_are_those_of_this_processor() -> None:
     assert list(config["instruction_sets_supported"]) == runnable_instruction_sets()
 
 
+@pytest.mark.compiles
 def test_installed_package_serves_find_package(tmp_path: Path) -> None:
     tree = cmake(
         REPOSITORY / "tests" / "consumer",
@@ -107,6 +113,7 @@ def test_installed_package_serves_find_package(tmp_path: Path) -> None:
     assert "after 2000 steps" in run(tree / "consumer")
 
 
+@pytest.mark.compiles
 @pytest.mark.slow
 def test_source_tree_serves_add_subdirectory_without_threads(tmp_path: Path) -> None:
     tree = cmake(

@@ -291,7 +291,7 @@ def test_files_that_hold_less_say_so(tmp_path: Path) -> None:
     mine = model()
     mine.save(alone)
     mine.save(both, optimizer=nc.Adam())
-    with pytest.raises(ValueError, match="must hold an optimizer; got a model alone"):
+    with pytest.raises(ValueError, match="must hold an optimizer; got only a model"):
         nc.Adam().restore(alone, mine)
     with pytest.raises(ValueError, match="must hold a trainer; got a model and an optimizer"):
         trainer().restore(both)

@@ -78,6 +78,7 @@ def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.Monkey
         exec(compile(block, page, "exec"), names)
 
 
+@pytest.mark.compiles
 @pytest.mark.slow
 def test_the_program_of_readme_builds_and_learns(tmp_path: Path) -> None:
     (lists,), (program,) = code_blocks("README.md", "cmake"), code_blocks("README.md", "cpp")

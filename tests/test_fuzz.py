@@ -18,6 +18,7 @@ SECONDS = float(os.environ.get("NNCORE_FUZZ_SECONDS", "60"))
 SEED = os.environ.get("NNCORE_FUZZ_SEED", "0")
 
 
+@pytest.mark.compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("fuzzer", FUZZERS)
 def test_fuzzer_finds_no_failure(fuzzer: str) -> None:

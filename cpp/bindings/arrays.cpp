@@ -105,8 +105,9 @@ std::string wanted_shape(Wanted wanted) {
 }
 
 std::string wanted_shape(TableWanted wanted) {
+  const bool row_allowed = wanted.row_allowed && (wanted.rows == kAny || wanted.rows == 1);
   return wanted_shape(wanted.rows, wanted.columns, wanted.vector_allowed) +
-         (wanted.row_allowed ? " or (" + std::to_string(wanted.columns) + ",)" : "");
+         (row_allowed ? " or (" + std::to_string(wanted.columns) + ",)" : "");
 }
 
 [[noreturn]] void refuse_layout(const py::array& array, Argument argument, Layout layout) {

@@ -67,7 +67,7 @@ py::object run_loss(LossKind kind, std::span<PyObject* const> given, bool with_g
         is_any_positive = check_sample_weight("sample_weight", table(weights, a.rows, 1), nullptr, 0, a.rows);
       });
       if (!is_any_positive)
-        throw py::value_error("sample_weight must be positive for a sample at least; got 0 for all");
+        throw py::value_error("sample_weight must be positive for at least one sample; got 0 for all");
     }
     const LossTarget<T> y(loss, target, a, weights);
     OptionalArray values, result;

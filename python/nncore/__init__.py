@@ -9,6 +9,7 @@ them (save, load); a C++ core does the computing. `nncore.functional` has each f
 (1, 3)
 """
 
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 
 from . import _threads as _threads
@@ -65,3 +66,8 @@ if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them,
     for module in modules:
         __all__ += module.__all__
     del module, modules
+
+if _Path(__path__[0], "engine").is_dir():  # only PyPI's unrelated package "nncore" has one
+    from ._cli.installation import warn_of_problem as _warn_of_problem
+
+    _warn_of_problem()

@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 
+from .installation import is_imported, problem
 from .workloads import GRID
 
 
@@ -106,4 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "run" not in options:
         parser.print_help()
         return 0
+    if options.run is not _config and not is_imported():
+        print(problem(), file=sys.stderr)
+        return 1
     return int(options.run(options))

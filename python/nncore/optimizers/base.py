@@ -245,7 +245,7 @@ class Optimizer:
         with explaining(path, fields):
             checkpoint = fields.get("checkpoint")
             if not isinstance(checkpoint, dict):
-                raise ValueError("the file must hold an optimizer; got a model alone")
+                raise ValueError("the file must hold an optimizer; got only a model")
             moment = saving.checked(self, model, checkpoint, tensors, "the program's")
         with model.store.core.changing():
             _core.call_together(saving.changes_to(moment, self, model))
