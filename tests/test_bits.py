@@ -4,11 +4,13 @@ The hashes are fixed. A deliberate change of bits updates them here and is liste
 """
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
 
 import nncore as nc
+from builds import REPOSITORY
 from nncore import _core
 
 SETS = _core.show_config()["instruction_sets_supported"]
@@ -107,6 +109,14 @@ def test_training_ends_in_the_same_bits(instruction_set, name, dtype):
     for threads in (1, 2, 3):
         _core.set_num_threads(threads)
         assert train(NETS[name], dtype) == HASHES[name, dtype], f"{threads} threads"
+
+
+def test_the_cpp_tests_expect_the_same_hashes():
+    source = (REPOSITORY / "tests" / "cpp" / "test_bits.cpp").read_text(encoding="utf-8")
+    rows = re.findall(r'\{"(\w+)", \1, "(\w{16})", "(\w{16})"\}', source)
+    assert {(name, "float32"): one for name, one, _ in rows} | {
+        (name, "float64"): other for name, _, other in rows
+    } == HASHES
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

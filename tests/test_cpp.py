@@ -43,7 +43,7 @@ def names_without(program: str, word: str) -> list[str]:
 
 
 #: Programs that do not test kernels and take minutes on a set without fma.
-ON_BEST_SET = ("test_interrupts",)
+ON_BEST_SET = ("test_bits", "test_interrupts")
 
 
 def program_runs() -> list[tuple[str, str]]:
