@@ -9,7 +9,7 @@ and keeps them (save, load). `nncore.functional` has the formulas one by one.
 (1, 3)
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _threads as _threads
 from . import functional as functional
@@ -33,7 +33,9 @@ from .schedules import *
 from .tangents import *
 from .training import *
 
-if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, star imports export
+if TYPE_CHECKING:
+    from . import plotting as plotting
+else:  # type checkers read no list from elsewhere; to them, star imports export
     from . import (
         gradcheck,
         graph,
@@ -65,3 +67,12 @@ if not TYPE_CHECKING:  # type checkers read no list from elsewhere; to them, sta
     for room in rooms:
         __all__ += room.__all__
     del room, rooms
+
+
+def __getattr__(name: str) -> Any:
+    """`nncore.plotting`, which is imported when it is first used."""
+    if name == "plotting":
+        from importlib import import_module
+
+        return import_module(".plotting", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
