@@ -56,11 +56,11 @@ def given_panels(ax: SeveralAxes, panels: Sequence[str]) -> list[Axes]:
     return found
 
 
-def stacked_panels(ax: SeveralAxes, panels: Sequence[str]) -> list[Axes]:
-    """`ax`, or the panels of a new figure, one below the other, with one x axis."""
+def stacked_panels(ax: SeveralAxes, panels: Sequence[str], width: float) -> list[Axes]:
+    """`ax`, or the panels of a new figure, one below the other, with one x axis; `width` in inches."""
     if ax is not None:
         return given_panels(ax, panels)
-    size = (6.4, 1.2 + 2.4 * len(panels))
+    size = (width, 1.2 + 2.4 * len(panels))
     pyplot = require("matplotlib.pyplot")
     grid = pyplot.subplots(len(panels), figsize=size, sharex=True, squeeze=False, layout="constrained")[1]
     return list(grid.flat)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.1  # around the data, of its range
 _MOST_IN_LEGEND = 10
+_TWO_COLORS = ("tab:blue", "tab:red")  # of one output: below the threshold, and from it on
 
 
 def decision_boundary(
@@ -68,7 +69,7 @@ def decision_boundary(
     field = (outputs if len(model.outputs) == 1 else outputs[place]).reshape(resolution, resolution, width)
     axes = one_axes(ax)
     if width == 1:
-        colors = ["tab:blue", "tab:red"]
+        colors: Sequence[Any] = _TWO_COLORS
         _draw_values(axes, (across, along), field[..., 0], threshold, model.output_names[place])
     else:
         colors = _class_colors(width)
@@ -129,23 +130,14 @@ def _range(column: NDArray[Any], points: int) -> NDArray[Any]:
 
 
 def _draw_values(
-    axes: Axes,
-    places: tuple[NDArray[Any], NDArray[Any]],
-    field: NDArray[Any],
-    threshold: float,
-    name: str,
+    axes: Axes, places: tuple[NDArray[Any], NDArray[Any]], field: NDArray[Any], threshold: float, name: str
 ) -> None:
-    """One output as colors, neutral at the threshold, and a line there."""
+    """One output as tints, white at the threshold, and a line there."""
+    below, above = _tints(_TWO_COLORS)
+    tints = require("matplotlib.colors").LinearSegmentedColormap.from_list("", [below, "white", above])
     distance = np.abs(field[np.isfinite(field)] - threshold).max(initial=0.0) or 1.0
-    image = axes.pcolormesh(
-        *places,
-        field,
-        cmap="coolwarm",
-        vmin=threshold - distance,
-        vmax=threshold + distance,
-        shading="nearest",
-        rasterized=True,
-    )
+    ends: Any = {"vmin": threshold - distance, "vmax": threshold + distance}
+    image = _mesh(axes, places, field, tints, **ends)
     bar = axes.figure.colorbar(image, ax=axes, label=f"output {name}")
     if field.min() < threshold < field.max():
         bar.add_lines(axes.contour(*places, field, levels=[threshold], colors="black"))
@@ -154,19 +146,16 @@ def _draw_values(
 def _draw_classes(
     axes: Axes, places: tuple[NDArray[Any], NDArray[Any]], field: NDArray[Any], colors: Sequence[Any]
 ) -> None:
-    """The class whose output is largest, in a light tint of its color."""
+    """The class whose output is largest, in the tint of its color."""
     classes = np.where(np.isnan(field).any(axis=-1), np.nan, field.argmax(axis=-1))
-    to_rgb, listed = require("matplotlib.colors").to_rgb, require("matplotlib.colors").ListedColormap
-    tints = [0.4 * np.array(to_rgb(color)) + 0.6 for color in colors]
-    axes.pcolormesh(
-        *places,
-        classes,
-        cmap=listed(tints),
-        vmin=-0.5,
-        vmax=len(colors) - 0.5,
-        shading="nearest",
-        rasterized=True,
-    )
+    tints = require("matplotlib.colors").ListedColormap(_tints(colors))
+    _mesh(axes, places, classes, tints, vmin=-0.5, vmax=len(colors) - 0.5)
+
+
+def _mesh(
+    axes: Axes, places: tuple[NDArray[Any], NDArray[Any]], field: NDArray[Any], colors: Any, **ends: Any
+) -> Any:
+    return axes.pcolormesh(*places, field, cmap=colors, shading="nearest", rasterized=True, **ends)
 
 
 def _draw_samples(
@@ -179,15 +168,21 @@ def _draw_samples(
     """The samples by class, and what the colors mean."""
     patch = require("matplotlib.patches").Patch
     handles = []
-    for label, (color, name) in enumerate(zip(colors, names, strict=True)):
+    for label, (color, tint, name) in enumerate(zip(colors, _tints(colors), names, strict=True)):
         if classes is None:
-            handles.append(patch(color=color, label=name))
+            handles.append(patch(color=tint, label=name))
             continue
         x, y = samples[classes == label].T
         style: Any = {"color": color, "edgecolors": "white", "linewidths": 0.6}
         handles.append(axes.scatter(x, y, s=24, label=name, **style))
-    if len(names) <= _MOST_IN_LEGEND and (classes is not None or len(names) > 2):
+    if len(names) <= _MOST_IN_LEGEND:
         axes.legend(handles=handles, title="class", framealpha=0.9)
+
+
+def _tints(colors: Sequence[Any]) -> list[NDArray[Any]]:
+    """Colors so light that samples stand out."""
+    to_rgb = require("matplotlib.colors").to_rgb
+    return [0.4 * np.array(to_rgb(color)) + 0.6 for color in colors]
 
 
 def _class_colors(classes: int) -> list[Any]:

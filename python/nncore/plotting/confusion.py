@@ -59,13 +59,14 @@ def confusion_matrix(
     display = metrics.ConfusionMatrixDisplay(matrix, display_labels=names).plot(
         ax=axes,
         cmap="Blues",
-        colorbar=not with_numbers,
+        colorbar=False,
         include_values=with_numbers,
         values_format="d" if normalize is None else ".2f",
         xticks_rotation="vertical" if is_long else "horizontal",
         text_kw={"fontsize": 10 if classes <= 10 else 7},
     )
     if not with_numbers:
+        axes.figure.colorbar(display.im_, ax=axes, shrink=0.8)
         for axis in (axes.xaxis, axes.yaxis):  # a label at every class would overlap the next
             step = -(-classes // _MOST_NUMBERS)
             axis.set_ticks(range(0, classes, step), names[::step])

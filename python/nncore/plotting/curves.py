@@ -45,7 +45,7 @@ def learning_curves(
     for name in _choose(table, columns):
         panels.setdefault(name.rpartition("_")[2], []).append(name)
     titles = [names[0] if len(names) == 1 else word for word, names in panels.items()]
-    axes = stacked_panels(ax, titles)
+    axes = stacked_panels(ax, titles, 8.6 if any(len(names) > 1 for names in panels.values()) else 6.4)
     for one, title, names in zip(axes, titles, panels.values(), strict=True):
         _draw(one, title, names, table)
         if ax is None:
@@ -104,8 +104,12 @@ def _draw(axes: Axes, title: str, names: Sequence[str], table: Mapping[str, NDAr
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel=title)
     axes.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
+    if len(drawn[0]) == 1:
+        axes.set_xticks([1])  # the locator has no whole numbers for so short an axis
     tidy(axes)
-    if len(drawn) > 1:
+    if len(drawn) > 2:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # inside, it would hide lines
+    elif len(drawn) == 2:
         axes.legend(frameon=False)
 
 

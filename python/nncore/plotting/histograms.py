@@ -146,7 +146,7 @@ def _draw(axes: Axes, title: str, numbers: NDArray[Any], bins: int, note: str = 
     wrong = ", ".join(text for text in (dead, f"{lost:,} not finite" if lost else "") if text)
     axes.hist(finite, bins=bins, color="tab:blue")
     axes.set_ylabel("count")
-    axes.set_title(title, fontsize=10, pad=16 if note or wrong else None)
+    axes.set_title(title, fontsize=10, pad=16, parse_math=False)  # with room for the notes
     tidy(axes)
     for text, place, side, color in ((note, 0, "left", "black"), (wrong, 1, "right", _WRONG)):
         if text:

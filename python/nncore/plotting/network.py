@@ -18,10 +18,11 @@ from .axes import check_axes, require
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FONT, _SMALL = 9.0, 7.5  # points, as all lengths here
+_TITLE, _FONT, _SMALL = 12.0, 9.0, 7.5  # points, as all lengths here
 _HEIGHT, _BETWEEN_ROWS, _BETWEEN, _MARGIN = 34.0, 26.0, 18.0, 10.0
 _PASSING = 6.0  # the width of an arrow's place
-_LARGEST = 14400.0  # points, 200 inches: what a figure may measure
+_ABOUT = (8.0, 32.0)  # what a figure is wider and higher than its graph, for the title and the edges
+_LARGEST = 14400.0  # 200 inches: what a figure may measure
 _SWEEPS = 8
 _LONGEST = 48  # characters
 _FILLS = {"input": "#e6efe0", "parameters": "#dbe7f3", "other": "#f4f4f4"}
@@ -57,25 +58,29 @@ def draw_network(title: str, boxes: Sequence[Box], ax: Axes | None = None) -> Ax
     left = min(cell.x - cell.width / 2 for cell in cells)
     right = max(cell.x + cell.width / 2 for cell in cells)
     rows = 1 + max(cell.row for cell in cells)
-    wide = max(right - left, _width(title, 12.0)) + 2 * _MARGIN
+    wide = right - left + 2 * _MARGIN
     high = rows * (_HEIGHT + _BETWEEN_ROWS) - _BETWEEN_ROWS + 2 * _MARGIN
+    title_width = _width(title, _TITLE) + 2 * _MARGIN
     if ax is None:
-        scale = min(1.0, _LARGEST / max(wide, high + 30))
-        size = (scale * wide / 72, scale * (high + 30) / 72)
-        ax = require("matplotlib.pyplot").subplots(figsize=size, layout="constrained")[1]
+        size = max(wide, title_width) + _ABOUT[0], high + _ABOUT[1]
+        scale = room = min(1.0, _LARGEST / max(size))
+        inches = [scale * length / 72 for length in size]
+        ax = require("matplotlib.pyplot").subplots(figsize=inches, layout="constrained")[1]
         assert ax is not None
     else:
         figure = ax.get_figure()
         assert figure is not None
         extent = ax.get_window_extent()
-        scale = min(1.0, 72 / figure.dpi * min(extent.width / wide, extent.height / high))
+        width, height = 72 / figure.dpi * extent.width, 72 / figure.dpi * extent.height
+        scale, room = min(1.0, width / wide, height / high), min(1.0, width / title_width)
     middle = (left + right) / 2
     ax.set(
-        title=title,
         xlim=(middle - wide / 2, middle + wide / 2),
         ylim=(high - _MARGIN, -_MARGIN),
         aspect="equal",
+        anchor="N",
     )
+    ax.set_title(title, fontsize=_TITLE * room)
     ax.set_axis_off()
     for arrow in arrows:
         _draw_arrow(ax, arrow, scale)
