@@ -97,7 +97,9 @@ def _draw(axes: Axes, title: str, names: Sequence[str], table: Mapping[str, NDAr
                 style = {"color": f"C{place}", "linestyle": ("-", "--")[is_validation]}
             drawn.append(table[column])
             epochs = np.arange(1, len(drawn[-1]) + 1)
-            axes.plot(epochs, drawn[-1], label=label, marker=".", markevery=_lonely(drawn[-1]), **style)
+            if lonely := _lonely(drawn[-1]):
+                style |= {"marker": ".", "markevery": lonely}
+            axes.plot(epochs, drawn[-1], label=label, **style)
     values = np.concatenate(drawn)
     values = values[np.isfinite(values)]
     if title == "loss" and values.size and values.min() > 0 and values.max() >= 10 * values.min():
