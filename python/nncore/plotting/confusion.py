@@ -94,7 +94,7 @@ def _classes(y_true: Any, y_pred: Any, threshold: float) -> tuple[NDArray[Any], 
             raise ValueError(f"y_true must be ({len(guesses)},), as y_pred is; got {truth.shape}")
         check_no_nan(truth, "y_true")
         truth = check_indices(truth.reshape(-1), "y_true")
-        return truth, guesses, int(max(guesses.max(), truth.max())) + 1
+        return truth, guesses, max(2, int(max(guesses.max(), truth.max())) + 1)
     check_no_nan(predicted, "y_pred")
     rows, outputs = predicted.shape
     truth = as_classes(y_true, "y_true", outputs, rows, "y_pred")

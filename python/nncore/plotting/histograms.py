@@ -10,7 +10,7 @@ import numpy as np
 from .._errors import check_list, check_size, unknown_name
 from ..layers.activation_base import Activation
 from ..layers.activations import ReLU
-from .axes import SeveralAxes, tidy, tiled_panels
+from .axes import SeveralAxes, require, tidy, tiled_panels
 from .plotted import Plotted, check_model
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def _draw(axes: Axes, title: str, numbers: NDArray[Any], bins: int, note: str = 
     wrong = ", ".join(text for text in (dead, f"{lost:,} not finite" if lost else "") if text)
     axes.hist(finite, bins=bins, color="tab:blue")
     axes.set_ylabel("count")
-    axes.set_title(title, fontsize=10, pad=16, parse_math=False)  # with room for the notes
+    axes.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
+    axes.set_title(title, fontsize=10, pad=16)  # with room for the notes
     tidy(axes)
     for text, place, side, color in ((note, 0, "left", "black"), (wrong, 1, "right", _WRONG)):
         if text:

@@ -99,7 +99,7 @@ def _texts(box: Box) -> list[tuple[str, float]]:
 
 def _width(text: str, size: float) -> float:
     """In points."""
-    path = require("matplotlib.textpath").TextPath((0, 0), text.replace("$", "S"), size=size)
+    path = require("matplotlib.textpath").TextPath((0, 0), text, size=size)
     return float(path.get_extents().width) if text.strip() else 0.0
 
 
@@ -255,6 +255,5 @@ def _draw_box(ax: Axes, box: Box, lines: Sequence[tuple[str, float]], cell: _Cel
             fontsize=size * scale,
             ha="center",
             va="center",
-            parse_math=False,
             zorder=3,
         )
