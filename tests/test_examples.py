@@ -9,9 +9,11 @@ import pkgutil
 import re
 import runpy
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
@@ -53,6 +55,12 @@ PICTURES = {
     "nested_network": ((1080, 480), (BLUE, ORANGE, GREEN), 5000),
     "cartpole_dqn": ((720, 480), (BLUE,), 500),
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_stay_open() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def code_blocks(page: str, language: str) -> list[str]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -22,8 +21,6 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 import nncore as nc
 from nncore import plotting
 from pictures import overlapping_texts
-
-mpl.use("Agg")
 
 CURVES = {
     "loss": [4.0, 2.0, 0.3],
