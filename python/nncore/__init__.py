@@ -70,9 +70,13 @@ else:  # type checkers read no list from elsewhere; to them, star imports export
 
 
 def __getattr__(name: str) -> Any:
-    """`nncore.plotting`, which is imported when it is first used."""
+    """`nncore.plotting`, imported on first use."""
     if name == "plotting":
         from importlib import import_module
 
         return import_module(".plotting", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "plotting"})

@@ -1,4 +1,4 @@
-"""What a row of a model's summary says, and tables that notebooks show."""
+"""The rows of a model's summary, and tables for notebooks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _SIDES = {"l": "left", "r": "right"}
 
 
 class Box(NamedTuple):
-    """A value of a model: a row of the table that print shows, a box of the graph that is drawn."""
+    """A value of a model: a row in `print(model)`, a box in `model.plot()`."""
 
     name: str
     layer: str
-    reads: Sequence[int]  # the places of those before that it reads
+    reads: Sequence[int]  # indices of earlier boxes
     features: int
     parameters: str  # such as "1,056" or "shared"; "" for inputs
     is_output: bool

@@ -330,8 +330,8 @@ class Model(Layer):
         return self.network.predict(x, out, self._read_inputs)
 
     def predict_values(self, x: Any, places: Sequence[int]) -> list[NDArray[Any]]:
-        """Some of `values`, by their places, as `predict` computes them: an array (B, features) each."""
-        ends = [*dict.fromkeys([*places, *self.graph.outputs])]  # each node has to lead to an output
+        """Some of `values`, given by index, as predictions compute them: arrays (B, features)."""
+        ends = [*dict.fromkeys([*places, *self.graph.outputs])]  # an output has to depend on each node
         graph = _core.Graph(self.graph.nodes, ends)
         computed = self.store.precision.network(graph, self.store.core).predict(x, None, self._read_inputs)
         found = dict(zip(ends, computed if len(ends) > 1 else [computed], strict=True))
@@ -459,8 +459,8 @@ class Model(Layer):
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draws the graph: a box for each row of `print(model)`, an arrow for each value that a layer reads.
 
-        Inputs are green and layers with parameters blue; those of outputs have a thick frame. Returns the
-        axes: `ax`, or those of a new figure that is as large as the graph asks.
+        Inputs are green, layers with parameters blue; outputs have a thick frame. Returns the axes: `ax`, to
+        which the graph is scaled down, or those of a new figure that is large enough.
 
         Raises TypeError unless `ax` is matplotlib axes or None, and ImportError without matplotlib
         (`pip install 'nncore-cpu[plot]'`).

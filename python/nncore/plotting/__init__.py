@@ -1,10 +1,10 @@
 """Pictures of models and of their training, drawn by matplotlib.
 
 matplotlib and scikit-learn are optional: `pip install 'nncore-cpu[plot]'`. A function imports them when it is
-called, and raises ImportError where they are missing. `nc.plotting` needs no import of its own.
+called, and raises ImportError where one is missing. `nc.plotting` is available after `import nncore as nc`.
 
-Every function draws on `ax`, or makes a figure with pyplot where that is None, and returns the axes: one, or
-a list with one for each panel. Bad arguments are errors before a figure is made.
+Every function draws on `ax`, or on a new pyplot figure where `ax` is None. It returns matplotlib axes: one
+object, or a list with one for each panel. Arguments are checked before a figure is made.
 """
 
 from .boundary import decision_boundary

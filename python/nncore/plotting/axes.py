@@ -1,4 +1,4 @@
-"""The axes that pictures are drawn on; matplotlib is imported here, once something is drawn."""
+"""The axes to draw on. matplotlib is imported here, when something is drawn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def require(module: str) -> Any:
 
 
 def one_axes(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
-    """`ax`, or those of a new figure of that size in inches."""
+    """`ax`, or the axes of a new figure; `size` in inches."""
     if ax is not None:
         return check_axes(ax)
     axes: Axes = require("matplotlib.pyplot").subplots(figsize=size, layout="constrained")[1]
@@ -38,7 +38,7 @@ def one_axes(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
 
 
 def check_axes(ax: Any) -> Axes:
-    """TypeError for what are no axes."""
+    """`ax`; TypeError unless it is matplotlib axes."""
     if not isinstance(ax, require("matplotlib.axes").Axes):
         raise TypeError(f"ax must be matplotlib axes; got {described(ax)}")
     axes: Axes = ax
@@ -46,7 +46,7 @@ def check_axes(ax: Any) -> Axes:
 
 
 def given_panels(ax: SeveralAxes, panels: Sequence[str]) -> list[Axes]:
-    """`ax` as a list of one for each panel; ValueError where that is another number."""
+    """`ax` as a list with axes for each panel; ValueError for another number of axes."""
     flat = getattr(ax, "flat", ax)  # of an array, as subplots returns
     if isinstance(flat, require("matplotlib.axes").Axes) or not isinstance(flat, Iterable):
         flat = [flat]
@@ -57,7 +57,7 @@ def given_panels(ax: SeveralAxes, panels: Sequence[str]) -> list[Axes]:
 
 
 def stacked_panels(ax: SeveralAxes, panels: Sequence[str], width: float) -> list[Axes]:
-    """`ax`, or the panels of a new figure, one below the other, with one x axis; `width` in inches."""
+    """`ax`, or the stacked panels of a new figure, with a common x axis; `width` in inches."""
     if ax is not None:
         return given_panels(ax, panels)
     size = (width, 1.2 + 2.4 * len(panels))
@@ -67,7 +67,7 @@ def stacked_panels(ax: SeveralAxes, panels: Sequence[str], width: float) -> list
 
 
 def tiled_panels(ax: SeveralAxes, panels: Sequence[str]) -> list[Axes]:
-    """`ax`, or the panels of a new figure, up to three side by side."""
+    """`ax`, or the panels of a new figure, in rows of up to three."""
     if ax is not None:
         return given_panels(ax, panels)
     columns = min(3, len(panels))
@@ -78,7 +78,7 @@ def tiled_panels(ax: SeveralAxes, panels: Sequence[str]) -> list[Axes]:
 
 
 def tidy(axes: Axes) -> None:
-    """A faint grid behind what is drawn, and no frame above and to the right."""
+    """A faint grid behind the data, and no frame at the top and right."""
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The decision boundary: which class a model of two features names at each point of the plane."""
+"""The decision boundary: the class that a model of two features predicts at each point of the plane."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.1  # around the data, of its range
 _MOST_IN_LEGEND = 10
-_TWO_COLORS = ("tab:blue", "tab:red")  # of one output: below the threshold, and from it on
+_TWO_COLORS = ("tab:blue", "tab:red")  # below the threshold, and from it on
 
 
 def decision_boundary(
@@ -33,19 +33,19 @@ def decision_boundary(
     resolution: int = 200,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws what a model of two features says of the plane around the samples x; returns the axes.
+    """Draws the predictions of a model with two features around the samples x; returns the axes.
 
-    The model has one input of 2 features, or two of 1. x (B, 2), or a table for each input, decides the
-    range: that of the data and a tenth more on each side. With y, class indices (B,) or one-hot rows, the
-    samples are drawn too, in the colors of their classes.
+    The model has one input of 2 features, or two inputs of 1 feature each. x is an array (B, 2), or one table
+    for each input. The axes cover its range and a tenth of that on each side. With y, class indices (B,) or
+    one-hot rows (B, O), the samples are drawn in the colors of their classes.
 
-    An output of O > 1 features names the class whose feature is largest, and each class has a color. With
-    O = 1 the color is the output itself, and a line is drawn where that is `threshold`: 0.5 suits
-    probabilities, 0 logits. `output` chooses one of several outputs by name or place. The model is asked at
-    `resolution` x `resolution` points.
+    For an output of O > 1 features, the color shows the class whose feature is largest. For O = 1, the color
+    shows the output, and a line marks where it equals `threshold`: use 0.5 for probabilities and 0 for
+    logits. `output`, a name or an index, selects one of several outputs. The model predicts `resolution` x
+    `resolution` points.
 
-    Raises ValueError for models of other inputs, and for an x that is empty or not finite; TypeError for
-    what is no model.
+    Raises ValueError for models with other inputs, and for an x that is empty or not finite; TypeError if
+    `model` is not a Model.
 
     >>> import nncore as nc
     >>> model = nc.mlp([2, 8, 3], output="softmax", seed=0)
@@ -85,7 +85,7 @@ def decision_boundary(
 
 
 def _read_samples(model: Plotted, x: Any) -> tuple[NDArray[Any], list[str]]:
-    """The samples (B, 2), and what their columns are called."""
+    """The samples (B, 2) and the names of their columns."""
     widths = [value.features for value in model.inputs]
     if widths not in ([2], [1, 1]):
         raise ValueError(f"model must have one input of 2 features, or two of 1; got {widths}")
@@ -107,7 +107,7 @@ def _read_samples(model: Plotted, x: Any) -> tuple[NDArray[Any], list[str]]:
 
 
 def _place_of(output: str | int | None, names: Sequence[str]) -> int:
-    """The place of an output that is told by name, by place, or by being the only one."""
+    """The index of an output given by name or index; None means the only one."""
     if output is None and len(names) == 1:
         return 0
     if isinstance(output, str) and output in names:
@@ -119,7 +119,7 @@ def _place_of(output: str | int | None, names: Sequence[str]) -> int:
     except IndexError:
         raise ValueError(f"output must be below {len(names)}; got {output}") from None
     except TypeError:
-        raise TypeError(f"output must be a name or a place; got {described(output)}") from None
+        raise TypeError(f"output must be a name or an index; got {described(output)}") from None
 
 
 def _range(column: NDArray[Any], points: int) -> NDArray[Any]:
@@ -132,7 +132,7 @@ def _range(column: NDArray[Any], points: int) -> NDArray[Any]:
 def _draw_values(
     axes: Axes, places: tuple[NDArray[Any], NDArray[Any]], field: NDArray[Any], threshold: float, name: str
 ) -> None:
-    """One output as tints, white at the threshold, and a line there."""
+    """One output as tints, and a line at the threshold, where the tint is white."""
     below, above = _tints(_TWO_COLORS)
     tints = require("matplotlib.colors").LinearSegmentedColormap.from_list("", [below, "white", above])
     distance = np.abs(field[np.isfinite(field)] - threshold).max(initial=0.0) or 1.0
@@ -146,7 +146,7 @@ def _draw_values(
 def _draw_classes(
     axes: Axes, places: tuple[NDArray[Any], NDArray[Any]], field: NDArray[Any], colors: Sequence[Any]
 ) -> None:
-    """The class whose output is largest, in the tint of its color."""
+    """The tint of the class whose feature is largest."""
     classes = np.where(np.isnan(field).any(axis=-1), np.nan, field.argmax(axis=-1))
     tints = require("matplotlib.colors").ListedColormap(_tints(colors))
     _mesh(axes, places, classes, tints, vmin=-0.5, vmax=len(colors) - 0.5)
@@ -165,7 +165,7 @@ def _draw_samples(
     colors: Sequence[Any],
     names: Sequence[str],
 ) -> None:
-    """The samples by class, and what the colors mean."""
+    """The samples of each class, and the legend of the colors."""
     patch = require("matplotlib.patches").Patch
     handles = []
     for label, (color, tint, name) in enumerate(zip(colors, _tints(colors), names, strict=True)):
@@ -180,7 +180,7 @@ def _draw_samples(
 
 
 def _tints(colors: Sequence[Any]) -> list[NDArray[Any]]:
-    """Colors so light that samples stand out."""
+    """Lighter colors, against which samples stand out."""
     to_rgb = require("matplotlib.colors").to_rgb
     return [0.4 * np.array(to_rgb(color)) + 0.6 for color in colors]
 

@@ -1,4 +1,4 @@
-"""The classes that targets and outputs mean, as `metrics.accuracy` counts them."""
+"""The classes that targets and outputs stand for, as in `metrics.accuracy`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def as_classes(y: Any, argument: str, outputs: int, rows: int, others: str) -> NDArray[np.int64]:
-    """The classes (B,) of targets: class indices (B,) or (B, 1), or one-hot rows (B, O). With one output, 1
-    means at least 0.5. `others` is the argument whose rows they belong to.
+    """The classes (B,) of targets y: class indices (B,) or (B, 1), or one-hot rows (B, O). With one output,
+    a target of at least 0.5 is class 1. `others` names the argument that y has to match.
     """
     truth = as_numbers(y, argument)
     if truth.shape in ((rows,), (rows, 1)):
@@ -34,7 +34,7 @@ def as_classes(y: Any, argument: str, outputs: int, rows: int, others: str) -> N
 
 
 def check_indices(given: NDArray[Any], argument: str, classes: int | None = None) -> NDArray[np.int64]:
-    """Class indices of any dtype as integers; ValueError for negative ones, fractions and too large ones."""
+    """Class indices of any dtype as int64; ValueError unless they are whole and in [0, classes)."""
     wrong = (given < 0) | (given != np.floor(given)) if given.dtype != bool else np.zeros(given.shape, bool)
     if classes is not None:
         wrong = wrong | (given >= classes)
@@ -45,10 +45,10 @@ def check_indices(given: NDArray[Any], argument: str, classes: int | None = None
 
 
 def check_no_nan(array: NDArray[Any], argument: str) -> None:
-    """ValueError where a row has a NaN."""
+    """ValueError if any row has a NaN."""
     rows = np.isnan(array).reshape(len(array), -1).any(axis=1)
     if rows.any():
-        raise ValueError(f"{argument} must have no NaN; got {rows.sum()} rows with one")
+        raise ValueError(f"{argument} must have no NaN; got NaN in {rows.sum()} of {len(array)} rows")
 
 
 def check_class_names(names: Iterable[Any] | None, classes: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The confusion matrix: how many samples of each class were taken for which."""
+"""The confusion matrix: true classes against predicted ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NORMALIZATIONS = ("true", "pred", "all")
-_MOST_NUMBERS = 20  # classes, beyond which numbers in the fields would overlap
+_MOST_NUMBERS = 20  # classes; with more, the numbers overlap
 
 
 def confusion_matrix(
@@ -29,16 +29,17 @@ def confusion_matrix(
     normalize: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draws how many samples of each true class (rows) were taken for which (columns); returns the axes.
+    """Draws how often each true class (rows) was predicted as each class (columns); returns the axes.
 
-    y_pred (B, O) are a model's outputs, probabilities or logits: the largest names the class. With one
-    output, O = 1, the class is 1 from `threshold` on: 0.5 suits probabilities, 0 logits. Or y_pred (B,) holds
-    class indices. y_true holds class indices, (B,) or (B, 1), or one-hot rows (B, O). `normalize` is "true",
-    "pred" or "all", as in sklearn.metrics.confusion_matrix: fractions of the row, the column or the whole.
+    y_pred (B, O) are a model's outputs, probabilities or logits; the largest gives the class. With O = 1,
+    outputs of at least `threshold` are class 1: use 0.5 for probabilities and 0 for logits. y_pred may also
+    be class indices (B,). y_true holds class indices, (B,) or (B, 1), or one-hot rows (B, O). `normalize` is
+    "true", "pred" or "all", as in sklearn.metrics.confusion_matrix: counts become fractions of the row, the
+    column or all samples.
 
-    scikit-learn's ConfusionMatrixDisplay draws. Fields of no sample stay blank, and above 20 classes colors
-    and a color bar stand for the numbers. Raises ValueError for shapes that do not fit, no samples, NaN and
-    class indices out of range, and TypeError for other dtypes.
+    scikit-learn's ConfusionMatrixDisplay draws the matrix. Zero counts are left blank. With more than 20
+    classes, colors and a color bar replace the numbers. Raises ValueError for shapes that do not match, no
+    samples, NaN, and class indices out of range; TypeError for other dtypes.
 
     >>> import nncore as nc
     >>> axes = nc.plotting.confusion_matrix([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
@@ -67,7 +68,7 @@ def confusion_matrix(
     )
     if not with_numbers:
         axes.figure.colorbar(display.im_, ax=axes, shrink=0.8)
-        for axis in (axes.xaxis, axes.yaxis):  # a label at every class would overlap the next
+        for axis in (axes.xaxis, axes.yaxis):  # labels of all classes overlap
             step = -(-classes // _MOST_NUMBERS)
             axis.set_ticks(range(0, classes, step), names[::step])
     elif display.text_ is not None:

@@ -27,13 +27,14 @@ def learning_curves(
 ) -> list[Axes]:
     """Draws columns of a history over the epochs, counted from 1, and returns the axes of its panels.
 
-    `history` is a History or a dict of lists of one length. `columns` names the columns to draw, each with
-    its val_ column where there is one; None: all but "learning_rate" and "seconds". Columns whose names end
-    in the same word, as "speed_error" and "turn_error", share a panel. Losses have a logarithmic axis where
-    all are positive and the largest is at least 10 times the smallest. NaN leaves a gap.
+    `history` is a History, or a dict of lists of equal length. `columns` names the columns to draw, each
+    together with its val_ column; None draws all but "learning_rate" and "seconds". Columns whose names end
+    in the same word, such as "speed_error" and "turn_error", share a panel. The axis of the loss is
+    logarithmic if all losses are positive and the largest is at least 10 times the smallest. NaN leaves a
+    gap.
 
-    `ax` has axes for each panel. Raises ValueError for a history without epochs, unknown columns and another
-    number of axes, and TypeError for other types.
+    `ax` holds axes for each panel. Raises ValueError for a history without epochs, unknown columns and a
+    wrong number of axes; TypeError for other types.
 
     >>> import nncore as nc
     >>> [axes] = nc.plotting.learning_curves({"loss": [0.9, 0.5], "val_loss": [1.0, 0.7]})
@@ -60,16 +61,18 @@ def _read(history: Any) -> dict[str, NDArray[Any]]:
     table = {name: as_numbers(history[name], f"history[{name!r}]") for name in history}
     for name, column in table.items():
         if column.ndim != 1:
-            raise ValueError(f"history[{name!r}] must have a number an epoch; got shape {column.shape}")
+            raise ValueError(
+                f"history[{name!r}] must be a list of one number per epoch; got shape {column.shape}"
+            )
     if len(lengths := {len(column) for column in table.values()}) > 1:
-        raise ValueError(f"columns of history must have one length; got {sorted(lengths)}")
+        raise ValueError(f"columns of history must have equal lengths; got {sorted(lengths)}")
     if not any(lengths):
         raise ValueError("history must have at least one epoch; got none")
     return table
 
 
 def _choose(table: Mapping[str, Any], columns: str | Iterable[str] | None) -> list[str]:
-    """The columns to draw, without the val_ columns that go with others."""
+    """The columns to draw, without the val_ columns that are drawn beside others."""
     if columns is None:
         companions = {_VALIDATION + name for name in table}
         return [name for name in table if name not in companions and name not in _UNASKED] or list(table)
@@ -83,7 +86,7 @@ def _choose(table: Mapping[str, Any], columns: str | Iterable[str] | None) -> li
 
 
 def _draw(axes: Axes, title: str, names: Sequence[str], table: Mapping[str, NDArray[Any]]) -> None:
-    """One panel. Colors tell training from validation, or, where several columns are in it, the columns."""
+    """One panel. Colors distinguish training from validation, or columns where the panel has several."""
     drawn = []
     for place, name in enumerate(names):
         for is_validation, column in enumerate((name, _VALIDATION + name)):
@@ -107,15 +110,17 @@ def _draw(axes: Axes, title: str, names: Sequence[str], table: Mapping[str, NDAr
     axes.set(xlabel="epoch", ylabel=title)
     axes.xaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
     if len(drawn[0]) == 1:
-        axes.set_xticks([1])  # the locator has no whole numbers for so short an axis
+        axes.set_xticks([1])  # on so short an axis the locator labels fractions
     tidy(axes)
     if len(drawn) > 2:
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # inside, it would hide lines
+        axes.legend(
+            frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
+        )  # inside, so large a legend hides lines
     elif len(drawn) == 2:
         axes.legend(frameon=False)
 
 
 def _lonely(column: NDArray[Any]) -> list[int]:
-    """Where a number has no neighbor that a line would join it to."""
+    """The places of finite numbers without finite neighbors, which no line segment shows."""
     finite = np.isfinite(np.pad(column.astype(float), 1, constant_values=np.nan))
     return [int(i) for i in np.flatnonzero(finite[1:-1] & ~finite[:-2] & ~finite[2:])]

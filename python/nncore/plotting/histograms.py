@@ -1,4 +1,4 @@
-"""Histograms of a model's weights and activations, and the relu units that are dead."""
+"""Histograms of a model's weights and activations; dead relu units."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _WRONG = "tab:red"
 def weight_histograms(
     model: Plotted, names: str | Iterable[str] | None = None, *, bins: int = 50, ax: SeveralAxes = None
 ) -> list[Axes]:
-    """Draws a histogram of each array of parameters, and returns the axes of the panels.
+    """Draws a histogram of each array of parameters; returns the axes of the panels.
 
-    `names` are keys of `model.named_parameters()`; None: all arrays of two dimensions, which
-    leaves out biases. Each panel has `bins` bars, and says in red how many numbers are not finite; no bar
-    holds those. `ax` has axes for each panel.
+    `names` are keys of `model.named_parameters()`; None draws all arrays of two dimensions, which leaves out
+    biases. Each panel has `bins` bars. Non-finite parameters are left out, and their number is written above
+    the panel in red. `ax` holds axes for each panel.
 
-    Raises ValueError for unknown names, for models without parameters and another number of axes; TypeError
-    for what is no model.
+    Raises ValueError for unknown names, models without parameters and a wrong number of axes; TypeError if
+    `model` is not a Model.
 
     >>> import nncore as nc
     >>> axes = nc.plotting.weight_histograms(nc.mlp([4, 8, 3], seed=0))
@@ -57,15 +57,16 @@ def activation_histograms(
     bins: int = 50,
     ax: SeveralAxes = None,
 ) -> list[Axes]:
-    """Draws a histogram of what layers compute for the samples x, and returns the axes of the panels.
+    """Draws a histogram of the outputs of layers for the samples x; returns the axes of the panels.
 
-    x as for `Model.predict`: a few thousand samples are enough, and all their activations are held at once.
-    `names` are those of the first column of `print(model)`; None: all activations. The bars of a relu hold
-    what is not zero; the panel says which part of the outputs is zero, and, in red, how many units are dead:
-    zero for all samples, so that no gradient reaches their weights. `dead_units` tells which they are.
+    x as for `Model.predict`. All outputs are held in memory at once; a few thousand samples are enough.
+    `names` are from the first column of `print(model)`; None draws all activations. Histograms of relu leave
+    out zeros; the share of zeros is written above the panel. So is, in red, the number of dead units: units
+    that are zero for all samples, so that no gradient reaches their weights. `dead_units` returns their
+    indices. As in predictions, dropout is off and batch normalization uses its running statistics.
 
-    Raises ValueError for an empty x, unknown names, models without activations and another number of axes;
-    TypeError for what is no model.
+    Raises ValueError for an empty x, unknown names, models without activations and a wrong number of axes;
+    TypeError if `model` is not a Model.
 
     >>> import nncore as nc
     >>> model = nc.mlp([4, 8, 3], activation="relu", output="softmax", seed=0)
@@ -95,10 +96,10 @@ def activation_histograms(
 
 
 def dead_units(model: Plotted, x: Any) -> dict[str, NDArray[np.int64]]:
-    """The units of each relu that are zero for all samples x, by the name that `print(model)` has for it.
+    """The indices of the units that are zero for all samples x, for each relu by its name in `print(model)`.
 
-    x as for `Model.predict`. No gradient of these samples reaches the weights of a dead unit. Needs no
-    matplotlib. Raises ValueError for an empty x, and TypeError for what is no model.
+    x as for `Model.predict`. No gradient of these samples reaches the weights of a dead unit. matplotlib is
+    not needed. Raises ValueError for an empty x, and TypeError if `model` is not a Model.
 
     >>> import nncore as nc
     >>> model = nc.mlp([2, 4, 1], activation="relu", seed=0)
@@ -125,7 +126,7 @@ def _dead(numbers: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _choose(names: str | Iterable[str] | None, usual: list[str], known: list[str], needed: str) -> list[str]:
-    """The panels' names: those asked for, or the usual ones."""
+    """The names that were asked for, or the usual ones."""
     if names is None:
         if not usual:
             raise ValueError(f"model must have {needed}; got none")
@@ -140,14 +141,14 @@ def _choose(names: str | Iterable[str] | None, usual: list[str], known: list[str
 
 
 def _draw(axes: Axes, title: str, numbers: NDArray[Any], bins: int, note: str = "", dead: str = "") -> None:
-    """The bars; the title, and below it what bars do not show, in red where something is wrong."""
+    """The bars, the title, and between them notes on what the bars leave out; problems are in red."""
     finite = numbers[np.isfinite(numbers)].astype(np.float64)
     lost = numbers.size - finite.size
     wrong = ", ".join(text for text in (dead, f"{lost:,} not finite" if lost else "") if text)
     axes.hist(finite, bins=bins, color="tab:blue")
     axes.set_ylabel("count")
     axes.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator("auto", integer=True))
-    axes.set_title(title, fontsize=10, pad=16)  # with room for the notes
+    axes.set_title(title, fontsize=10, pad=16)  # leaves room for notes
     tidy(axes)
     for text, place, side, color in ((note, 0, "left", "black"), (wrong, 1, "right", _WRONG)):
         if text:

@@ -1,8 +1,8 @@
 """The graph of a model: a box for each row of its summary, an arrow for each value that a layer reads.
 
-A layered drawing (Sugiyama, Tagawa and Toda, IEEE Trans. SMC 11, 1981): every box stands below those that it
-reads, an arrow that passes a row has a place of its own there, rows are put in the order of their neighbors'
-barycenters, and boxes stand as near below their neighbors as the order allows.
+A layered drawing (Sugiyama, Tagawa and Toda, IEEE Trans. SMC 11, 1981): a box is drawn below all boxes that
+it reads. An arrow that passes a row gets a cell of its own there. The barycenters of neighbors decide the
+order within a row, and each cell is drawn as near to its neighbors as that order allows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .axes import check_axes, require
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLE, _FONT, _SMALL = 12.0, 9.0, 7.5  # points, as all lengths here
+_TITLE, _FONT, _SMALL = 12.0, 9.0, 7.5  # points, the unit of all lengths here
 _HEIGHT, _BETWEEN_ROWS, _BETWEEN, _MARGIN = 34.0, 26.0, 18.0, 10.0
-_PASSING = 6.0  # the width of an arrow's place
-_ABOUT = (8.0, 32.0)  # what a figure is wider and higher than its graph, for the title and the edges
-_LARGEST = 14400.0  # 200 inches: what a figure may measure
+_PASSING = 6.0  # the width of a cell that an arrow passes
+_ABOUT = (8.0, 32.0)  # what the title and the edges add to the width and height of a figure
+_LARGEST = 14400.0  # 200 inches, the longest side of a figure
 _SWEEPS = 8
 _LONGEST = 48  # characters
 _FILLS = {"input": "#e6efe0", "parameters": "#dbe7f3", "other": "#f4f4f4"}
@@ -31,7 +31,7 @@ _LINE = "#444444"
 
 @dataclass(eq=False)
 class _Cell:
-    """A box, or the place where an arrow passes a row."""
+    """Where a box is, or where an arrow passes a row."""
 
     row: int
     width: float
@@ -41,7 +41,7 @@ class _Cell:
 
 
 class _Arrow(NamedTuple):
-    """The cells on the way of an arrow, and its place among the arrows that leave and reach its ends."""
+    """The cells of an arrow from end to end, and its index among the arrows that leave and reach those."""
 
     way: list[_Cell]
     leaving: int
@@ -49,7 +49,7 @@ class _Arrow(NamedTuple):
 
 
 def draw_network(title: str, boxes: Sequence[Box], ax: Axes | None = None) -> Axes:
-    """Draws boxes on `ax`, where they are made as small as that asks, or on a figure of their size."""
+    """Draws boxes on `ax`, scaled down to fit, or on a new figure that is large enough."""
     texts = [_texts(box) for box in boxes]
     if ax is not None:
         check_axes(ax)
@@ -90,7 +90,7 @@ def draw_network(title: str, boxes: Sequence[Box], ax: Axes | None = None) -> Ax
 
 
 def _texts(box: Box) -> list[tuple[str, float]]:
-    """The two lines in a box and their sizes."""
+    """The two lines of text in a box and their font sizes."""
     counted = f"{box.parameters} parameters" if box.parameters[:1].isdigit() else box.parameters
     details = [box.name, f"(B, {box.features})", *([counted] if box.parameters not in ("", "0") else ())]
     lines = [(box.layer, _FONT), ("   ".join(details), _SMALL)]
@@ -104,7 +104,7 @@ def _width(text: str, size: float) -> float:
 
 
 def _lay_out(boxes: Sequence[Box], widths: Sequence[float]) -> tuple[list[_Cell], list[_Arrow]]:
-    """The cells, those of boxes first, with their rows and x; and the arrows."""
+    """The cells with their rows and x, those of boxes first; and the arrows."""
     cells: list[_Cell] = []
     for box, width in zip(boxes, widths, strict=True):
         cells.append(_Cell(1 + max((cells[read].row for read in box.reads), default=-1), width))
@@ -127,7 +127,7 @@ def _lay_out(boxes: Sequence[Box], widths: Sequence[float]) -> tuple[list[_Cell]
 
 
 def _order(rows: list[list[_Cell]]) -> None:
-    """Puts the cells of each row in an order that few arrows cross."""
+    """Orders the cells of each row so that few arrows cross."""
     for row in rows:
         _number(row)
     best, fewest = [list(row) for row in rows], _crossings(rows)
@@ -164,7 +164,7 @@ def _crossings(rows: Sequence[Sequence[_Cell]]) -> int:
 
 
 def _place(rows: Sequence[list[_Cell]]) -> None:
-    """Gives each cell its x, in the order of its row."""
+    """Sets the x of each cell and keeps the order of its row."""
     for row in rows:
         _spread(row, [0.0] * len(row))
     for sweep in range(2 * _SWEEPS):
@@ -177,8 +177,8 @@ def _place(rows: Sequence[list[_Cell]]) -> None:
 
 
 def _spread(row: Sequence[_Cell], wanted: Sequence[float]) -> None:
-    """The places nearest to those wanted, by squares, where no cells overlap: an isotonic regression by the
-    pool-adjacent-violators algorithm.
+    """Sets the x that are nearest to those wanted, in the sum of squares, without overlaps: an isotonic
+    regression by the pool-adjacent-violators algorithm.
     """
     offsets = [0.0]
     for one, other in pairwise(row):
@@ -200,14 +200,14 @@ def _top(cell: _Cell) -> float:
 
 
 def _port(cell: _Cell, neighbors: Sequence[_Cell], use: int) -> float:
-    """Where an arrow meets a box: several share its width, in the order of the places that they come from."""
+    """The x where an arrow meets a box; several arrows are spread in the order of their other ends."""
     order = sorted(range(len(neighbors)), key=lambda i: (neighbors[i].x, i))
     step = min(14.0, 0.8 * cell.width / len(neighbors))
     return cell.x + step * (order.index(use) - (len(neighbors) - 1) / 2)
 
 
 def _draw_arrow(ax: Axes, arrow: _Arrow, scale: float) -> None:
-    """From the bottom of one box to the top of another, straight through the places on its way."""
+    """From the bottom of one box to the top of another, straight through the cells between them."""
     start, *passed, end = arrow.way
     x, y = _port(start, start.below, arrow.leaving), _top(start) + _HEIGHT
     points = [(x, y)]
@@ -234,7 +234,7 @@ def _draw_arrow(ax: Axes, arrow: _Arrow, scale: float) -> None:
 
 
 def _draw_box(ax: Axes, box: Box, lines: Sequence[tuple[str, float]], cell: _Cell, scale: float) -> None:
-    """A box with its two lines; that of an output has a thick frame."""
+    """A box with two lines of text, in a thick frame for an output."""
     kind = "input" if not box.parameters else "other" if box.parameters == "0" else "parameters"
     patch = require("matplotlib.patches").FancyBboxPatch(
         (cell.x - cell.width / 2, _top(cell)),

@@ -1,4 +1,4 @@
-"""What pictures ask of a model; `Model` is in a room above."""
+"""The part of a model that pictures use; `Model` itself is in a room above."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Plotted(Protocol):
 
     @property
     def values(self) -> Sequence[Value]:
-        """Everything between, in topological order."""
+        """All values of the graph, in topological order."""
 
     @property
     def value_names(self) -> Sequence[str]:
@@ -43,19 +43,19 @@ class Plotted(Protocol):
 
     @property
     def feature_names(self) -> Mapping[str, tuple[Label, ...]]:
-        """What the columns of inputs are called."""
+        """The names of the columns of inputs."""
 
     def predict(self, x: Any) -> Any:
         """The outputs for x."""
 
     def predict_values(self, x: Any, places: Sequence[int]) -> list[NDArray[Any]]:
-        """Some of `values` for x."""
+        """The numbers of some of `values` for x."""
 
     def named_parameters(self) -> dict[str, NDArray[Any]]:
         """The parameters by name."""
 
 
 def check_model(model: object) -> None:
-    """TypeError for what is no model."""
+    """TypeError unless `model` is a Model."""
     if isinstance(model, type) or not isinstance(model, Plotted):
         raise TypeError(f"model must be a Model; got {described(model)}")
