@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -548,7 +548,10 @@ def test_hidden_values_are_computed_as_predictions_are(dtype: type) -> None:
     for place in places[1:]:
         np.testing.assert_array_equal(found[place], model[:place].predict(PLANE))
     assert model.predict_values(PLANE, []) == []
-    assert model.predict_values(PLANE, [4, 1])[1].dtype == dtype
+    last, first = model.predict_values(PLANE, [4, 1])
+    assert last.dtype == first.dtype == dtype
+    np.testing.assert_array_equal(last, found[4])
+    np.testing.assert_array_equal(first, found[1])
 
 
 @pytest.mark.parametrize(
@@ -656,6 +659,15 @@ def residual(blocks: int) -> nc.Model:
     return nc.Model(x, nc.Concatenate()(value, x), seed=0)
 
 
+def each_reads_all() -> nc.Model:
+    x = nc.Input(4)
+    values = [x]
+    for _ in range(5):
+        joined = values[0] if len(values) == 1 else nc.Concatenate()(*values)
+        values.append(nc.Dense(joined.features, 4)(joined))
+    return nc.Model(x, nc.Concatenate()(*values), seed=0)
+
+
 def crossed() -> nc.Model:
     """Branches that cross unless rows are put in order."""
     a, b, c = (nc.Input(2, name=name) for name in "abc")
@@ -669,10 +681,11 @@ def crossed() -> nc.Model:
         nc.mlp([64, 256, 10], output="softmax", seed=0),
         residual(1),
         residual(5),
+        each_reads_all(),
         crossed(),
         nc.Sequential(nc.Sequential(nc.Dense(3, 2), nc.Tanh(), name="encoder"), nc.Dense(2, 1), seed=0),
     ],
-    ids=["mlp", "residual", "deep", "crossed", "nested"],
+    ids=["mlp", "residual", "deep", "each reads all", "crossed", "nested"],
 )
 def test_a_box_for_each_value_and_an_arrow_for_each_read(model: nc.Model) -> None:
     axes = model.plot()
@@ -707,9 +720,12 @@ def test_branches_do_not_cross_where_they_need_not() -> None:
     model = nc.Model([a, b, c], ends, seed=0)
     arrows = arrows_of(model.plot())
     ways = [(way_of(arrow)[0], way_of(arrow)[-1]) for arrow in arrows]
-    for (start, end), (other_start, other_end) in pairwise(ways):
-        if start[1] == other_start[1]:
-            assert (start[0] < other_start[0]) == (end[0] < other_end[0])
+    pairs = [
+        pair for pair in combinations(ways, 2) if pair[0][0][1] == pair[1][0][1]
+    ]  # between the same rows
+    assert len(pairs) == 6
+    for (start, end), (other_start, other_end) in pairs:
+        assert (start[0] < other_start[0]) == (end[0] < other_end[0])
 
 
 def test_a_graph_is_made_to_fit_small_axes() -> None:

@@ -109,21 +109,29 @@ def _lay_out(boxes: Sequence[Box], widths: Sequence[float]) -> tuple[list[_Cell]
     for box, width in zip(boxes, widths, strict=True):
         cells.append(_Cell(1 + max((cells[read].row for read in box.reads), default=-1), width))
     arrows = []
+    lanes: dict[tuple[int, int], _Cell] = {}  # arrows from one box pass a row together
     for place, box in enumerate(boxes):
         for read in box.reads:
-            start, end = cells[read], cells[place]
-            passed = [_Cell(row, _PASSING) for row in range(start.row + 1, end.row)]
-            cells += passed
-            arrows.append(_Arrow([start, *passed, end], len(start.below), len(end.above)))
-            for upper, lower in pairwise(arrows[-1].way):
-                upper.below.append(lower)
-                lower.above.append(upper)
+            way, end = [cells[read]], cells[place]
+            for row in range(way[0].row + 1, end.row):
+                if (read, row) not in lanes:
+                    cells.append(lanes.setdefault((read, row), _Cell(row, _PASSING)))
+                    _link(way[-1], cells[-1])
+                way.append(lanes[read, row])
+            _link(way[-1], end)
+            leaving = way[0].below.index(way[1]) if len(way) > 1 else len(way[0].below) - 1
+            arrows.append(_Arrow([*way, end], leaving, len(end.above) - 1))
     rows: list[list[_Cell]] = [[] for _ in range(1 + max(cell.row for cell in cells))]
     for cell in cells:
         rows[cell.row].append(cell)
     _order(rows)
     _place(rows)
     return cells, arrows
+
+
+def _link(upper: _Cell, lower: _Cell) -> None:
+    upper.below.append(lower)
+    lower.above.append(upper)
 
 
 def _order(rows: list[list[_Cell]]) -> None:
