@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from builds import expected_instruction_sets, runnable_instruction_sets
 
 
 def pytest_configure() -> None:
+    os.environ["MPLBACKEND"] = "Agg"  # draws without a screen
     # Background jobs of a shell ignore SIGINT, and tests would wait for it forever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

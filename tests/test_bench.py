@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.path import Path as Outline
 from threadpoolctl import threadpool_limits
 
 from nncore._cli import bench
 from nncore._cli.main import main
 from nncore._cli.workloads import GRID, MNIST, data, initial_parameters
-from pictures import Picture
+from pictures import Picture, drawn_texts, overlapping_texts
 
 ROOT = Path(__file__).parents[1]
 SMALL = [GRID[name] for name in ("tiny", "online", "rl", "tabular", "images")]
@@ -188,6 +190,67 @@ def test_the_picture_is_drawn_of_any_part_of_the_grid(suite, tmp_path):
     assert min(one.pixels(roof), alone.pixels(roof)) > 200 + letters
     with pytest.raises(SystemExit, match="needs the mode epoch"):
         suite["picture"].draw({"results": []}, tmp_path / "none.png")
+
+
+#: What nncore and its best peer took for a step, in microseconds, in docs/performance.md.
+STEPS = {
+    "tiny": (2.51, 6.96),
+    "online": (6.21, 9.79),
+    "rl": (24.1, 38.4),
+    "rl256": (701, 1192),
+    "tabular": (565, 855),
+    "digits": (262, 353),
+    "images": (140, 354),
+    "digits2": (3110, 4510),
+    "wide1k": (58576, 86051),
+    "wide4k": (307077, 475292),
+}
+
+
+def roofline(names, probes):
+    """The results of some workloads, beside probes in GFLOP/s and GB/s."""
+    for name in names:
+        peers = dict(zip(("nncore", "JAX"), STEPS[name], strict=True))
+        peers |= {f"probe {probe}": 1e-3 / rate for probe, rate in probes.items()}
+        for peer, us in peers.items():
+            yield {
+                "mode": "epoch",
+                "case": {"workload": name},
+                "threads": 1,
+                "peer": peer,
+                "us": us,
+                "variant": {},
+            }
+
+
+@pytest.mark.parametrize(
+    ("names", "probes", "roof"),
+    [
+        (STEPS, {"fma": 117, "cache": 117, "memory": 31}, {"fused", "L2,", "memory,"}),
+        (STEPS, {"fma": 60, "cache": 80, "memory": 10}, {"fused", "L2,", "memory,"}),
+        (STEPS, {}, set()),
+        (["digits", "images", "tabular", "rl256"], {"fma": 117, "cache": 117, "memory": 31}, {"fused"}),
+    ],
+)
+def test_labels_of_the_roofline_do_not_overlap(suite, names, probes, roof, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    suite["picture"].draw({"results": list(roofline(names, probes))}, tmp_path / "roofline.png")
+    [figure] = drawn
+    texts = drawn_texts(figure)
+    assert set(names) <= {text for text, _ in texts}
+    words = {word for text, _ in texts for word in text.split()}
+    assert words & {"fused", "L2,", "memory,"} == roof
+    assert not overlapping_texts(figure)
+    axes = figure.axes[0]
+    lines = [line for line in axes.lines if line.get_visible()]
+    assert len(lines) == 3 * len(names) + len(roof)
+    for line in lines:
+        [*points] = axes.transData.transform(line.get_xydata())
+        for text, outline in texts:
+            assert not outline.contains_points(points).any(), text  # no text hides a marker
+            if len(points) == 2:  # or lies across a line
+                assert not outline.intersects_path(Outline(points), filled=False), text
 
 
 def test_every_function_of_the_suite_has_a_reference(suite):

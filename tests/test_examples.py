@@ -9,14 +9,17 @@ import pkgutil
 import re
 import runpy
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
+from matplotlib.figure import Figure
 
 import nncore
 from builds import REPOSITORY, cmake, installed, run
-from pictures import Picture
+from pictures import Picture, drawn_texts, overlapping_texts
 
 PAGES = (
     "README.md",
@@ -59,6 +62,12 @@ PICTURES = {
     "nested_network": ((1080, 480), (BLUE, ORANGE, GREEN), 5000),
     "cartpole_dqn": ((720, 480), (BLUE,), 500),
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_stay_open() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def code_blocks(page: str, language: str) -> list[str]:
@@ -134,6 +143,19 @@ def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert picture.size == size
     assert all(picture.pixels(color) > 200 for color in lines)
     assert picture.colored() > colored
+
+
+def test_labels_of_the_sphere_do_not_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sphere_points.py", "--quick"])
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    runpy.run_path(str(REPOSITORY / "examples" / "sphere_points.py"), run_name="__main__")
+    [figure] = drawn
+    texts = [text for text, _ in drawn_texts(figure)]
+    assert texts.count("−1") == texts.count("0") == texts.count("1") == 3
+    assert {"x", "y", "z"} < set(texts)
+    assert not overlapping_texts(figure)
 
 
 @pytest.mark.slow

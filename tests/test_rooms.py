@@ -19,13 +19,14 @@ PACKAGE = REPOSITORY / "python" / "nncore"
 #: A module may import modules of earlier lines, and modules of its own line if this makes no cycle.
 ROOMS = (
     ("_core",),
-    ("_names", "_errors", "_precision", "_tables", "_arrays", "_threads"),
+    ("_names", "_errors", "_precision", "_tables", "_arrays", "_threads", "_summary"),
     ("_safetensors",),
     ("functional", "initializers", "schedules"),
     ("losses", "metrics", "optimizers"),
     ("graph",),
     ("layers",),
     ("tangents",),
+    ("plotting",),
     ("model",),
     ("training",),
     ("gradcheck",),
@@ -39,6 +40,7 @@ OTHER_FORMS = {
     "NotImplementedError": "a method that a subclass has",
     "RuntimeError": "a call at the wrong time has no argument to name",
     "KeyError": "what a Mapping raises",
+    "ImportError": "a package that is missing is no argument",
     "OSError": "what the system says, with the path",
     "AssertionError": "a table of gradients",
     "AttributeError": "an array that a layer lacks is no argument",

@@ -10,7 +10,7 @@ them (save, load); a C++ core does the computing. `nncore.functional` has each f
 """
 
 from pathlib import Path as _Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _threads as _threads
 from . import functional as functional
@@ -34,7 +34,9 @@ from .schedules import *
 from .tangents import *
 from .training import *
 
-if not TYPE_CHECKING:  # type checkers cannot read a computed __all__; for them, the star imports suffice
+if TYPE_CHECKING:
+    from . import plotting as plotting
+else:  # type checkers cannot read a computed __all__; for them, the star imports suffice
     from . import (
         gradcheck,
         graph,
@@ -71,3 +73,16 @@ if _Path(__path__[0], "engine").is_dir():  # only PyPI's unrelated package "nnco
     from ._cli.installation import warn_of_problem as _warn_of_problem
 
     _warn_of_problem()
+
+
+def __getattr__(name: str) -> Any:
+    """`nncore.plotting`, imported on first use."""
+    if name == "plotting":
+        from importlib import import_module
+
+        return import_module(".plotting", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "plotting"})

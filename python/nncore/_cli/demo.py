@@ -13,6 +13,7 @@ import numpy as np
 
 from ..model import Model, mlp
 from ..optimizers import AdamW
+from ..plotting import confusion_matrix
 from ..training import Callback, History, Trainer
 from ..training.progress import ProgressOption
 
@@ -93,43 +94,14 @@ def draw(model: Model, history: History, digits: Digits, path: Path) -> None:
     parts: Any = figure.subfigures(1, 3, width_ratios=[1.25, 1.1, 1.3])
     curves, matrix, mistakes = parts
     probabilities = model.predict(digits.x_test)
-    _draw_curves(curves, history)
-    _draw_confusion(matrix, probabilities, digits)
+    losses, rates = history.plot(["loss", "accuracy"], ax=curves.subplots(2, 1, sharex=True))
+    losses.set(xlabel="", ylabel="cross-entropy", title="Learning curves")
+    rates.set_ylim(0.9, 1.003)
+    axes = confusion_matrix(digits.y_test, probabilities, ax=matrix.subplots())
+    right = round(accuracy(model, digits) * len(digits.y_test))
+    axes.set_title(f"Held out: {right} of {len(digits.y_test)} right")
     _draw_mistakes(mistakes, probabilities, digits)
     figure.savefig(path, dpi=110)
-
-
-def _draw_curves(figure: Any, history: History) -> None:
-    losses, rates = figure.subplots(2, 1, sharex=True)
-    epochs = range(1, history.epochs + 1)
-    for prefix, label in (("", "training"), ("val_", "held out")):
-        losses.semilogy(epochs, history[f"{prefix}loss"], label=label)
-        rates.plot(epochs, 100 * np.asarray(history[f"{prefix}accuracy"]))
-    losses.set(ylabel="cross-entropy", title="Learning curves")
-    losses.legend(frameon=False)
-    rates.set(xlabel="epoch", ylabel="accuracy, %", ylim=(90, 100.3))
-    for axes in (losses, rates):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_confusion(figure: Any, probabilities: NDArray[np.float32], digits: Digits) -> None:
-    counts = np.zeros((10, 10), np.int64)
-    np.add.at(counts, (digits.y_test, probabilities.argmax(axis=1)), 1)
-    axes = figure.subplots()
-    axes.imshow(counts, cmap="Blues", vmax=counts.max() * 1.3)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            color = "white" if row == column else "firebrick"
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
-    right = np.trace(counts)
-    axes.set(
-        xlabel="predicted",
-        ylabel="true",
-        xticks=range(10),
-        yticks=range(10),
-        title=f"Held out: {right} of {counts.sum()} right",
-    )
 
 
 def _draw_mistakes(figure: Any, probabilities: NDArray[np.float32], digits: Digits) -> None:
@@ -154,7 +126,8 @@ def run(folder: str, *, seed: int, split: int, epochs: int) -> float:
     Raises ModuleNotFoundError, before any work, if matplotlib or scikit-learn is missing.
     """
     import matplotlib.figure  # noqa: F401 - fails here, before any work, if missing
-    import sklearn.datasets  # noqa: F401 - likewise
+    import sklearn.datasets
+    import sklearn.metrics  # noqa: F401 - likewise
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from .._arrays import (
     find_feature_names,
 )
 from .._errors import check_is, check_number, check_path, described, unknown_name
+from .._summary import Box
 from ..graph import Layer, Value, as_values, expand, trace
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -30,9 +31,10 @@ from .objective import Losses, LossWeights, Objective, make_objective
 from .pairing import changing_beside, paired_arrays, share_layout
 from .parameter_store import ParameterStore, find_place, moved_array, shared_store
 from .reading import Reader
-from .summary import summary
+from .summary import html_summary, summary, summary_boxes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import DTypeLike, NDArray
 
 _MOST_PLANS = 16  # the number of plans that a model keeps for loss_and_gradients
@@ -90,6 +92,7 @@ class Model(Layer):
         self.names = name_layers(self.layers, {} if _names is None else _names)
         self._named = {self.names[layer]: layer for layer in self.layers}
         self._value_names = name_values(self.values, self.names)
+        self.value_names = [self._value_names[value] for value in self.values]
         self.input_names = [self._value_names[value] for value in self.inputs]
         self.output_names = [self._value_names[value] for value in self._ends]
         self.metadata: dict[str, Any] = {}
@@ -327,6 +330,14 @@ class Model(Layer):
         """
         return self.network.predict(x, out, self._read_inputs)
 
+    def predict_values(self, x: Any, places: Sequence[int]) -> list[NDArray[Any]]:
+        """Some of `values`, given by index, as predictions compute them: arrays (B, features)."""
+        ends = [*dict.fromkeys([*places, *self.graph.outputs])]  # an output has to depend on each node
+        graph = _core.Graph(self.graph.nodes, ends)
+        computed = self.store.precision.network(graph, self.store.core).predict(x, None, self._read_inputs)
+        found = dict(zip(ends, computed if len(ends) > 1 else [computed], strict=True))
+        return [found[place] for place in places]
+
     def forward(self, x: Any, *, training: bool = True) -> Any:
         """Computes the outputs like `predict`, and keeps the values that `backward` needs.
 
@@ -453,12 +464,37 @@ class Model(Layer):
         kept = {name: getattr(self, name) for name in ("name", "metadata", "feature_names", "unknown_fields")}
         return remade, (self.describe_graph(), layers, self.store, kept)
 
+    # Pictures -----------------------------------------------------------------------------------------
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draws the graph: a box for each row of `print(model)`, an arrow for each value that a layer reads.
+
+        Inputs are green, layers with parameters blue; outputs have a thick frame. Returns the axes: `ax`, to
+        which the graph is scaled down, or those of a new figure that is large enough.
+
+        Raises TypeError unless `ax` is matplotlib axes or None, and ImportError without matplotlib
+        (`pip install 'nncore-cpu[plot]'`).
+        """
+        from ..plotting.network import draw_network  # only drawing needs it
+
+        return draw_network(self._title(), self._boxes(), ax)
+
     def __repr__(self) -> str:
+        return summary(self._title(), self._boxes())
+
+    def _repr_html_(self) -> str:
+        """`print(model)` as a table, for notebooks."""
+        return html_summary(self._title(), self._boxes())
+
+    def _title(self) -> str:
         total = sum(view.size for view in self.named_parameters().values())
         title = f"{type(self).__name__}: {total:,} parameters, {self.dtype}, seed {self.seed}"
         if len(self.segments) < len(self.store.specs):
             title += f" (in a store of {self.parameters.size:,})"
-        return summary(title, self.values, [self._value_names[value] for value in self.values])
+        return title
+
+    def _boxes(self) -> list[Box]:
+        return summary_boxes(self.values, self.value_names, self._ends)
 
     def _objective(self, loss: Losses, loss_weights: LossWeights) -> Objective:
         """The objective of a loss. Plans for the core's losses are kept, as loops need one at every step."""

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import _core
 from .._errors import check_list, described
+from .._summary import html_table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..plotting.axes import SeveralAxes
+
     _Columns = dict[str, list[float]]
 else:
 
     class _Columns(Mapping, dict):
         """A dict, as pandas requires, whose methods read it through `__getitem__` and `__iter__`."""
+
+
+_MOST_ROWS = 20  # of a table in a notebook
 
 
 class History(_Columns):
@@ -102,6 +110,31 @@ class History(_Columns):
         for epoch, row in enumerate(zip(*self.values(), strict=True), start=1):
             lines.append(f"{epoch:5}  " + "  ".join(f"{value:12.6g}" for value in row))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """A table with a row for each epoch, for notebooks; the first and last ten of many."""
+        rows = [
+            [str(epoch), *(f"{value:.6g}" for value in row)]
+            for epoch, row in enumerate(zip(*self.values(), strict=True), start=1)
+        ]
+        if len(rows) > _MOST_ROWS:
+            half = _MOST_ROWS // 2
+            rows = [*rows[:half], ["..."] * len(rows[0]), *rows[-half:]]
+        header = ["epoch", *self]
+        return html_table(f"History of {self.epochs} epochs", header, rows, "r" * len(header))
+
+    def plot(self, columns: str | Iterable[str] | None = None, *, ax: SeveralAxes = None) -> list[Axes]:
+        """Draws the learning curves and returns the axes of the panels: `nncore.plotting.learning_curves`.
+
+        >>> import nncore as nc
+        >>> history = nc.Trainer(nc.mlp([1, 1], seed=0), "mse").fit([[0.0]], [1.0], 3, progress=False)
+        >>> [axes] = history.plot("loss")
+        >>> axes.lines[0].get_ydata().tolist() == history["loss"]
+        True
+        """
+        from ..plotting import learning_curves  # only drawing needs it
+
+        return learning_curves(self, columns, ax=ax)
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
