@@ -9,7 +9,7 @@ them (save, load); a C++ core does the computing. `nncore.functional` has each f
 (1, 3)
 """
 
-from pathlib import Path as _Path
+import os as _os
 from typing import TYPE_CHECKING, Any
 
 from . import _threads as _threads
@@ -69,7 +69,8 @@ else:  # type checkers cannot read a computed __all__; for them, the star import
         __all__ += module.__all__
     del module, modules
 
-if _Path(__path__[0], "engine").is_dir():  # only PyPI's unrelated package "nncore" has one
+# Only PyPI's unrelated package "nncore" has this folder. The import of pathlib would take 5 ms.
+if _os.path.isdir(_os.path.join(__path__[0], "engine")):  # noqa: PTH112, PTH118
     from ._cli.installation import warn_of_problem as _warn_of_problem
 
     _warn_of_problem()
