@@ -83,7 +83,7 @@ TEST(use_refuses_unknown_names_and_keeps_the_old) {
 TEST(use_refuses_what_cannot_run) {
   for (const std::string& name : kAllNames) {
     if (contains(supported_instruction_sets(), name)) continue;
-    const char* reason = contains(built_instruction_sets(), name) ? "cannot run" : "was built with";
+    const char* reason = contains(built_instruction_sets(), name) ? "cannot run" : "not built with";
     CHECK_THROWS(use_instruction_set(name), std::invalid_argument, reason);
   }
 }

@@ -71,7 +71,7 @@ inline int exponent_of(uint64_t bits) {
 }
 
 /// a b + c in integers, for any three numbers.
-inline double integer_fma(double a, double b, double c) {
+__attribute__((noinline)) double integer_fma(double a, double b, double c) {
   constexpr uint64_t kInfinity = uint64_t{0x7ff} << 52, kSign = uint64_t{1} << 63;
   const uint64_t x = bit_cast<uint64_t>(a), y = bit_cast<uint64_t>(b), z = bit_cast<uint64_t>(c);
   const bool finite_product = (x & kInfinity) != kInfinity && (y & kInfinity) != kInfinity;
@@ -113,8 +113,9 @@ inline double integer_fma(double a, double b, double c) {
   return bit_cast<double>(sign | ((static_cast<uint64_t>(exponent + shift + 1074) << 52) + rounded));
 }
 
-/// In vectors where no step underflows or overflows; a product of 0 needs no second piece.
-NNCORE_INLINE TwoDoubles software_fma(TwoDoubles a, TwoDoubles b, TwoDoubles c) {
+/// In vectors where no step underflows or overflows; a product of 0 needs no second piece. A function of its
+/// own: inlined into the hundreds of chains of the kernels, it would fill a third of the library.
+__attribute__((noinline)) TwoDoubles software_fma(TwoDoubles a, TwoDoubles b, TwoDoubles c) {
   constexpr int64_t kMagnitude = ~(uint64_t{1} << 63);
   const auto magnitude = [](TwoDoubles v) { return bit_cast<TwoDoubles>(bit_cast<TwoInts>(v) & kMagnitude); };
   const TwoDoubles product = a * b;
