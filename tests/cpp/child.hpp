@@ -1,5 +1,8 @@
-// Forked processes.
+// Forked processes and programs that run this one again, on Linux: tests that need them are left out
+// elsewhere.
 #pragma once
+
+#if defined(__linux__)
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,3 +36,5 @@ inline std::string line_of_child(const std::string& settings, const char* test) 
   pclose(process);
   return any ? line : "";
 }
+
+#endif

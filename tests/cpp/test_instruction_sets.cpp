@@ -1,6 +1,8 @@
 // The choice of instruction set. A process chooses once, so tests that depend on the environment start this
 // program again: its test "report_active" prints the active set, or the error.
+#if defined(__linux__)
 #include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -21,6 +23,7 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+#if defined(__linux__)
 /// What a fresh process with NNCORE_ISA=value prints: the active set, or the error.
 std::string active_with(const std::string& value) {
   char self[4096] = {};
@@ -35,6 +38,7 @@ std::string active_with(const std::string& value) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text;
 }
+#endif
 
 }  // namespace
 
@@ -88,6 +92,7 @@ TEST(use_refuses_what_cannot_run) {
   }
 }
 
+#if defined(__linux__)
 TEST(environment_chooses) {
   const auto supported = supported_instruction_sets();
   for (const std::string& name : supported) CHECK(active_with(name) == name);
@@ -99,6 +104,7 @@ TEST(environment_refuses_loudly) {
   for (const char* part : {"NNCORE_ISA", "\"sse9\"", "NNCORE_ISA must be one of baseline"})
     CHECK(message.find(part) != std::string::npos);
 }
+#endif
 
 TEST(first_use_from_many_threads) {
   std::vector<std::thread> threads;

@@ -325,7 +325,8 @@ TEST(many_read_or_one_writes) {
   usage.end_write();
 }
 
-#if !defined(__SANITIZE_THREAD__)  // which mistakes the threads of a child for those of its parent
+#if defined(__linux__) && \
+    !defined(__SANITIZE_THREAD__)  // which mistakes the threads of a child for those of its parent
 TEST(readers_in_a_parent_do_not_bar_its_child) {
   Usage usage;
   usage.begin_read();

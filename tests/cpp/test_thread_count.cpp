@@ -1,5 +1,7 @@
 // The number of threads: what the environment asks for, and what the system leaves to this process.
+#if defined(__linux__)
 #include <sched.h>
+#endif
 
 #include <cstdlib>
 #include <filesystem>
@@ -21,6 +23,7 @@ TEST(thread_count_is_checked) {
   CHECK(num_threads() == before);
 }
 
+#if defined(__linux__)
 TEST(environment_sets_the_thread_count) {
   const auto run = [](const std::string& settings) { return line_of_child(settings, "report_num_threads"); };
   CHECK(run("NNCORE_NUM_THREADS=5") == "5\n");
@@ -123,6 +126,7 @@ TEST(processors_that_may_be_used) {
   CHECK(usable_processors() == 1);
   sched_setaffinity(0, sizeof all, &all);
 }
+#endif
 
 TEST(report_num_threads) {
   try {

@@ -263,11 +263,13 @@ TEST(threads_that_could_not_be_started_are_started_later) {
   CHECK(present == kMany);
 }
 
+#if defined(__linux__)
 TEST(a_set_that_does_not_exist_is_the_callers_error) {
   const std::string message = line_of_child("NNCORE_ISA=garbage NNCORE_NUM_THREADS=4", "report_a_region");
   CHECK(message.find("got \"garbage\"") != std::string::npos);
   CHECK(line_of_child("NNCORE_NUM_THREADS=4", "report_a_region") == "1000\n");
 }
+#endif
 
 TEST(report_a_region) {
   try {
@@ -279,7 +281,8 @@ TEST(report_a_region) {
   }
 }
 
-#if !defined(__SANITIZE_THREAD__)  // which mistakes the threads of a child for those of its parent
+#if defined(__linux__) && \
+    !defined(__SANITIZE_THREAD__)  // which mistakes the threads of a child for those of its parent
 TEST(fork_child_and_grandchild) {
   const ThreadCount use(3);
   CHECK(covers(1000, 1));
