@@ -10,7 +10,6 @@ import pkgutil
 import re
 import runpy
 import sys
-import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,14 +82,9 @@ def code_blocks(page: str, language: str) -> list[str]:
 
 
 def run_blocks(page: str, blocks: list[str]) -> None:
-    """Runs the blocks as one module, which pickles can find."""
-    module = types.ModuleType(Path(page).stem.replace("-", "_"))
-    sys.modules[module.__name__] = module
-    try:
-        for block in blocks:
-            exec(compile(block, page, "exec"), vars(module))
-    finally:
-        del sys.modules[module.__name__]
+    names: dict[str, object] = {"__name__": page}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
 
 
 def peers_of(block: str) -> set[str]:
