@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import os
 import pkgutil
 import re
@@ -28,7 +29,10 @@ PAGES = (
     "docs/math.md",
     "docs/misprints.md",
     "docs/performance.md",
+    *sorted(f"docs/guides/{page.name}" for page in (REPOSITORY / "docs" / "guides").glob("*.md")),
 )
+#: Libraries that the tests do not install. Blocks that name one run where it is installed.
+PEERS = ("torch", "keras")
 
 
 def cannot_be_imported(package: str) -> None:
@@ -77,14 +81,36 @@ def code_blocks(page: str, language: str) -> list[str]:
     return ["\n" * (text[: block.start()].count("\n") + 1) + block[1] for block in found]
 
 
-@pytest.mark.parametrize("page", PAGES[:2])
-def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    blocks = code_blocks(page, "python")
-    assert len(blocks) > 3
+def run_blocks(page: str, blocks: list[str]) -> None:
     names: dict[str, object] = {"__name__": page}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
+
+
+def peers_of(block: str) -> set[str]:
+    return {peer for peer in PEERS if re.search(rf"\b{peer}\b", block)}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page, "python")])
+def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for block in code_blocks(page, "python") if not peers_of(block)]
+    assert len(blocks) >= 3
+    run_blocks(page, blocks)
+
+
+@pytest.mark.filterwarnings("default")  # the peers warn about each other
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(peers_of, code_blocks(page, "python")))])
+def test_python_blocks_run_beside_peers(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = code_blocks(page, "python")
+    for peer in set().union(*map(peers_of, blocks)):
+        if importlib.util.find_spec(peer) is None:
+            pytest.skip(f"{peer} is not installed, so the blocks that use it cannot run")
+    if importlib.util.find_spec("torch") is not None:  # else keras uses its own choice of a backend
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    run_blocks(page, blocks)
 
 
 @pytest.mark.compiles
@@ -173,15 +199,24 @@ def test_the_pole_stays_up_for_every_seed(tmp_path: Path, monkeypatch: pytest.Mo
         assert min(found := list(pool.map(steps, range(10)))) >= 475, found
 
 
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_pages_name_are_there(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     parts = ("bench", "cpp", "python", "tests", "cmake", "docs")
     tree = [str(file) for part in parts for file in (REPOSITORY / part).rglob("*")]
     named = re.findall(r"`([\w./]+\.(?:hpp|cpp|py|pyi|cmake|md)|cpp/[\w./]*|tests/[\w./]*)`", text)
-    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    linked = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text)
     assert linked or named
-    for path in linked:
-        assert (REPOSITORY / page).parent.joinpath(path).exists(), path
+    for path, heading in linked:
+        target = (REPOSITORY / page).parent.joinpath(path) if path else REPOSITORY / page
+        assert target.exists(), path
+        assert not heading or heading in anchors(target), f"{path}#{heading}"
     for path in named:
         assert any(file.endswith(f"/{path.rstrip('/')}") for file in tree), path
