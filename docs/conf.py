@@ -34,7 +34,7 @@ extensions = [
     "links",
     "notebooks",
 ]
-exclude_patterns = ["**/.ipynb_checkpoints", "gallery/*.ipynb", "gallery/*.json", "gallery/*.py"]
+exclude_patterns = ["**/.ipynb_checkpoints", "extensions", "gallery/*.ipynb"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
@@ -59,12 +59,13 @@ python_reference.write(DOCS / "api")
 python_reference.write_loops(DOCS / "api" / "loops.rst", ROOT / "tests")
 
 # C++: every header of cpp/include.
-breathe_projects = {"nncore": str(cpp_reference.run_doxygen(ROOT))}
+doxygen_xml = cpp_reference.run_doxygen(ROOT)
+breathe_projects = {"nncore": str(doxygen_xml)}
 breathe_default_project = "nncore"
 breathe_default_members = ("members", "undoc-members")
 breathe_show_include = False
 cpp_maximum_signature_line_length = 80
-cpp_reference.write(DOCS / "cpp", ROOT / "cpp" / "include")
+cpp_reference.write(DOCS / "cpp", ROOT / "cpp" / "include", doxygen_xml)
 
 sphinx_gallery_conf = gallery.settings(ROOT)
 

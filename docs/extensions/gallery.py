@@ -15,29 +15,44 @@ Each program trains a network, prints what it has learned, and draws it.
 """
 
 
+#: The titles of the examples; an example that is missing here has its name as title.
+TITLES = {
+    "cartpole_dqn": "A pole on a cart, by deep Q-learning",
+    "nested_network": "A layer nested in itself",
+    "sphere_points": "Points on a sphere",
+    "square_function": "The square function",
+}
+
+
 def settings(root: Path) -> dict[str, Any]:
     """The settings of sphinx-gallery, for copies of the examples: they write their pictures beside themselves."""
     copies = root / "build" / "examples"
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir(parents=True)
     for example in sorted((root / "examples").glob("*.py")):
-        shutil.copy2(example, copies)
+        # The docstring starts with a summary; a page needs a title above it.
+        title = TITLES.get(example.stem, example.stem.replace("_", " "))
+        text = example.read_text(encoding="utf-8").removeprefix('"""')
+        (copies / example.name).write_text(f'"""\n{title}\n{"=" * len(title)}\n\n{text}', encoding="utf-8")
     (copies / "GALLERY_HEADER.rst").write_text(HEADER, encoding="utf-8")
     return {
         "examples_dirs": [os.path.relpath(copies, root / "docs")],
         "gallery_dirs": ["gallery"],
         "filename_pattern": r"\.py$",
         "within_subsection_order": "FileNameSortKey",
-        "image_scrapers": (move_pictures,),
+        "image_scrapers": ("gallery.move_pictures",),  # names, because Sphinx keeps the settings in a file
         "reset_modules": (),
-        "reset_argv": lambda _conf, _script: ["--quick"],
+        "reset_argv": "gallery.arguments",
         "abort_on_example_error": True,
         "download_all_examples": False,
+        "write_computation_times": False,
         "min_reported_time": 1e9,
-        "show_memory": False,
-        "show_signature": False,
-        "plot_gallery": True,
     }
+
+
+def arguments(_gallery_conf: dict[str, Any], _script: str) -> list[str]:
+    """The arguments of each example."""
+    return ["--quick"]
 
 
 def move_pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
@@ -47,5 +62,4 @@ def move_pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str
     for picture in sorted(script.parent.glob("*.png")):
         names.append(next(block_vars["image_path_iterator"]))
         shutil.move(picture, names[-1])
-    title = script.stem.replace("_", " ")
-    return figure_rst(names, gallery_conf["src_dir"], f"What the example {title} draws")
+    return figure_rst(names, gallery_conf["src_dir"], f"What {script.name} draws")
