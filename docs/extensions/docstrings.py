@@ -10,7 +10,9 @@ import nncore._core
 
 #: The signatures of compiled functions, from the stub.
 STUB = Path(nncore._core.__file__).with_name("_core.pyi")
-SPECIAL = re.compile(r"(``.+?``|`[^`]+`)|(?<![\\\w])(\*+|\|)|(\*+|\|)(?!\w)|(?<=\w)(\*+|\|)(?=\w)|(?<=\w)(_)(?!\w)")
+SPECIAL = re.compile(
+    r"(``.+?``|`[^`]+`)|(?<![\\\w])(\*+|\|)|(\*+|\|)(?!\w)|(?<=\w)(\*+|\|)(?=\w)|(?<=\w)(_)(?!\w)"
+)
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -53,10 +55,12 @@ def sign(
 
 
 def read_stub() -> dict[str, str]:
-    """The signatures of the functions of the stub, without types. (Python 3.11 cannot parse all of the stub.)"""
+    """The signatures of the functions of the stub, without types. Python 3.11 cannot parse all of it."""
     signatures: dict[str, str] = {}
     text = STUB.read_text(encoding="utf-8")
-    for name, arguments in re.findall(r"^def (\w+)(?:\[[^\]]*\])?(\(.*?\)) ->", text, flags=re.DOTALL | re.MULTILINE):
+    for name, arguments in re.findall(
+        r"^def (\w+)(?:\[[^\]]*\])?(\(.*?\)) ->", text, flags=re.DOTALL | re.MULTILINE
+    ):
         parsed = ast.parse(f"def f{arguments}: ...").body[0]
         assert isinstance(parsed, ast.FunctionDef)
         for argument in (*parsed.args.posonlyargs, *parsed.args.args, *parsed.args.kwonlyargs):

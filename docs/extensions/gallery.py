@@ -25,7 +25,7 @@ TITLES = {
 
 
 def settings(root: Path) -> dict[str, Any]:
-    """The settings of sphinx-gallery, for copies of the examples: they write their pictures beside themselves."""
+    """The settings of sphinx-gallery, for copies of the examples, which hold their pictures."""
     copies = root / "build" / "examples"
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir(parents=True)

@@ -1,6 +1,5 @@
 """Links that work on GitHub and in the site, and links from names in backticks to the reference."""
 
-import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 #: Pages of the site whose text is a file outside docs.
 ELSEWHERE = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
 PAGES = {**{file: f"/{page}.md" for page, file in ELSEWHERE.items()}, "README.md": "/index.md"}
-LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
+LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PUBLIC = frozenset(python_reference.public_names())
 #: Pages where a capitalized name alone, such as `Dense`, is the public one.
 USER_PAGES = ("tutorial", "math", "index", "changelog", "guides/", "derivations/")
@@ -33,7 +32,10 @@ def setup(app: Any) -> dict[str, bool]:
 
 
 def read(app: Any, docname: str, source: list[str]) -> None:
-    """Replaces relative links out of docs by links to pages of the site or to the repository."""
+    """Replaces relative links out of docs by links to pages of the site or to the repository.
+
+    A link whose text is the name of a file gets the title of the page as text.
+    """
     if not str(app.env.doc2path(docname)).endswith(".md"):
         return
     file = f"docs/{docname}.md"
@@ -43,14 +45,18 @@ def read(app: Any, docname: str, source: list[str]) -> None:
         app.env.note_dependency(str(ROOT / file))
 
     def replaced(found: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(file), found[1]))
-        if not (ROOT / path).exists():
-            return found[0]  # Sphinx warns
+        mark, text, target, anchor = found.groups(default="")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(file), target))
+        if mark or not (ROOT / path).exists():
+            return found[0]  # Sphinx warns if nothing is there
         if path in PAGES:
-            return PAGES[path] + (found[2] or "")
-        if path.startswith("docs/") and path != "docs":
-            return found[0] if docname not in ELSEWHERE else path.removeprefix("docs") + (found[2] or "")
-        return f"{app.config.repository_url}/{'tree' if (ROOT / path).is_dir() else 'blob'}/main/{path}" + (found[2] or "")
+            target = PAGES[path]
+        elif path.startswith("docs/"):
+            target = path.removeprefix("docs")
+        else:
+            kind = "tree" if (ROOT / path).is_dir() else "blob"
+            return f"[{text}]({app.config.repository_url}/{kind}/main/{path}{anchor})"
+        return f"[{'' if text.endswith('.md') else text}]({target}{anchor})"
 
     source[0] = LINK.sub(replaced, source[0])
 
@@ -84,16 +90,19 @@ def literals(doctree: nodes.document) -> Iterator[tuple[nodes.literal, bool]]:
             if isinstance(node, nodes.Text) and not isinstance(node.parent, nodes.literal):
                 for found in re.finditer(r"C\+\+|;|\. ", node):
                     cpp = found[0] == "C++"
-            elif isinstance(node, nodes.literal) and "code" not in node.get("classes", [])[1:]:
-                if not isinstance(node.parent, (nodes.reference, addnodes.pending_xref)):
-                    yield node, cpp
+            elif isinstance(node, nodes.literal) and not isinstance(
+                node.parent, (nodes.reference, addnodes.pending_xref)
+            ):
+                yield node, cpp
 
 
 def target_of(text: str, docname: str, literal: nodes.literal, cpp: bool) -> tuple[str, str, str] | None:
     """The domain, role and target of a name, or None for text that is no name of the reference."""
     found = re.fullmatch(r"([A-Za-z_][\w.]*)(\(.*\))?", text, flags=re.DOTALL)
     if found and not (cpp and "." not in found[1]):
-        name = re.sub(r"^(nc|F|functional)\.", lambda m: {"nc": "nncore."}.get(m[1], "nncore.functional."), found[1])
+        name = re.sub(
+            r"^(nc|F|functional)\.", lambda m: {"nc": "nncore."}.get(m[1], "nncore.functional."), found[1]
+        )
         if docname == "math" and "." not in name and in_first_column(literal):
             name = f"nncore.functional.{name}"
         if "." not in name and name.startswith("test_") and docname == "math":
@@ -103,7 +112,7 @@ def target_of(text: str, docname: str, literal: nodes.literal, cpp: bool) -> tup
             name = f"nncore.{name}"
         if is_documented(name):
             return "py", "obj", name
-    if cpp and docname == "math" and re.fullmatch(r"[\w:]+", text):
+    if cpp and docname == "math" and re.fullmatch(r"[\w:]+", text) and text != "nncore":
         return "cpp", "any", f"nncore::{text}"
     return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nncore
 
-#: The title of each group and the modules whose public names it lists. A module that is missing here gets a group.
+#: The title of each group and the modules whose public names it lists. Other public names go under More.
 GROUPS = {
     "Models": ("model", "graph", "tangents"),
     "Layers and activations": ("layers",),
@@ -31,7 +31,7 @@ def public_names() -> list[str]:
 
 def write(folder: Path) -> None:
     """Writes the pages, and removes those of names that no longer exist."""
-    pages = {"index": [*heading("Python API"), "Import the names from ``nncore``. The modules that", ""]}
+    pages: dict[str, list[str]] = {}
     names = {name for name in nncore.__all__ if name not in MODULES}
     listed = {module for modules in GROUPS.values() for module in modules}
     grouped = {title: names_of(*modules) & names for title, modules in GROUPS.items()}
@@ -53,7 +53,7 @@ def write(folder: Path) -> None:
         for name in public:
             page += [*heading(name, "-"), *directive(qualified, name)]
         pages[qualified] = page
-    index += [*heading("Reference implementation", "-"), *toctree(["loops"]), ":doc:`loops` shows each formula as", ""]
+    index += ["The tests compute the formulas again, :doc:`as plain loops <loops>`.", "", *toctree(["loops"])]
     pages["index"] = index
     write_changed(folder, pages)
 
@@ -62,9 +62,9 @@ def write_loops(file: Path, tests: Path) -> None:
     """Writes the page of the tests that compute each formula with plain loops."""
     lines = [
         *heading("The formulas as plain loops"),
-        "The tests compute each formula of :doc:`/math` again, with scalars and plain Python loops, and compare",
-        "nncore with the result. This page shows them. ``S`` and the short names in them come from",
-        "``tests/scalar_math.py``, at the end of this page.",
+        "The tests compute each formula of :doc:`/math` again, with scalars and plain Python loops, and",
+        "compare nncore with the result. This page shows them. The loops themselves are in",
+        ":ref:`scalar-math`.",
         "",
     ]
     for name in ("test_math.py", "test_math_models.py"):
