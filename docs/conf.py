@@ -31,6 +31,7 @@ extensions = [
     "breathe",
     "sphinx_gallery.gen_gallery",
     "docstrings",
+    "gallery",
     "links",
     "notebooks",
 ]

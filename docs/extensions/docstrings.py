@@ -34,7 +34,7 @@ def escape(_app: Any, what: str, _name: str, _value: Any, _options: Any, lines: 
         if line and not indented:
             literal = False
         if not literal and indented and what == "module" and result and not result[-1]:
-            result += ["::", ""]
+            result += [".. code-block:: text", ""]
             literal = True
         if literal or line.lstrip().startswith((">>>", "...")):
             result.append(line)

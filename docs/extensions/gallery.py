@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx_gallery.scrapers import figure_rst
 
 HEADER = """\
@@ -42,17 +43,11 @@ def settings(root: Path) -> dict[str, Any]:
         "within_subsection_order": "FileNameSortKey",
         "image_scrapers": ("gallery.move_pictures",),  # names, because Sphinx keeps the settings in a file
         "reset_modules": (),
-        "reset_argv": "gallery.arguments",
         "abort_on_example_error": True,
         "download_all_examples": False,
         "write_computation_times": False,
         "min_reported_time": 1e9,
     }
-
-
-def arguments(_gallery_conf: dict[str, Any], _script: str) -> list[str]:
-    """The arguments of each example."""
-    return ["--quick"]
 
 
 def move_pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
@@ -63,3 +58,18 @@ def move_pictures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str
         names.append(next(block_vars["image_path_iterator"]))
         shutil.move(picture, names[-1])
     return figure_rst(names, gallery_conf["src_dir"], f"What {script.name} draws")
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Registers describe_thumbnails."""
+    app.connect("doctree-read", describe_thumbnails)
+    return {"parallel_read_safe": True}
+
+
+def describe_thumbnails(app: Any, doctree: nodes.document) -> None:
+    """Gives the small pictures of the gallery, which sphinx-gallery leaves without one, a text."""
+    if app.env.docname == "gallery/index":
+        for image in doctree.findall(nodes.image):
+            if not image.get("alt"):
+                name = Path(image["uri"]).stem.removeprefix("sphx_glr_").removesuffix("_thumb")
+                image["alt"] = f"What {name}.py draws"

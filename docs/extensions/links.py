@@ -99,6 +99,8 @@ def literals(doctree: nodes.document) -> Iterator[tuple[nodes.literal, bool]]:
 def target_of(text: str, docname: str, literal: nodes.literal, cpp: bool) -> tuple[str, str, str] | None:
     """The domain, role and target of a name, or None for text that is no name of the reference."""
     found = re.fullmatch(r"([A-Za-z_][\w.]*)(\(.*\))?", text, flags=re.DOTALL)
+    if found and found[2] not in (None, "()") and docname != "math":
+        return None
     if found and not (cpp and "." not in found[1]):
         name = re.sub(
             r"^(nc|F|functional)\.", lambda m: {"nc": "nncore."}.get(m[1], "nncore.functional."), found[1]

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 
 import nncore
@@ -40,20 +41,27 @@ def write(folder: Path) -> None:
     index = [*heading("Python API"), "Import these names from ``nncore``.", ""]
     for title, group in grouped.items():
         ordered = sorted(group, key=lambda name: (not inspect.isclass(getattr(nncore, name)), name.lower()))
-        index += [*heading(title, "-"), *table("nncore", ordered), *toctree(f"nncore.{n}" for n in ordered)]
+        index += [
+            *heading(title, "-"),
+            *table("nncore", ordered),
+            *toctree([f"nncore.{name}" for name in ordered], title),
+        ]
         for name in ordered:
             pages[f"nncore.{name}"] = [*heading(name), *directive("nncore", name)]
     index += heading("Modules", "-")
-    index += [*table("nncore", MODULES), *toctree(f"nncore.{module}" for module in MODULES)]
+    index += [
+        *table("nncore", MODULES),
+        *toctree([*(f"nncore.{module}" for module in MODULES), "loops"], "Modules"),
+    ]
     for module, title in MODULES.items():
         qualified = f"nncore.{module}"
         page = [*heading(f"{title}: {qualified}"), f".. automodule:: {qualified}", ""]
         public = sorted(importlib.import_module(qualified).__all__)
         page += table(qualified, public)
         for name in public:
-            page += [*heading(name, "-"), *directive(qualified, name)]
+            page += directive(qualified, name)
         pages[qualified] = page
-    index += ["The tests compute the formulas again, :doc:`as plain loops <loops>`.", "", *toctree(["loops"])]
+    index += ["The tests compute the formulas again, :doc:`as plain loops <loops>`.", ""]
     pages["index"] = index
     write_changed(folder, pages)
 
@@ -91,14 +99,21 @@ def heading(title: str, underline: str = "=") -> list[str]:
     return [title, underline * len(title), ""]
 
 
-def table(module: str, names: object) -> list[str]:
+def table(module: str, names: Iterable[str]) -> list[str]:
     """A table of names with the first sentences of their docstrings."""
     return [f".. currentmodule:: {module}", "", ".. autosummary::", "", *(f"   {name}" for name in names), ""]
 
 
-def toctree(pages: object) -> list[str]:
+def toctree(pages: Iterable[str], caption: str = "") -> list[str]:
     """A hidden table of contents, for the navigation."""
-    return [".. toctree::", "   :hidden:", "", *(f"   {page}" for page in pages), ""]
+    return [
+        ".. toctree::",
+        "   :hidden:",
+        f"   :caption: {caption}",
+        "",
+        *(f"   {page}" for page in pages),
+        "",
+    ]
 
 
 def directive(module: str, name: str) -> list[str]:
