@@ -14,8 +14,8 @@ import nncore
 
 ROOT = Path(__file__).parents[2]
 #: Pages of the site whose text is a file outside docs.
-ELSEWHERE = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
-PAGES = {**{file: f"/{page}.md" for page, file in ELSEWHERE.items()}, "README.md": "/index.md"}
+ELSEWHERE = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md", "readme": "README.md"}
+PAGES = {file: f"/{page}.md" for page, file in ELSEWHERE.items()}
 LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PUBLIC = frozenset(python_reference.public_names())
 #: Pages where a capitalized name alone, such as `Dense`, is the public one.
@@ -47,8 +47,8 @@ def read(app: Any, docname: str, source: list[str]) -> None:
     def replaced(found: re.Match[str]) -> str:
         mark, text, target, anchor = found.groups(default="")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(file), target))
-        if mark or not (ROOT / path).exists():
-            return found[0]  # Sphinx warns if nothing is there
+        if not (ROOT / path).exists():
+            return found[0]  # Sphinx warns
         if path in PAGES:
             target = PAGES[path]
         elif path.startswith("docs/"):
@@ -56,7 +56,7 @@ def read(app: Any, docname: str, source: list[str]) -> None:
         else:
             kind = "tree" if (ROOT / path).is_dir() else "blob"
             return f"[{text}]({app.config.repository_url}/{kind}/main/{path}{anchor})"
-        return f"[{'' if text.endswith('.md') else text}]({target}{anchor})"
+        return f"{mark}[{'' if text.endswith('.md') else text}]({target}{anchor})"
 
     source[0] = LINK.sub(replaced, source[0])
 

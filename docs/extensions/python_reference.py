@@ -106,14 +106,8 @@ def table(module: str, names: Iterable[str]) -> list[str]:
 
 def toctree(pages: Iterable[str], caption: str = "") -> list[str]:
     """A hidden table of contents, for the navigation."""
-    return [
-        ".. toctree::",
-        "   :hidden:",
-        f"   :caption: {caption}",
-        "",
-        *(f"   {page}" for page in pages),
-        "",
-    ]
+    options = [f"   :caption: {caption}"] if caption else []
+    return [".. toctree::", "   :hidden:", *options, "", *(f"   {page}" for page in pages), ""]
 
 
 def directive(module: str, name: str) -> list[str]:
