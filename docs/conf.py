@@ -4,8 +4,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import mathjax  # of django-static-mathjax: MathJax's files, so that the site loads nothing from elsewhere
-
 import nncore
 
 DOCS = Path(__file__).parent
@@ -33,10 +31,9 @@ extensions = [
     "docstrings",
     "gallery",
     "links",
-    "notebooks",
+    "mathjax_files",
 ]
 exclude_patterns = ["**/.ipynb_checkpoints", "extensions", "gallery/*.ipynb"]
-templates_path = ["_templates"]
 default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
 
@@ -81,7 +78,7 @@ html_theme_options = {
     "logo": {"text": "nncore"},
     "header_links_before_dropdown": 6,
     "icon_links": [{"name": "Source", "url": repository_url, "icon": "fa-brands fa-github"}],
-    "secondary_sidebar_items": ["page-toc", "notebook"],
+    "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
@@ -90,5 +87,4 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 
-mathjax_path = "mathjax/tex-mml-chtml.js"
-mathjax_files = Path(mathjax.__file__).parent / "static" / "mathjax" / "es5"
+mathjax_path = "mathjax/tex-mml-chtml.js"  # in the site, which loads nothing from elsewhere

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -75,10 +76,12 @@ def write_loops(file: Path, tests: Path) -> None:
         ":ref:`scalar-math`.",
         "",
     ]
+    page = tests.parent / "docs" / "math.md"
+    named = tuple(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")))
     for name in ("test_math.py", "test_math_models.py"):
         source = (tests / name).read_text(encoding="utf-8")
         for node in ast.parse(source).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith(named):
                 title = node.name.removeprefix("test_").replace("_", "-")
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
                 lines += [f".. _{node.name}:", "", *heading(title, "-")]
