@@ -115,7 +115,7 @@ def _start_from_pips_build(tree: Path) -> None:
         (tree / "CMakeCache.txt").write_text("".join(compiler))
 
 
-def _once_a_run(what: str, make: Callable[[], object]) -> Path:
+def once_a_run(what: str, make: Callable[[], object]) -> Path:
     """BUILDS / what, made by the first pytest process that asks, while the others wait."""
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
     place, made_by = BUILDS / what, BUILDS / f"{what}.run"
@@ -139,7 +139,7 @@ def _attempt(configuration: str) -> AssertionError | None:
         cmake(REPOSITORY, BUILDS / configuration, *options, targets=targets)
 
     try:
-        _once_a_run(configuration, make)
+        once_a_run(configuration, make)
     except AssertionError as error:
         return error
     return None
@@ -164,7 +164,7 @@ def installed(configuration: str) -> Path:
         if (prefix / "nncore").is_dir():
             shutil.copytree(REPOSITORY / "python" / "nncore", prefix / "nncore", dirs_exist_ok=True)
 
-    return _once_a_run(prefix.name, make)
+    return once_a_run(prefix.name, make)
 
 
 def python_of(configuration: str, **environment: str) -> dict[str, str]:

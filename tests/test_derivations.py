@@ -38,6 +38,7 @@ def _no_figures_stay_open() -> Iterator[None]:
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_cells_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are errors, as in all tests. A cell that draws must describe its picture in words."""

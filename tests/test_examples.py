@@ -91,7 +91,15 @@ def peers_of(block: str) -> set[str]:
     return {peer for peer in PEERS if re.search(rf"\b{peer}\b", block)}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page, "python")])
+#: Guides train beside other libraries, which is slow.
+GUIDES_ARE_SLOW = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.startswith("docs/guides/") else [])
+    for page in PAGES
+    if code_blocks(page, "python")
+]
+
+
+@pytest.mark.parametrize("page", GUIDES_ARE_SLOW)
 def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = [block for block in code_blocks(page, "python") if not peers_of(block)]
@@ -100,6 +108,7 @@ def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.filterwarnings("default")  # the peers warn about each other
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(peers_of, code_blocks(page, "python")))])
 def test_python_blocks_run_beside_peers(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
