@@ -55,7 +55,9 @@ NNCORE_INLINE To bit_cast(From from) {
 
 }  // namespace
 
+#if NNCORE_VECTOR_BYTES == 16 && !defined(NNCORE_KERNELS_NEON)
 #include "software_fma.hpp"
+#endif
 
 namespace {
 
