@@ -79,7 +79,7 @@ def test_elementary_functions_over_ten_million_float64() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_under_address_and_undefined_sanitizers(program: str) -> None:
     """Runs all but the sweeps of millions of ordinary inputs, which take a minute."""
-    run_program("address", program, *names_without(program, "accuracy"))
+    run_program("address", program, *names_without(program, "accuracy"), timeout=1800)
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def site() -> Path:
-    if importlib.util.find_spec("sphinx") is None:  # CI has it
+    if importlib.util.find_spec("sphinx") is None:
         pytest.skip("these tests need Sphinx: pip install '.[docs]'")
 
     def make() -> None:

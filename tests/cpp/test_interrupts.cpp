@@ -51,7 +51,7 @@ void work(Clock::duration time) {
   for (const Clock::time_point end = Clock::now() + time; Clock::now() < end;) continue;
 }
 
-#ifdef NNCORE_SANITIZED
+#ifdef __SANITIZE_ADDRESS__
 constexpr auto kSoon = 5s;
 #else
 constexpr auto kSoon = 200ms;  ///< 100 ms, and as much again for a busy machine
