@@ -10,13 +10,14 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "extensions"))
 
+# These modules lie in the folder that the line above adds to the path.
 import cpp_reference  # noqa: E402
 import gallery  # noqa: E402
 import python_reference  # noqa: E402
 
 project = "nncore"
 author = "The nncore developers"
-copyright = author  # noqa: A001
+copyright = author  # noqa: A001 - Sphinx reads this name
 version = release = nncore.__version__
 repository_url = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 

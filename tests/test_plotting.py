@@ -1,4 +1,7 @@
-"""Pictures: what they show, on which axes, and what they refuse."""
+"""The content of pictures, the axes that they are drawn on, and their errors: a section for each function.
+
+The file is long because the six sections share the models, fixtures and readers of axes below.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-// parallel_for: every element once, whoever calls it, from wherever; and the floating-point mode of the
-// workers.
+// parallel_for visits every element once, from any thread and in nested calls; workers compute in the library's
+// floating-point mode.
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -319,7 +319,7 @@ class Trainer:
         return self._running is not None and not self._running.is_ending
 
     def saved_callbacks(self) -> SavedCallbacks | None:
-        """The state of the running fit's callbacks, or that which the next fit will resume."""
+        """The callbacks' state in the running fit; between fits, the state that the next fit resumes."""
         running = self._running
         if running is None or not running.has_begun:
             return self.resumed
