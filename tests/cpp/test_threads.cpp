@@ -1,5 +1,5 @@
-// parallel_for visits every element once, from any thread and in nested calls; workers compute in the library's
-// floating-point mode.
+// parallel_for visits every element once, from any thread and in nested calls; workers compute in the
+// library's floating-point mode.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
