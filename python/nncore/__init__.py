@@ -69,7 +69,7 @@ else:  # type checkers cannot read a computed __all__; for them, the star import
         __all__ += module.__all__
     del module, modules
 
-# Only PyPI's unrelated package "nncore" has this folder. os.path is used because importing pathlib takes 5 ms.
+# Only PyPI's unrelated package "nncore" has this folder. os.path, because importing pathlib takes 5 ms.
 if _os.path.isdir(_os.path.join(__path__[0], "engine")):  # noqa: PTH112, PTH118
     from ._cli.installation import warn_of_problem as _warn_of_problem
 
